@@ -1,0 +1,49 @@
+"""Everything fvcli raises on purpose.
+
+Each room translates the exceptions of the libraries it uses into these, in one place; the command line
+prints the message on one line and exits with :attr:`FvcliError.exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Stage = Literal["read", "decode", "fit", "crash"]
+
+
+class FvcliError(Exception):
+    """Base of all errors; the message says what happened and what the user can do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(FvcliError):
+    """The command was given something that cannot mean anything."""
+
+    exit_code = 2
+
+
+class ModelError(FvcliError):
+    """A model cannot be found, read, compiled or run."""
+
+
+class DatasetError(FvcliError):
+    """The output folder cannot be read or written, or does not fit the request."""
+
+
+class LockedError(DatasetError):
+    """Another run holds the dataset; trying again later is enough (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
+class ImageError(FvcliError):
+    """One input gave no vector. It becomes a line in ``failures/`` and never stops a run.
+
+    ``kind`` is a short class name for grouping ("Truncated", "NotAnImage", ...).
+    """
+
+    def __init__(self, stage: Stage, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.stage: Stage = stage
+        self.kind = kind

@@ -1,0 +1,122 @@
+"""The values that pass between rooms. Frozen, without behaviour beyond naming what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvcli.errors import Stage
+
+Fit: TypeAlias = Literal["squash", "crop", "pad"]
+Resize: TypeAlias = Literal["area", "bilinear", "bicubic", "lanczos", "tf1-bilinear"]
+Decode: TypeAlias = Literal["fast", "exact"]
+Engine: TypeAlias = Literal["int8", "float", "tensorflow"]
+
+UInt8Array: TypeAlias = NDArray[np.uint8]
+Float32Array: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImageRef:
+    """One input. (``root``, ``path``) names it in the dataset and orders it there.
+
+    root: the source folder as given, "" for files named one by one.
+    path: below its root with "/" between the parts; as given for listed files. Always valid Unicode.
+    path_bytes: the name's bytes where they are not UTF-8 (``path`` is then a readable stand-in), else None.
+    size_bytes, mtime_ns: as found on discovery; -1 where the input could not be examined.
+    """
+
+    root: str
+    path: str
+    path_bytes: bytes | None = None
+    size_bytes: int = -1
+    mtime_ns: int = -1
+
+    @property
+    def location(self) -> bytes:
+        """The file-system path to open."""
+        name = os.fsencode(self.path) if self.path_bytes is None else self.path_bytes
+        return os.path.join(os.fsencode(self.root), name) if self.root else name
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a model takes: uint8 RGB images [n, height, width, 3] in, and how each pixel becomes a number.
+
+    value_range: the floats that pixels 0 and 255 become (None where ``pixel_table`` says it all).
+    pixel_table: 256 input codes, one for each pixel value, for models whose input is quantised.
+    """
+
+    height: int
+    width: int
+    value_range: tuple[float, float] | None = None
+    pixel_table: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a file becomes pixels: DCT-scaled or full decoding, what of the image is kept, the resize kernel."""
+
+    decode: Decode = "fast"
+    fit: Fit = "squash"
+    crop_fraction: float = 0.875
+    resize: Resize = "area"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides a vector's value. A dataset has exactly one."""
+
+    model: str
+    engine: Engine
+    preprocessing: Preprocessing
+
+    def to_json(self) -> dict[str, object]:
+        """The recipe as JSON values; ``model`` is the model's identity (SHA-256, hex)."""
+        values = asdict(self.preprocessing)
+        if self.preprocessing.fit != "crop":
+            del values["crop_fraction"]
+        return {"model": self.model, "engine": self.engine, **values}
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of the canonical JSON form."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file's bytes as read once, with what identifies them. sha256 is hexadecimal."""
+
+    data: bytes
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a row says of its file. width and height are the upright image's, in pixels."""
+
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an input gave no vector."""
+
+    stage: Stage
+    error: str
+    message: str

@@ -1,0 +1,30 @@
+"""Fixtures every room shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top of this checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def sample_images() -> Path:
+    """The images that ship with the project, odd and broken ones among them."""
+    return REPOSITORY / "sample_images"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Google's model files and many photographs, where the machine has them beside the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("needs the folder ../shared with models and photographs")
+    return folder
