@@ -1,0 +1,53 @@
+"""How much decoded image may be in memory at once, over all threads of the process."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+
+class Budget:
+    """Bytes shared by all threads, given out in the order they were asked for.
+
+    A request larger than the whole budget is served alone, when nothing else is out, so it cannot wait for ever; and
+    nobody may overtake it, so a stream of small ones cannot starve it. Each thread holds at most one share, which
+    rules out a deadlock.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._queue: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are out now."""
+        return self._used
+
+    def acquire(self, amount: int) -> None:
+        """Wait until ``amount`` bytes are free or nothing else is out."""
+        with self._changed:
+            if self._queue or not self._fits(amount):
+                ticket = object()
+                self._queue.append(ticket)
+                try:
+                    while self._queue[0] is not ticket or not self._fits(amount):
+                        self._changed.wait()
+                finally:
+                    self._queue.remove(ticket)
+                    self._changed.notify_all()
+            self._used += amount
+
+    def release(self, amount: int) -> None:
+        """Give ``amount`` bytes back."""
+        with self._changed:
+            self._used -= amount
+            self._changed.notify_all()
+
+    def _fits(self, amount: int) -> bool:
+        return not self._used or self._used + amount <= self._limit
+
+
+#: The one budget of this process: 512 MiB, which is ten 12-megapixel photographs decoded in full.
+DECODED = Budget(512 * 1024**2)

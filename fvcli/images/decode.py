@@ -1,0 +1,279 @@
+"""Bytes to an upright RGB or grey image, no larger than the fit needs.
+
+Pillow does the decoding. Its format classes are used directly: only the formats of ``formats.py`` can be opened, each
+plugin is imported when its first file comes, and a file is opened as what its bytes say, whatever its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from fvcli.errors import ImageError
+from fvcli.images.budget import DECODED, Budget
+from fvcli.images.convert import to_eight_bits
+from fvcli.images.formats import SNIFF_BYTES, sniff
+from fvcli.records import UInt8Array
+
+# The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
+# its remarks about odd files are not for the user's terminal; a truncated file stays an error.
+Image.MAX_IMAGE_PIXELS = None
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin.JpegImageFile",
+    "PNG": "PngImagePlugin.PngImageFile",
+    "WEBP": "WebPImagePlugin.WebPImageFile",
+    "GIF": "GifImagePlugin.GifImageFile",
+    "BMP": "BmpImagePlugin.BmpImageFile",
+    "TIFF": "TiffImagePlugin.TiffImageFile",
+    "AVIF": "AvifImagePlugin.AvifImageFile",
+}
+_Opener: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
+_openers: dict[str, _Opener] = {}
+
+#: Bytes a pixel takes at most while a file is decoded and converted: Pillow's image (4), its upright or RGB copy (4)
+#: and what the library behind the format holds besides.
+_BYTES_PER_PIXEL = {"JPEG": 8, "PNG": 12, "GIF": 12, "BMP": 12, "TIFF": 16, "WEBP": 20, "AVIF": 20}
+#: A progressive JPEG's coefficients: 16 bits each, three components, all in memory at whatever scale it is decoded.
+_PROGRESSIVE_BYTES = 6
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+
+#: (width, height) of the upright image -> the smallest (width, height) to decode it at.
+Needed: TypeAlias = Callable[[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """max_pixels: width x height that a file's header may announce; above it nothing is decoded."""
+
+    max_pixels: int = 200_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class DecodedImage:
+    """One upright image, perhaps decoded at a fraction of its size, and its share of the budget until it is closed.
+
+    image: Pillow image in mode "RGB" or "L".
+    region: what of ``image`` the picture fills, (left, top, right, bottom) in its pixels: DCT-scaled decoding rounds
+        odd sizes up, and the last column or row is then only partly covered.
+    width, height: of the upright image at full size, in pixels. format: "JPEG", "PNG", ...
+    """
+
+    __slots__ = ("_budget", "_share", "format", "height", "image", "region", "width")
+
+    def __init__(
+        self,
+        image: Image.Image,
+        region: tuple[float, float, float, float],
+        size: tuple[int, int],
+        format: str,
+        budget: Budget,
+        share: int,
+    ) -> None:
+        self.image = image
+        self.region = region
+        self.width, self.height = size
+        self.format = format
+        self._budget = budget
+        self._share = share
+
+    def pixels(self) -> UInt8Array:
+        """The pixels as uint8 RGB [H, W, 3]."""
+        return np.asarray(self.image.convert("RGB"))
+
+    def close(self) -> None:
+        """Give the memory back. More than once is harmless."""
+        share, self._share = self._share, 0
+        if share:
+            self.image.close()
+            self._budget.release(share)
+
+    def __enter__(self) -> DecodedImage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def decode(
+    data: bytes,
+    needed: Needed | tuple[int, int],
+    *,
+    exact: bool,
+    limits: Limits = DEFAULT_LIMITS,
+    budget: Budget = DECODED,
+) -> DecodedImage:
+    """Decode the first picture of ``data``, upright, as 8-bit RGB or grey, alpha over white. Close what it returns.
+
+    needed: the (width, height) that must be covered, or how to tell it from the upright image's own. JPEGs are decoded
+        at 1/2, 1/4 or 1/8 (in the DCT domain) where that still covers it, unless ``exact``.
+    Waits while other threads' images fill the budget. Raises ImageError (stage "decode") with kind NotAnImage,
+    TooManyPixels, Truncated, Corrupt, Unsupported or OutOfMemory.
+    """
+    share = 0
+    try:
+        name, picture = _open(data, limits)
+        oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
+        scale = 1
+        share = _memory(name, picture, 1)
+        if name == "JPEG":
+            full = picture.size
+            if not exact:
+                scale = _draft(picture, needed, oriented)
+            picture.decodermaxblock = max(len(data), picture.decodermaxblock)
+            share = _memory(name, picture, scale)
+            size = full
+        budget.acquire(share)
+        try:
+            picture.load()
+            if name == "JPEG":
+                _require_end(picture, data)
+            else:
+                size = picture.size
+                if name == "PNG":  # eXIf may follow the pixels
+                    oriented = _orientation(picture)
+            region = (0.0, 0.0, size[0] / scale, size[1] / scale)
+            image = to_eight_bits(picture)
+            if oriented != 1:
+                image, region, size = _upright(image, region, size, oriented)
+        except BaseException:
+            budget.release(share)
+            raise
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _explain(error) from None
+    return DecodedImage(image, region, size, name, budget, share)
+
+
+def _open(data: bytes, limits: Limits) -> tuple[str, ImageFile.ImageFile]:
+    name = sniff(data[:SNIFF_BYTES])
+    if name is None:
+        raise ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
+    if name == "WEBP":
+        _check_size(_webp_size(data), limits)  # its decoder allocates the canvas when it is opened
+    opener = _openers.get(name) or _import(name)
+    picture = opener(io.BytesIO(data))
+    _check_size(picture.size, limits)
+    return name, picture
+
+
+def _import(name: str) -> _Opener:
+    module, _, attribute = _PLUGINS[name].partition(".")
+    plugin = importlib.import_module(f"PIL.{module}")
+    if name == "AVIF":
+        vars(plugin)["DEFAULT_MAX_THREADS"] = 1  # the workers are the threads
+    opener: _Opener = getattr(plugin, attribute)
+    _openers[name] = opener
+    return opener
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    if size[0] * size[1] > limits.max_pixels:
+        text = f"{size[0]} x {size[1]} pixels, more than the limit of {limits.max_pixels:,} (see --max-pixels)"
+        raise ImageError("decode", "TooManyPixels", text)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """The canvas of a WebP file by its first chunk (RFC 9649, 2.5 to 2.7); (0, 0) where it cannot be told."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return 0, 0
+
+
+def _orientation(picture: ImageFile.ImageFile) -> int:
+    """EXIF orientation, 1 to 8. A damaged EXIF block costs no image: it counts as upright."""
+    if "exif" not in picture.info and "xmp" not in picture.info and "Raw profile type exif" not in picture.info:
+        return 1
+    try:
+        value = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return value if value in _TRANSPOSITIONS else 1
+
+
+def _draft(picture: ImageFile.ImageFile, needed: Needed | tuple[int, int], oriented: int) -> int:
+    """Set a JPEG to be decoded at the smallest scale that covers what is needed; its denominator."""
+    width, height = picture.size
+    if callable(needed):
+        needed = needed(height, width) if oriented >= 5 else needed(width, height)
+    if oriented >= 5:
+        needed = needed[1], needed[0]
+    scale = min(width // max(needed[0], 1), height // max(needed[1], 1))
+    scale = next((s for s in (8, 4, 2) if scale >= s), 1)
+    if scale > 1:
+        picture.draft(None, (width // scale, height // scale))
+    return scale
+
+
+def _memory(name: str, picture: ImageFile.ImageFile, scale: int) -> int:
+    width, height = picture.size
+    amount = width * height * _BYTES_PER_PIXEL[name]
+    if picture.info.get("progressive"):
+        amount += width * height * scale * scale * _PROGRESSIVE_BYTES
+    return max(amount, 1)
+
+
+def _require_end(picture: ImageFile.ImageFile, data: bytes) -> None:
+    """A JPEG without its end marker was cut, even where the missing part was filled with zeros that still decode."""
+    if data.rfind(b"\xff\xd9", len(data) - 4096 if len(data) > 4096 else 0) < 0 and data.rfind(b"\xff\xd9") < 0:
+        raise ImageError("decode", "Truncated", "the file ends in the middle of the image")
+
+
+def _upright(
+    image: Image.Image, region: tuple[float, float, float, float], size: tuple[int, int], oriented: int
+) -> tuple[Image.Image, tuple[float, float, float, float], tuple[int, int]]:
+    """Turn and mirror as the EXIF orientation says (CIPA DC-008, 4.6.4)."""
+    left, top, right, bottom = region
+    width, height = image.size
+    if oriented in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if oriented in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    if oriented >= 5:
+        left, top, right, bottom = top, left, bottom, right
+        size = size[1], size[0]
+    return image.transpose(_TRANSPOSITIONS[oriented]), (left, top, right, bottom), size
+
+
+def _explain(error: Exception) -> ImageError:
+    """What a decoder raised, as one of our kinds."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return ImageError("decode", "OutOfMemory", "not enough memory to decode it")
+    if isinstance(error, EOFError) or "truncated" in text.lower() or "buffer overrun" in text.lower():
+        return ImageError("decode", "Truncated", "the file ends in the middle of the image")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
+    detail = f"{text} ({type(error).__name__})" if text else type(error).__name__
+    return ImageError("decode", "Corrupt", f"the image data is damaged: {detail}")
