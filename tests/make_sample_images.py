@@ -13,7 +13,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 TARGET = Path(__file__).resolve().parents[1] / "sample_images"
 ORIENTATION = 0x0112
@@ -47,9 +47,10 @@ def ycck(picture: Image.Image, path: Path) -> None:
 
     Transform 2 in the APP14 marker means YCCK (Adobe Technical Note 5116, section 18).
     """
-    red, green, blue = picture.convert("YCbCr").split()
-    black = Image.new("L", picture.size, 255)  # inverted: no black ink
-    planes = Image.merge("CMYK", [plane.point(lambda value: 255 - value) for plane in (red, green, blue, black)])
+    ink = ImageOps.invert(picture)  # cyan is the lack of red, and so on
+    luma, blueness, redness = ink.convert("YCbCr").split()
+    black = Image.new("L", picture.size, 255)  # Adobe stores inks inverted: no black
+    planes = Image.merge("CMYK", [plane.point(lambda value: 255 - value) for plane in (luma, blueness, redness, black)])
     planes.save(path, quality=85)
     data = bytearray(path.read_bytes())
     marker = data.index(b"Adobe")

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
@@ -59,6 +59,9 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION_TAG = 0x0112
+_END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_CUT_WORDS = ("truncated", "buffer overrun", "not enough data")
+_CUT = "the file ends in the middle of the image"
 
 #: (width, height) of the upright image -> the smallest (width, height) to decode it at.
 Needed: TypeAlias = Callable[[int, int], tuple[int, int]]
@@ -137,6 +140,7 @@ def decode(
     share = 0
     try:
         name, picture = _open(data, limits)
+        start = picture.fp.tell() if picture.fp else 0
         oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
         scale = 1
         share = _memory(name, picture, 1)
@@ -151,11 +155,11 @@ def decode(
         try:
             picture.load()
             if name == "JPEG":
-                _require_end(picture, data)
             else:
                 size = picture.size
                 if name == "PNG":  # eXIf may follow the pixels
                     oriented = _orientation(picture)
+            _require_end(name, data, start)
             region = (0.0, 0.0, size[0] / scale, size[1] / scale)
             image = to_eight_bits(picture)
             if oriented != 1:
@@ -166,7 +170,7 @@ def decode(
     except ImageError:
         raise
     except Exception as error:
-        raise _explain(error) from None
+        raise _explain(error, data) from None
     return DecodedImage(image, region, size, name, budget, share)
 
 
@@ -187,6 +191,8 @@ def _import(name: str) -> _Opener:
     plugin = importlib.import_module(f"PIL.{module}")
     if name == "AVIF":
         vars(plugin)["DEFAULT_MAX_THREADS"] = 1  # the workers are the threads
+    elif name == "TIFF":
+        _silence_libtiff()
     opener: _Opener = getattr(plugin, attribute)
     _openers[name] = opener
     return opener
@@ -244,10 +250,14 @@ def _memory(name: str, picture: ImageFile.ImageFile, scale: int) -> int:
     return max(amount, 1)
 
 
-def _require_end(picture: ImageFile.ImageFile, data: bytes) -> None:
-    """A JPEG without its end marker was cut, even where the missing part was filled with zeros that still decode."""
-    if data.rfind(b"\xff\xd9", len(data) - 4096 if len(data) > 4096 else 0) < 0 and data.rfind(b"\xff\xd9") < 0:
-        raise ImageError("decode", "Truncated", "the file ends in the middle of the image")
+def _require_end(name: str, data: bytes, start: int) -> None:
+    """A JPEG or PNG without its end marker was cut, even where the missing part was filled with zeros that decode.
+
+    start: where the first scan begins: a thumbnail before it has an end of its own.
+    """
+    marker = _END_MARKERS.get(name)
+    if marker is not None and data.rfind(marker, start) < 0:
+        raise ImageError("decode", "Truncated", _CUT)
 
 
 def _upright(
@@ -266,14 +276,44 @@ def _upright(
     return image.transpose(_TRANSPOSITIONS[oriented]), (left, top, right, bottom), size
 
 
-def _explain(error: Exception) -> ImageError:
+def _explain(error: Exception, data: bytes) -> ImageError:
     """What a decoder raised, as one of our kinds."""
     text = str(error)
     if isinstance(error, MemoryError):
         return ImageError("decode", "OutOfMemory", "not enough memory to decode it")
-    if isinstance(error, EOFError) or "truncated" in text.lower() or "buffer overrun" in text.lower():
-        return ImageError("decode", "Truncated", "the file ends in the middle of the image")
-    if isinstance(error, UnidentifiedImageError):
-        return ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
+    if isinstance(error, EOFError) or any(word in text.lower() for word in _CUT_WORDS) or _announces_more(data):
+        return ImageError("decode", "Truncated", _CUT)
+    if "pixel mode" in text or "unsupported" in text.lower():
+        return ImageError("decode", "Unsupported", f"a kind of image that is not supported: {text}")
     detail = f"{text} ({type(error).__name__})" if text else type(error).__name__
     return ImageError("decode", "Corrupt", f"the image data is damaged: {detail}")
+
+
+def _announces_more(data: bytes) -> bool:
+    """Whether a WebP's or TIFF's header points behind the end of the data."""
+    name = sniff(data[:SNIFF_BYTES])
+    if name == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if name == "TIFF" and data[2:4] in (b"\x2a\0", b"\0\x2a"):
+        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
+    return False
+
+
+def _silence_libtiff() -> None:
+    """Stop libtiff from writing to stderr what its caller learns from the return value anyway.
+
+    Pillow has no switch for it; TIFFSetErrorHandler and TIFFSetWarningHandler are libtiff's own, in the copy of the
+    library that this process has loaded. Where it cannot be found the remarks stay, and nothing else changes.
+    """
+    import ctypes
+
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            paths = {line.split(maxsplit=5)[5].strip() for line in maps if "libtiff" in line}
+        for path in paths:
+            library = ctypes.CDLL(path)
+            for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+                setter(None)
+    except (OSError, AttributeError, IndexError):
+        pass
