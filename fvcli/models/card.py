@@ -31,19 +31,13 @@ class ModelCard:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
-        spec = self.input_spec
         return {
             "name": self.name,
             "identity": self.identity,
             "engine": self.engine,
             "file_sha256": self.file_sha256,
             "licence": self.licence,
-            "input": {
-                "height": spec.height,
-                "width": spec.width,
-                "value_range": None if spec.value_range is None else list(spec.value_range),
-                "pixel_table": pixel_table_to_json(spec.pixel_table),
-            },
+            "input": input_spec_to_json(self.input_spec),
             "output": {"dimension": self.dimension},
             **self.notes,
         }
@@ -53,20 +47,13 @@ class ModelCard:
         """The inverse of :meth:`to_json`. Raises ModelError where an entry is missing or of another type."""
         known = {"name", "identity", "engine", "file_sha256", "licence", "input", "output"}
         try:
-            image = values["input"]
-            value_range = image["value_range"]
             return cls(
                 name=str(values["name"]),
                 identity=str(values["identity"]),
                 engine=cast(CompiledEngine, values["engine"]),
                 dimension=int(values["output"]["dimension"]),
                 licence=str(values["licence"]),
-                input_spec=InputSpec(
-                    height=int(image["height"]),
-                    width=int(image["width"]),
-                    value_range=None if value_range is None else (float(value_range[0]), float(value_range[1])),
-                    pixel_table=pixel_table_from_json(image["pixel_table"]),
-                ),
+                input_spec=input_spec_from_json(values["input"]),
                 file_sha256=str(values["file_sha256"]),
                 notes={name: value for name, value in values.items() if name not in known},
             )
@@ -83,18 +70,26 @@ class ModelCard:
         return cls.from_json(values)
 
 
-def pixel_table_to_json(table: tuple[int, ...] | None) -> object:
-    """ "identity" for the table that maps every pixel to itself, else the 256 codes, or None."""
-    return "identity" if table == tuple(range(256)) else table if table is None else list(table)
+def input_spec_to_json(spec: InputSpec) -> dict[str, object]:
+    """As JSON values; ``pixel_table`` is "identity" where every pixel is its own code."""
+    table: object = spec.pixel_table
+    if spec.pixel_table == tuple(range(256)):
+        table = "identity"
+    return {"height": spec.height, "width": spec.width, "value_range": spec.value_range, "pixel_table": table}
 
 
-def pixel_table_from_json(value: object) -> tuple[int, ...] | None:
-    """The inverse of :func:`pixel_table_to_json`. Raises ValueError."""
-    if value is None:
-        return None
-    if value == "identity":
-        return tuple(range(256))
-    codes = tuple(int(code) for code in cast(list[int], value))
-    if len(codes) != 256 or not all(0 <= code <= 255 for code in codes):
-        raise ValueError("a pixel table has 256 codes from 0 to 255")
-    return codes
+def input_spec_from_json(values: Mapping[str, Any]) -> InputSpec:
+    """The inverse of :func:`input_spec_to_json`. Raises KeyError, TypeError or ValueError."""
+    limits, table = values["value_range"], values["pixel_table"]
+    if table == "identity":
+        table = range(256)
+    if table is not None:
+        table = tuple(int(code) for code in table)
+        if len(table) != 256 or not all(0 <= code <= 255 for code in table):
+            raise ValueError("a pixel table has 256 codes from 0 to 255")
+    return InputSpec(
+        height=int(values["height"]),
+        width=int(values["width"]),
+        value_range=None if limits is None else (float(limits[0]), float(limits[1])),
+        pixel_table=table,
+    )

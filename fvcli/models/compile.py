@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.errors import ModelError
+from fvcli.models.card import input_spec_to_json
 from fvcli.models.mobilenet_v1 import convolutions
 from fvcli.models.tflite_graph import Quantization, TFLiteWriter
 from fvcli.models.weights import INT8_LIMIT, ActivationRange, Layer, MobileNetV1, QuantizedTensor, channel_axis
@@ -186,7 +187,7 @@ def network_record(network: MobileNetV1, form: str, layers: Sequence[Mapping[str
     record = {
         "form": form,
         "depth_multiplier": network.depth_multiplier,
-        "input_spec": asdict(network.input_spec),
+        "input_spec": input_spec_to_json(network.input_spec),
         "identity": network.identity,
         "layers": list(layers),
     }
