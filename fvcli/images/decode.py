@@ -154,8 +154,7 @@ def decode(
         budget.acquire(share)
         try:
             picture.load()
-            if name == "JPEG":
-            else:
+            if name != "JPEG":
                 size = picture.size
                 if name == "PNG":  # eXIf may follow the pixels
                     oriented = _orientation(picture)
