@@ -49,6 +49,9 @@ _BYTES_PER_PIXEL = {"JPEG": 8, "PNG": 12, "GIF": 12, "BMP": 12, "TIFF": 16, "WEB
 #: A progressive JPEG's coefficients: 16 bits each, three components, all in memory at whatever scale it is decoded.
 _PROGRESSIVE_BYTES = 6
 
+#: Scans that max_pixels allows for.
+_USUAL_SCANS = 20
+
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -148,6 +151,8 @@ def decode(
             full = picture.size
             if not exact:
                 scale = _draft(picture, needed, oriented)
+            if picture.info.get("progressive"):
+                _check_scans(full, data, limits)
             picture.decodermaxblock = max(len(data), picture.decodermaxblock)
             share = _memory(name, picture, scale)
             size = full
@@ -200,6 +205,14 @@ def _import(name: str) -> _Opener:
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
     if size[0] * size[1] > limits.max_pixels:
         text = f"{size[0]} x {size[1]} pixels, more than the limit of {limits.max_pixels:,} (see --max-pixels)"
+        raise ImageError("decode", "TooManyPixels", text)
+
+
+def _check_scans(size: tuple[int, int], data: bytes, limits: Limits) -> None:
+    """A progressive JPEG's every scan goes over all pixels; encoders write about 10, a hostile file thousands."""
+    scans = data.count(b"\xff\xda")
+    if size[0] * size[1] * scans > _USUAL_SCANS * limits.max_pixels:
+        text = f"{size[0]} x {size[1]} pixels in {scans} scans is more work than --max-pixels allows"
         raise ImageError("decode", "TooManyPixels", text)
 
 

@@ -4,7 +4,6 @@ Nothing but one folder's names is held at a time. Each folder's entries are sort
 sub-folders: then the order of the walk is the order of the path strings ("a-b.jpg" before "a/b.jpg").
 """
 
-# ruff: noqa: PTH116 - one stat per input is the cost of discovery; a Path object each would double it
 from __future__ import annotations
 
 import glob
@@ -46,7 +45,7 @@ def discover(sources: Sources) -> Iterator[ImageRef]:
     passed over without being opened. What carries an image's name but leads nowhere (a dangling link), and folders
     that cannot be listed (their path ends in "/"), are inputs with size -1: reading them fails and says why. Files
     named one by one are inputs whatever they are. Names that are not UTF-8 get a readable stand-in as path; the rare
-    one that would equal another file's name gets a "/" at its end.
+    one that would equal another file's name gets a backslash (in a list a NUL) at its end.
 
     Raises UsageError, before the first item, for a source that does not exist, a glob without a match or a list that
     cannot be read; while iterating, for a source folder that cannot be listed.
@@ -116,12 +115,15 @@ def _path_of(item: tuple[str, bytes | None]) -> str:
 
 
 def _listed(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterator[ImageRef]:
-    before: str | None = None
+    before: tuple[str, bytes | None] = ("", None)
     for path, raw in names:
-        if path == before or not wanted.takes(path):
+        if (path, raw) == before or not wanted.takes(path):
             continue
-        before = path
-        size, mtime = _examine(path if raw is None else raw)
+        clash = path == before[0]
+        before = (path, raw)
+        if clash:  # a stand-in that reads as the name before it: no name holds a NUL, so it is unique and in order
+            path += "\0"
+        size, mtime = _examine(before[0] if raw is None else raw)
         yield ImageRef("", path, raw, size, mtime)
 
 
@@ -223,7 +225,7 @@ def _with_stand_ins(names: list[str]) -> list[tuple[str, str]]:
     for name in sorted(name for name in names if not _is_utf8(name)):
         shown = _readable(name)
         while shown in taken:
-            shown += "/"
+            shown = shown[:-1] + "\\/" if shown.endswith("/") else shown + "\\"
         taken.add(shown)
         pairs.append((shown, name))
     return pairs
