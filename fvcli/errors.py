@@ -6,7 +6,7 @@ prints the message on one line and exits with :attr:`FvcliError.exit_code`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 Stage = Literal["read", "decode", "fit", "crash"]
 
@@ -14,7 +14,7 @@ Stage = Literal["read", "decode", "fit", "crash"]
 class FvcliError(Exception):
     """Base of all errors; the message says what happened and what the user can do."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class UsageError(FvcliError):
@@ -47,3 +47,11 @@ class ImageError(FvcliError):
         super().__init__(message)
         self.stage: Stage = stage
         self.kind = kind
+
+
+class StoppedError(FvcliError):
+    """A signal ended the run in good order; what was committed stays and the next run goes on."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

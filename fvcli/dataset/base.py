@@ -1,0 +1,108 @@
+"""The rows a dataset already has: their keys in order for planning, their vectors for carrying over."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fvcli.dataset import columns, shard_file
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.manifest import Manifest, Shard
+from fvcli.dataset.store import Store
+from fvcli.records import Float32Array, ImageInfo, ImageRef
+
+_LOADED = 2  # shards whose rows are held at once; content tends to move in runs
+
+_PLAN_COLUMNS = ("root", "path", "path_bytes", "size_bytes", "mtime_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """A row's key and what its file looked like, and where it stands."""
+
+    ref: ImageRef
+    shard: int
+    row: int
+
+
+def rows(store: Store, shards: Sequence[Shard]) -> Iterator[BaseRow]:
+    """All rows in order, one shard in memory at a time. Raises DatasetError when a shard cannot be read."""
+    for position, shard in enumerate(shards):
+        table = shard_file.read_metadata(store.path(shard.files[-1].file), _PLAN_COLUMNS)
+        values = (table.column(name).to_pylist() for name in _PLAN_COLUMNS)
+        for row, fields in enumerate(zip(*values, strict=True)):
+            yield BaseRow(ImageRef(*fields), position, row)
+
+
+def load_rows(store: Store, shard: Shard) -> Rows:
+    """A whole shard, vectors widened to float32."""
+    metadata = shard_file.read_metadata(store.path(shard.files[-1].file))
+    vectors = shard_file.read_vectors(store.path(shard.files[0].file))
+    return columns.rows_of(metadata, vectors.astype(np.float32, copy=False))
+
+
+class BaseVectors:
+    """Vectors of committed rows, by place or by the content they were made from. Serves several threads."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self._store = store
+        self._shards = manifest.shards
+        self._by_number = {shard.number: shard for shard in manifest.shards}
+        self._loaded: OrderedDict[int, Rows] = OrderedDict()
+        self._lock = threading.Lock()
+        self._prefixes: NDArray[np.uint64] | None = None
+        self._places: NDArray[np.int64] | None = None
+
+    def rows(self, number: int) -> Rows:
+        """The rows of the shard with this number."""
+        with self._lock:
+            return self._rows(self._by_number[number])
+
+    def find(self, sha256: str) -> tuple[ImageInfo, Float32Array] | None:
+        """The info and vector (float32 [d]) of a row made from content with this hash, None where there is none."""
+        with self._lock:
+            if self._prefixes is None or self._places is None:
+                self._prefixes, self._places = self._index()
+            wanted = np.uint64(int(sha256[:16], 16))
+            position = int(np.searchsorted(self._prefixes, wanted))
+            while position < len(self._prefixes) and self._prefixes[position] == wanted:
+                shard, row = divmod(int(self._places[position]), 1 << 32)
+                found = self._rows(self._shards[shard])
+                if found.infos[row].sha256 == sha256:
+                    return found.infos[row], found.vectors[row]
+                position += 1
+            return None
+
+    def _rows(self, shard: Shard) -> Rows:
+        if shard.number not in self._loaded:
+            while len(self._loaded) >= _LOADED:
+                self._loaded.popitem(last=False)
+            self._loaded[shard.number] = load_rows(self._store, shard)
+        self._loaded.move_to_end(shard.number)
+        return self._loaded[shard.number]
+
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The first 64 bits of every row's hash, sorted, and its shard << 32 | row: 16 bytes a row."""
+        prefixes, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        for position, shard in enumerate(self._shards):
+            table = shard_file.read_metadata(self._store.path(shard.files[-1].file), ["sha256"])
+            prefixes.append(_hash_prefixes(table.column(0)))
+            places.append((position << 32) + np.arange(shard.rows, dtype=np.int64))
+        merged = np.concatenate(prefixes)
+        order = np.argsort(merged, kind="stable")
+        return merged[order], np.concatenate(places)[order]
+
+
+def _hash_prefixes(hashes: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """The first 16 hexadecimal digits of each string as a number."""
+    digits = np.array(hashes.to_pylist(), dtype="S64").view(np.uint8).reshape(-1, 64)[:, :16]
+    nibbles = np.where(digits >= ord("a"), digits - (ord("a") - 10), digits - ord("0")).astype(np.uint64)
+    shifts = np.arange(60, -1, -4, dtype=np.uint64)
+    prefixes: NDArray[np.uint64] = np.bitwise_or.reduce(nibbles << shifts, axis=1)
+    return prefixes

@@ -1,0 +1,96 @@
+"""The columns of a dataset, as rows arrive and as Arrow tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fvcli.dataset.layout import DType
+from fvcli.records import Float32Array, ImageInfo, ImageRef
+
+VECTOR = "embedding"
+KEY_COLUMNS = ("root", "path")
+
+_BEFORE = (pa.field("root", pa.string(), False), pa.field("path", pa.string(), False))
+_AFTER = (
+    pa.field("sha256", pa.string(), False),
+    pa.field("size_bytes", pa.int64(), False),
+    pa.field("mtime_ns", pa.int64(), False),
+    pa.field("width", pa.int32(), False),
+    pa.field("height", pa.int32(), False),
+    pa.field("format", pa.string(), False),
+    pa.field("path_bytes", pa.binary(), True),
+)
+
+
+def metadata_schema() -> pa.Schema:
+    """Every column but the vectors."""
+    return pa.schema([*_BEFORE, *_AFTER])
+
+
+def schema(dimension: int, dtype: DType) -> pa.Schema:
+    """All columns; the vectors are fixed-size lists of float or halffloat."""
+    value = pa.float32() if dtype == "float32" else pa.float16()
+    vector = pa.field(VECTOR, pa.list_(pa.field("element", value, False), dimension), False)
+    return pa.schema([*_BEFORE, vector, *_AFTER])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows in order: refs[i], infos[i] and vectors[i] (float32 [n, d]) are one image's."""
+
+    refs: list[ImageRef]
+    infos: list[ImageInfo]
+    vectors: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+
+def metadata_table(rows: Rows) -> pa.Table:
+    columns = {
+        "root": [ref.root for ref in rows.refs],
+        "path": [ref.path for ref in rows.refs],
+        "sha256": [info.sha256 for info in rows.infos],
+        "size_bytes": [info.size_bytes for info in rows.infos],
+        "mtime_ns": [info.mtime_ns for info in rows.infos],
+        "width": [info.width for info in rows.infos],
+        "height": [info.height for info in rows.infos],
+        "format": [info.format for info in rows.infos],
+        "path_bytes": [ref.path_bytes for ref in rows.refs],
+    }
+    return pa.table(columns, schema=metadata_schema())
+
+
+def table(rows: Rows, dimension: int, dtype: DType) -> pa.Table:
+    """The rows with their vectors, of ``schema(dimension, dtype)``."""
+    full = schema(dimension, dtype)
+    values = pa.array(np.ascontiguousarray(rows.vectors, dtype=dtype).reshape(-1))
+    vectors = pa.FixedSizeListArray.from_arrays(values, type=full.field(VECTOR).type)
+    metadata = metadata_table(rows)
+    arrays = [vectors if name == VECTOR else metadata.column(name) for name in full.names]
+    return pa.Table.from_arrays(arrays, schema=full)
+
+
+def rows_of(metadata: pa.Table, vectors: Float32Array) -> Rows:
+    """The inverse of :func:`table`: ``metadata`` with the columns of :func:`metadata_schema`, vectors [n, d]."""
+    refs = [
+        ImageRef(root, path, path_bytes, size_bytes, mtime_ns)
+        for root, path, path_bytes, size_bytes, mtime_ns in zip(
+            *(metadata.column(name).to_pylist() for name in ("root", "path", "path_bytes", "size_bytes", "mtime_ns")),
+            strict=True,
+        )
+    ]
+    infos = [
+        ImageInfo(*values)
+        for values in zip(
+            *(
+                metadata.column(name).to_pylist()
+                for name in ("sha256", "size_bytes", "mtime_ns", "width", "height", "format")
+            ),
+            strict=True,
+        )
+    ]
+    return Rows(refs, infos, vectors)

@@ -1,0 +1,67 @@
+"""``failures/*.jsonl``: one JSON object a line for each input that gave no vector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fvcli.dataset.manifest import Key, Manifest
+from fvcli.dataset.store import Store
+from fvcli.errors import DatasetError
+from fvcli.records import Failure, ImageRef
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLine:
+    """An input and why it failed. ``size_bytes`` and ``mtime_ns`` tell a later run whether the file has changed."""
+
+    ref: ImageRef
+    failure: Failure
+
+    @property
+    def key(self) -> Key:
+        return (self.ref.root, self.ref.path)
+
+    def to_json(self) -> str:
+        values: dict[str, object] = {
+            "root": self.ref.root,
+            "path": self.ref.path,
+            "stage": self.failure.stage,
+            "error": self.failure.error,
+            "message": self.failure.message,
+            "size_bytes": self.ref.size_bytes,
+            "mtime_ns": self.ref.mtime_ns,
+        }
+        if self.ref.path_bytes is not None:
+            values["path_bytes"] = self.ref.path_bytes.hex()
+        return json.dumps(values, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> FailureLine:
+        values = json.loads(line)
+        path_bytes = bytes.fromhex(values["path_bytes"]) if "path_bytes" in values else None
+        ref = ImageRef(values["root"], values["path"], path_bytes, values["size_bytes"], values["mtime_ns"])
+        return cls(ref, Failure(values["stage"], values["error"], values["message"]))
+
+
+def to_bytes(lines: Iterable[FailureLine]) -> bytes:
+    return "".join(line.to_json() + "\n" for line in lines).encode("utf-8", "backslashreplace")
+
+
+def read(store: Store, key: str) -> Iterator[FailureLine]:
+    """The lines of one file, none where it is missing. Raises DatasetError where a line is not what it should be."""
+    data = store.read(key) or b""
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            yield FailureLine.from_json(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{store.path(key)}, line {number}, is damaged; run fvcli repair") from error
+
+
+def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:
+    """All failures of a dataset, sorted by (root, path)."""
+    for file in manifest.failures:
+        yield from read(store, file.file)

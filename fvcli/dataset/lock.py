@@ -1,0 +1,86 @@
+"""One run at a time for each dataset.
+
+The lock is an flock on ``.fvcli/lock``: the kernel drops it when its process ends, however it ends. The file says who
+holds it. Where the folder is shared between hosts whose kernels do not tell each other of locks, the file's time
+decides: its holder touches it every 15 seconds, and another host may take it over once it has stood still for two
+minutes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from fvcli.dataset.layout import LOCK, STATE
+from fvcli.dataset.store import Store, translated
+from fvcli.errors import LockedError
+
+HEARTBEAT_SECONDS = 15.0
+STALE_SECONDS = 120.0
+
+
+@contextmanager
+def hold(store: Store, key: str = LOCK) -> Iterator[None]:
+    """Holds the dataset's lock. Raises LockedError naming the holder, DatasetError where none can be made."""
+    store.make_folder(STATE)
+    path = store.path(key)
+    with translated("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(descriptor, str(store.folder))
+        stop = threading.Event()
+        heart = threading.Thread(target=_beat, args=(descriptor, stop), name="lock", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            heart.join()
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(_held(folder, _holder(descriptor))) from None
+    except OSError:
+        pass  # a file system without locks: the holder's heartbeat below is all there is
+    holder = _holder(descriptor)
+    if holder.get("host", socket.gethostname()) != socket.gethostname():
+        age = time.time() - os.fstat(descriptor).st_mtime
+        if age < STALE_SECONDS:
+            raise LockedError(_held(folder, holder))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with translated("write", os.path.join(folder, LOCK)):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode(), 0)
+
+
+def _holder(descriptor: int) -> dict[str, object]:
+    try:
+        values = json.loads(os.pread(descriptor, 4096, 0))
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _held(folder: str, holder: dict[str, object]) -> str:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+    return f"{folder} is in use by another run ({who}); try again when it has ended"
+
+
+def _beat(descriptor: int, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(descriptor)

@@ -1,0 +1,158 @@
+"""``manifest.json``: what the dataset holds, and the only thing a reader trusts.
+
+Its JSON Schema ships beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from fvcli.dataset.layout import MANIFEST, DataFormat, DType
+from fvcli.dataset.store import Store
+from fvcli.errors import DatasetError
+
+SCHEMA_VERSION = 1
+RUNS_KEPT = 100
+
+Key = tuple[str, str]  # (root, path), what rows are sorted by
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file below the dataset's folder. sha256 is hexadecimal."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some consecutive rows. ``files`` holds one for Parquet, the vectors and their metadata for npy."""
+
+    number: int
+    rows: int
+    files: tuple[DataFile, ...]
+    first: Key
+    last: Key
+
+    def to_json(self) -> dict[str, Any]:
+        vectors = self.files[0]
+        values: dict[str, Any] = {"number": self.number, "rows": self.rows, **asdict(vectors)}
+        if len(self.files) > 1:
+            values["metadata"] = asdict(self.files[1])
+        return {**values, "first": list(self.first), "last": list(self.last)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Shard:
+        described = [values, values["metadata"]] if "metadata" in values else [values]
+        files = tuple(DataFile(part["file"], part["bytes"], part["sha256"]) for part in described)
+        first, last = ((str(root), str(path)) for root, path in (values["first"], values["last"]))
+        return cls(values["number"], values["rows"], files, first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """discovered = extracted + reused + failed; rows = extracted + reused + stale."""
+
+    discovered: int = 0
+    extracted: int = 0
+    reused: int = 0
+    failed: int = 0
+    stale: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.extracted + self.reused + self.stale
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
+
+    def _values(self) -> tuple[int, ...]:
+        return (self.discovered, self.extracted, self.reused, self.failed, self.stale)
+
+    def to_json(self) -> dict[str, int]:
+        return {**asdict(self), "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A dataset's description. ``runs`` is the newest last, RUNS_KEPT at most."""
+
+    format: DataFormat
+    dtype: DType
+    dimension: int
+    model: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    roots: tuple[str, ...] = ()
+    shards: tuple[Shard, ...] = ()
+    failures: tuple[DataFile, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    runs: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def files(self) -> Iterator[DataFile]:
+        """Every file the manifest vouches for."""
+        for shard in self.shards:
+            yield from shard.files
+        yield from self.failures
+
+    def with_run(self, run: Mapping[str, Any]) -> Manifest:
+        return replace(self, runs=(*self.runs, run)[-RUNS_KEPT:])
+
+    def to_bytes(self) -> bytes:
+        values = {
+            "schema_version": SCHEMA_VERSION,
+            "format": self.format,
+            "dtype": self.dtype,
+            "dimension": self.dimension,
+            "model": dict(self.model),
+            "recipe": dict(self.recipe),
+            "environment": dict(self.environment),
+            "roots": list(self.roots),
+            "counts": self.counts.to_json(),
+            "shards": [shard.to_json() for shard in self.shards],
+            "failures": [asdict(file) for file in self.failures],
+            "runs": [dict(run) for run in self.runs],
+        }
+        return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Manifest:
+        """Raises DatasetError naming ``place`` when the bytes are not a manifest this version can read."""
+        try:
+            values = json.loads(data)
+            version = values["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise DatasetError(
+                    f"{place} has schema version {version}, this fvcli reads {SCHEMA_VERSION}; "
+                    "use the fvcli that wrote it"
+                )
+            counts = {name: int(values["counts"][name]) for name in Counts.__dataclass_fields__}
+            return cls(
+                format=values["format"],
+                dtype=values["dtype"],
+                dimension=values["dimension"],
+                model=values["model"],
+                recipe=values["recipe"],
+                environment=values["environment"],
+                roots=tuple(values["roots"]),
+                shards=tuple(Shard.from_json(shard) for shard in values["shards"]),
+                failures=tuple(DataFile(**file) for file in values["failures"]),
+                counts=Counts(**counts),
+                runs=tuple(values["runs"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(
+                f"{place} is not a dataset's manifest ({error}); restore it, or start afresh with --overwrite"
+            ) from error
+
+
+def load(store: Store, key: str = MANIFEST) -> Manifest | None:
+    """The manifest, None where there is none yet. Raises DatasetError when it is damaged."""
+    data = store.read(key)
+    return None if data is None else Manifest.from_bytes(data, str(store.path(key)))

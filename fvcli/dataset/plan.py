@@ -1,0 +1,167 @@
+"""A frozen plan: which inputs become which shards. Written once, before the first image is read.
+
+``plan.json`` is the header; ``plan.arrow`` holds one record batch for each shard to be written, so that a million
+paths never stand in memory together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fvcli.dataset.layout import PLAN, PLAN_ENTRIES
+from fvcli.dataset.manifest import Counts
+from fvcli.dataset.store import Store, flush, sync_folder, translated
+from fvcli.errors import DatasetError
+from fvcli.records import ImageRef
+
+EXTRACT = -1
+PLAN_VERSION = 1
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("root", pa.string(), False),
+        pa.field("path", pa.string(), False),
+        pa.field("path_bytes", pa.binary(), True),
+        pa.field("size_bytes", pa.int64(), False),
+        pa.field("mtime_ns", pa.int64(), False),
+        pa.field("base_row", pa.int32(), False),
+        pa.field("stale", pa.bool_(), False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row to be. base_row: its place in the shard that is replaced, or EXTRACT. stale: its file is gone."""
+
+    ref: ImageRef
+    base_row: int = EXTRACT
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedShard:
+    """A shard to be written. index: its place in the plan; replaces: number of the base's shard it stands for."""
+
+    index: int
+    number: int
+    entries: int
+    extract: int
+    replaces: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The header. ``request`` is what was asked for, ``base`` the SHA-256 of the manifest the plan builds on.
+
+    ``id`` is random: it ties commit records to this plan and no other.
+    ``kept`` counts the rows and failures that stay as they are; ``replaced`` numbers the base's shards that do not.
+    """
+
+    id: str
+    request: Mapping[str, Any]
+    roots: tuple[str, ...]
+    base: str | None
+    overwrite: bool
+    kept: Counts
+    replaced: tuple[int, ...]
+    shards: tuple[PlannedShard, ...]
+
+    @property
+    def extract(self) -> int:
+        """Inputs to be read."""
+        return sum(shard.extract for shard in self.shards)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.shards or self.replaced)
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"version": PLAN_VERSION, **asdict(self)}, ensure_ascii=False).encode(
+            "utf-8", "backslashreplace"
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Plan:
+        values = json.loads(data)
+        if values.pop("version") != PLAN_VERSION:
+            raise ValueError("another plan version")
+        values["roots"] = tuple(values["roots"])
+        values["kept"] = Counts(**values["kept"])
+        values["replaced"] = tuple(values["replaced"])
+        values["shards"] = tuple(PlannedShard(**shard) for shard in values["shards"])
+        return cls(**values)
+
+
+def load(store: Store) -> Plan | None:
+    """The plan of an unfinished run, None where there is none. A damaged plan counts as none: nothing depends on it."""
+    data = store.read(PLAN)
+    if data is None or not store.exists(PLAN_ENTRIES):
+        return None
+    try:
+        return Plan.from_bytes(data)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class EntriesWriter:
+    """Writes ``plan.arrow`` batch by batch; it exists under its name only when whole."""
+
+    def __init__(self, store: Store) -> None:
+        self._target = store.path(PLAN_ENTRIES)
+        self._temporary = self._target.with_name(f"{self._target.name}.{os.getpid()}.tmp")
+        with translated("write", self._temporary):
+            self._file = open(self._temporary, "wb")
+        self._writer = pa.ipc.new_file(self._file, _SCHEMA)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        refs = [entry.ref for entry in entries]
+        columns = [
+            pa.array([ref.root for ref in refs], pa.string()),
+            pa.array([ref.path for ref in refs], pa.string()),
+            pa.array([ref.path_bytes for ref in refs], pa.binary()),
+            pa.array([ref.size_bytes for ref in refs], pa.int64()),
+            pa.array([ref.mtime_ns for ref in refs], pa.int64()),
+            pa.array([entry.base_row for entry in entries], pa.int32()),
+            pa.array([entry.stale for entry in entries], pa.bool_()),
+        ]
+        with translated("write", self._temporary):
+            self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+
+    def close(self) -> None:
+        with translated("write", self._temporary):
+            self._writer.close()
+            flush(self._file)
+            self._file.close()
+            os.replace(self._temporary, self._target)
+            sync_folder(self._target.parent)
+
+    def abandon(self) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:
+    """A shard's inputs, in row order. Raises DatasetError when the plan cannot be read."""
+    path = store.path(PLAN_ENTRIES)
+    try:
+        with translated("read", path), pa.OSFile(str(path)) as file:
+            values = pa.ipc.open_file(file).get_batch(shard.index).to_pydict()
+    except pa.ArrowException as error:
+        raise DatasetError(f"{path} is damaged; remove {path.parent} and repeat the command") from error
+    return [_entry(*row) for row in zip(*(values[name] for name in _SCHEMA.names), strict=True)]
+
+
+def _entry(*row: Any) -> Entry:
+    root, path, path_bytes, size_bytes, mtime_ns, base_row, stale = row
+    return Entry(ImageRef(root, path, path_bytes, size_bytes, mtime_ns), base_row, stale)
+
+
+def count_extract(entries: Iterable[Entry]) -> int:
+    return sum(entry.base_row == EXTRACT for entry in entries)

@@ -1,0 +1,233 @@
+"""One shard's files: written row group by row group, read back column by column.
+
+Vectors are dictionary-encoded: the mean of 25 eight-bit values takes few distinct values, so on real rows this is
+smaller than byte-stream-split and, unlike it, every reader takes it for float16 too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fvcli.dataset import columns
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.layout import KINDS, DataFormat, DType
+from fvcli.dataset.store import flush, sha256_of, translated
+from fvcli.errors import DatasetError
+from fvcli.records import Float32Array
+
+ROW_GROUP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a dataset's shards are written. ``metadata`` is repeated in every Parquet file."""
+
+    format: DataFormat
+    dtype: DType
+    dimension: int
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished file in staging. sha256 is hexadecimal."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+class _Part(Protocol):
+    path: Path
+
+    def append(self, rows: Rows) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _ParquetPart:
+    def __init__(self, path: Path, schema: pa.Schema, encoding: Encoding) -> None:
+        self.path = path
+        self._encoding = encoding
+        self._with_vectors = columns.VECTOR in schema.names
+        self._sink = open(path, "xb")
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema.with_metadata(dict(encoding.metadata)),
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=True,
+            write_statistics=[name for name in schema.names if name != columns.VECTOR],
+        )
+
+    def append(self, rows: Rows) -> None:
+        if self._with_vectors:
+            table = columns.table(rows, self._encoding.dimension, self._encoding.dtype)
+        else:
+            table = columns.metadata_table(rows)
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+            flush(self._sink)
+        finally:
+            self._sink.close()
+
+
+class _NpyPart:
+    """NumPy's format 1.0; the header leaves room for the row count, which is known only at the end."""
+
+    def __init__(self, path: Path, encoding: Encoding) -> None:
+        self.path = path
+        self._dtype = np.dtype(encoding.dtype)
+        self._dimension = encoding.dimension
+        self._rows = 0
+        self._file = open(path, "xb")
+        self._header_bytes = self._write_header()
+
+    def _write_header(self) -> int:
+        self._file.seek(0)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._rows, self._dimension),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+        return self._file.tell()
+
+    def append(self, rows: Rows) -> None:
+        self._file.write(np.ascontiguousarray(rows.vectors, dtype=self._dtype).data)
+        self._rows += len(rows)
+
+    def close(self) -> None:
+        try:
+            if self._write_header() != self._header_bytes:
+                raise DatasetError(f"{self.path}: the header of {self._rows} rows does not fit its place")
+            flush(self._file)
+        finally:
+            self._file.close()
+
+
+class ShardWriter:
+    """Writes one shard into a staging folder; nothing is visible until the caller moves the files.
+
+    Raises DatasetError when the disk refuses; then nothing of the shard is left in the folder.
+    """
+
+    def __init__(self, folder: Path, stem: str, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._buffer: list[Rows] = []
+        self._buffered = 0
+        self._parts: list[_Part] = []
+        with self._guarded(folder):
+            for kind, _, suffix in KINDS[encoding.format]:
+                path = folder / f"{stem}-{kind}{suffix}.tmp"
+                self._parts.append(self._part(path, suffix))
+
+    def _part(self, path: Path, suffix: str) -> _Part:
+        if suffix == ".npy":
+            return _NpyPart(path, self._encoding)
+        if self._encoding.format == "npy":
+            return _ParquetPart(path, columns.metadata_schema(), self._encoding)
+        return _ParquetPart(path, columns.schema(self._encoding.dimension, self._encoding.dtype), self._encoding)
+
+    def append(self, rows: Rows) -> None:
+        """Adds rows after those before; full row groups go to the disk at once."""
+        self._buffer.append(rows)
+        self._buffered += len(rows)
+        if self._buffered >= ROW_GROUP:
+            merged = _merge(self._buffer)
+            full = len(merged) - len(merged) % ROW_GROUP
+            for start in range(0, full, ROW_GROUP):
+                self._write(_slice(merged, start, start + ROW_GROUP))
+            self._buffer = [_slice(merged, full, len(merged))]
+            self._buffered = len(merged) - full
+
+    def close(self) -> list[WrittenFile]:
+        """Writes what is left, makes the files durable, and hashes them."""
+        if self._buffered:
+            self._write(_merge(self._buffer))
+        written = []
+        for part in self._parts:
+            with self._guarded(part.path):
+                part.close()
+            written.append(WrittenFile(part.path, part.path.stat().st_size, sha256_of(part.path)))
+        return written
+
+    def abandon(self) -> None:
+        """Leaves nothing behind."""
+        for part in self._parts:
+            with suppress(Exception):  # the disk may refuse the last bytes of what is thrown away
+                part.close()
+            with suppress(OSError):
+                part.path.unlink(missing_ok=True)
+
+    def _write(self, rows: Rows) -> None:
+        for part in self._parts:
+            with self._guarded(part.path):
+                part.append(rows)
+
+    @contextmanager
+    def _guarded(self, place: Path) -> Iterator[None]:
+        try:
+            with translated("write", place):
+                yield
+        except BaseException:
+            self.abandon()
+            raise
+
+
+def _merge(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        [ref for rows in parts for ref in rows.refs],
+        [info for rows in parts for info in rows.infos],
+        np.concatenate([rows.vectors for rows in parts]),
+    )
+
+
+def _slice(rows: Rows, start: int, stop: int) -> Rows:
+    return Rows(rows.refs[start:stop], rows.infos[start:stop], rows.vectors[start:stop])
+
+
+def read_metadata(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a Parquet shard, without the vectors unless named. Raises DatasetError when it cannot be read."""
+    try:
+        with translated("read", path), open(path, "rb") as file:
+            return pq.ParquetFile(file).read(columns=list(names or columns.metadata_schema().names), use_threads=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{path} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
+
+
+def read_vectors(path: Path) -> Float32Array:
+    """The vectors of a shard as stored: [n, d], float32 or float16. Raises DatasetError when they cannot be read."""
+    try:
+        with translated("read", path):
+            if path.suffix == ".npy":
+                return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+            with open(path, "rb") as file:
+                column = pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False).column(0)
+    except (pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{path} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
+    parts = [np.asarray(chunk.flatten()).reshape(len(chunk), column.type.list_size) for chunk in column.chunks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def stem(number: int) -> str:
+    """A name that no other attempt at the shard uses, in this process or another."""
+    return f"{number:05d}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -1,0 +1,34 @@
+"""What the bytes of a vector may depend on besides the recipe: library versions and the CPU."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from fvcli import __version__
+
+_LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pyarrow")
+
+
+def environment() -> dict[str, str]:
+    """Versions by package name, and "cpu", "python" and "platform"."""
+    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    return {
+        "fvcli": __version__,
+        "python": platform.python_version(),
+        **libraries,
+        "cpu": cpu_name(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def cpu_name() -> str:
+    """The CPU's model name, family, model and stepping where Linux tells them, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return platform.machine()
+    values = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    named = [values.get(name, "").strip() for name in ("model name", "cpu family", "model", "stepping")]
+    return " / ".join(value for value in named if value) or platform.machine()

@@ -1,0 +1,103 @@
+"""What a run is asked to do, and who hears how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.layout import DataFormat, DType
+from fvcli.errors import FvcliError, UsageError
+from fvcli.images.decode import DEFAULT_LIMITS, Limits
+from fvcli.images.discover import Sources
+from fvcli.models.loading import EMBEDDED
+from fvcli.records import Engine, Preprocessing, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLimit:
+    """How many inputs may fail before a run gives up: a number, or a percentage of the inputs to be read."""
+
+    number: float
+    percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> FailureLimit:
+        """From "20" or "2.5%". Raises UsageError."""
+        percent = text.endswith("%")
+        try:
+            number = float(text.removesuffix("%")) if percent else int(text)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= (100 if percent else float("inf")):
+            raise UsageError(f"--max-failures takes a number or a percentage such as 2%, not {text!r}")
+        return cls(number, percent)
+
+    def exceeded(self, failed: int, total: int) -> bool:
+        return failed > (self.number * total / 100 if self.percent else self.number)
+
+
+class TooManyFailuresError(FvcliError):
+    """More inputs failed than the run was allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractRequest:
+    """Everything that ``fvcli extract`` can be asked.
+
+    workers: threads, None for all CPUs the process may use; batch_size: images that one thread holds at once;
+    shard_size: rows of a data file; max_failures: when to give up.
+    """
+
+    sources: Sources
+    output: str = "features"
+    model: str = EMBEDDED
+    engine: Engine | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    limits: Limits = DEFAULT_LIMITS
+    format: DataFormat = "parquet"
+    dtype: DType = "float32"
+    shard_size: int = 10_000
+    batch_size: int = 8
+    workers: int | None = None
+    prune: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+    max_failures: FailureLimit | None = None
+
+    def fingerprint(self, recipe: Recipe) -> dict[str, Any]:
+        """What decides a plan, as JSON values: the same again means that an unfinished plan is to be continued."""
+        sources = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.sources).items()
+        }
+        return {
+            "sources": sources,
+            "recipe": recipe.to_json(),
+            "format": self.format,
+            "dtype": self.dtype,
+            "shard_size": self.shard_size,
+            "prune": self.prune,
+            "retry_failed": self.retry_failed,
+            "overwrite": self.overwrite,
+        }
+
+
+class Observer(Protocol):
+    """Hears how a run goes on; all calls come from one thread."""
+
+    def discovered(self, inputs: int) -> None:
+        """So many inputs have been found; called now and then while looking."""
+        ...
+
+    def planned(self, total: int, done: int) -> None:
+        """``total`` inputs have to be read, ``done`` of them were by an earlier run."""
+        ...
+
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
+        """So many more inputs were dealt with; ``failed`` are those among them that gave no vector."""
+        ...
+
+    def stopped(self) -> int | None:
+        """The number of the signal that asks the run to end, None to go on."""
+        ...

@@ -1,0 +1,133 @@
+"""One shard, from outcomes to a commit: the unit of work, the same for every runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fvcli.dataset.base import BaseVectors
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.commit import Commit, Workspace
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.layout import STAGING
+from fvcli.dataset.manifest import Counts, Key, Shard
+from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard
+from fvcli.dataset.shard_file import ShardWriter, stem
+from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
+from fvcli.run.worker import Batch, Outcome
+
+_CHUNK = 256  # rows handed to the file writer together
+
+
+def batches(planned: PlannedShard, entries: Sequence[Entry], size: int) -> Iterator[Batch]:
+    """The inputs of a shard that have to be read, ``size`` at a time."""
+    positions = [position for position, entry in enumerate(entries) if entry.base_row == EXTRACT]
+    for start in range(0, len(positions), size):
+        some = tuple(positions[start : start + size])
+        yield Batch(planned.index, some, tuple(entries[position].ref for position in some))
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWork:
+    """What writing a shard needs besides its outcomes."""
+
+    workspace: Workspace
+    plan: Plan
+    carried: BaseVectors | None
+
+
+def run_shard(
+    planned: PlannedShard, entries: Sequence[Entry], outcomes: Iterator[Outcome], work: ShardWork
+) -> Commit | None:
+    """Writes and commits one shard. ``outcomes`` are those of its ``batches``, in order, as they become ready.
+
+    Returns None, with nothing left behind, when the outcomes end early. Raises DatasetError.
+    """
+    folder = work.workspace.store.path(STAGING)
+    writer = ShardWriter(folder, stem(planned.number), work.workspace.encoding)
+    tally = _Tally(writer)
+    try:
+        base = None
+        if work.carried is not None and planned.replaces is not None:
+            base = work.carried.rows(planned.replaces)
+        for entry in entries:
+            if entry.base_row != EXTRACT and base is not None:
+                tally.carry(entry, base)
+            elif (outcome := next(outcomes, None)) is None:
+                writer.abandon()
+                return None
+            else:
+                tally.add(entry.ref, outcome)
+        shard = tally.finish(planned.number)
+        written = writer.close() if shard is not None else []
+        if shard is None:
+            writer.abandon()
+    except BaseException:
+        writer.abandon()
+        raise
+    commit = Commit(work.plan.id, planned.index, shard, tally.counts, tuple(tally.failures))
+    return work.workspace.commit(work.plan, planned, written, commit)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Collects rows and counts them on their way into the file."""
+
+    writer: ShardWriter
+    failures: list[FailureLine] = field(default_factory=list)
+    _refs: list[ImageRef] = field(default_factory=list)
+    _infos: list[ImageInfo] = field(default_factory=list)
+    _vectors: list[Float32Array] = field(default_factory=list)
+    _extracted: int = 0
+    _reused: int = 0
+    _stale: int = 0
+    _first: Key | None = None
+    _last: Key = ("", "")
+
+    @property
+    def counts(self) -> Counts:
+        failed = len(self.failures)
+        return Counts(self._extracted + self._reused + failed, self._extracted, self._reused, failed, self._stale)
+
+    def carry(self, entry: Entry, base: Rows) -> None:
+        """A row that stays as it was."""
+        self._row(entry.ref, base.infos[entry.base_row], base.vectors[entry.base_row])
+        if entry.stale:
+            self._stale += 1
+        else:
+            self._reused += 1
+
+    def add(self, ref: ImageRef, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            self.failures.append(FailureLine(ref, outcome))
+            return
+        self._row(ref, outcome.info, outcome.vector)
+        if outcome.reused:
+            self._reused += 1
+        else:
+            self._extracted += 1
+
+    def _row(self, ref: ImageRef, info: ImageInfo, vector: Float32Array) -> None:
+        key = (ref.root, ref.path)
+        self._first = self._first or key
+        self._last = key
+        self._refs.append(ref)
+        self._infos.append(info)
+        self._vectors.append(vector)
+        if len(self._refs) == _CHUNK:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._refs:
+            self.writer.append(Rows(self._refs, self._infos, np.stack(self._vectors)))
+            self._refs, self._infos, self._vectors = [], [], []
+
+    def finish(self, number: int) -> Shard | None:
+        """The shard without its files, which are not named yet; None when it has no row."""
+        self._pass_on()
+        if self._first is None:
+            return None
+        rows = self._extracted + self._reused + self._stale
+        return Shard(number, rows, (), self._first, self._last)
