@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fvcli import __version__
-from fvcli.errors import FvcliError, UsageError
+from fvcli.commands import verify
+from fvcli.commands.reporting import reported
+from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fvcli.run.extract import RunSummary
@@ -28,32 +26,6 @@ app = typer.Typer(
 )
 
 INPUT, IMAGES, OUTPUT, UPDATE, RUN = "Input", "Images and model", "Output", "Update", "Run"
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=RUN)]
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Turns what the library raises into one line on stderr and an exit code."""
-    try:
-        yield
-    except FvcliError as error:
-        typer.echo(f"fvcli: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        if os.environ.get("FVCLI_DEBUG"):
-            raise
-        typer.echo(
-            f"fvcli: unexpected {type(error).__name__}: {error} (a bug; FVCLI_DEBUG=1 shows where, please report it)",
-            err=True,
-        )
-        raise typer.Exit(1) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -151,7 +123,7 @@ def extract(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", min=1, help="Images a thread holds at once.", rich_help_panel=RUN)
     ] = 8,
-    quiet: Quiet = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Write one feature vector for each image; run it again to add what is new.
 
@@ -215,6 +187,10 @@ def _tell(summary: RunSummary) -> None:
         typer.echo("no images found: look at the sources, --include and --exclude", err=True)
     if summary.failures_file is not None:
         typer.echo(f"why inputs failed: {summary.failures_file}", err=True)
+
+
+app.command("verify")(verify.verify)
+app.command("repair")(verify.repair)
 
 
 def main() -> None:

@@ -13,16 +13,18 @@ import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fvcli.dataset import failures, layout, manifest, plan
+from fvcli.dataset import failures, layout, lock, manifest, plan
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
 from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.shard_file import Encoding, WrittenFile
 from fvcli.dataset.store import Store
+from fvcli.errors import LockedError
 
 _RECORD = ".json"
 
@@ -243,3 +245,10 @@ def _wanted(store: Store) -> Iterator[DataFile]:
 def standing_failures(store: Store) -> Iterator[FailureLine]:
     """The earlier failures that the unfinished plan carries over."""
     return failures.read(store, layout.PLAN_FAILURES)
+
+
+def settle(store: Store) -> None:
+    """Finishes a decided run before its dataset is read, unless another run is at it. Raises DatasetError."""
+    if store.exists(layout.PENDING_MANIFEST):
+        with suppress(LockedError), lock.hold(store):
+            recover(store)

@@ -1,0 +1,179 @@
+"""Holds a dataset's files against its manifest, and drops what does not stand the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
+from fvcli.dataset.commit import recover, settle
+from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
+from fvcli.dataset.store import Store, sha256_of
+from fvcli.errors import DatasetError
+from fvcli.records import Float32Array
+
+_ROWS_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with one file. ``shard`` is its shard's number, None for files that hold no rows."""
+
+    file: str
+    problem: str
+    shard: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {"file": self.file, "problem": self.problem, "shard": self.shard}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of a check."""
+
+    shards: int
+    rows: int
+    damages: tuple[Damage, ...]
+
+
+def load_manifest(store: Store) -> Manifest:
+    """The manifest of a finished dataset. Raises DatasetError where there is none."""
+    settle(store)
+    found = manifest.load(store)
+    if found is None:
+        unfinished = store.exists(layout.PLAN)
+        hint = "its first run has not ended; repeat the command that began it" if unfinished else "there is no dataset"
+        raise DatasetError(f"{store.path(layout.MANIFEST)} does not exist: {hint}")
+    return found
+
+
+def verify(store: Store) -> Verdict:
+    """Checks every file, row and count. Raises DatasetError where there is no manifest to check against."""
+    found = load_manifest(store)
+    return Verdict(len(found.shards), found.counts.rows, tuple(_damages(store, found)))
+
+
+def repair(store: Store) -> tuple[Damage, ...]:
+    """Drops damaged shards and failure lists, so that the next run redoes just those. Returns what was dropped.
+
+    Raises DatasetError, LockedError while a run is going on.
+    """
+    with lock.hold(store):
+        recover(store)
+        found = load_manifest(store)
+        damages = tuple(_damages(store, found))
+        bad_shards = {damage.shard for damage in damages if damage.shard is not None}
+        bad_files = {damage.file for damage in damages}
+        kept = tuple(shard for shard in found.shards if shard.number not in bad_shards)
+        lists = tuple(file for file in found.failures if file.file not in bad_files)
+        if damages:
+            mended = replace(found, shards=kept, failures=lists, counts=_counts(store, kept, lists))
+            store.replace(layout.MANIFEST, mended.to_bytes())
+            recover(store)
+        return damages
+
+
+def _counts(store: Store, shards: tuple[Shard, ...], lists: tuple[DataFile, ...]) -> Counts:
+    rows = sum(shard.rows for shard in shards)
+    failed = sum(1 for file in lists for _ in failures.read(store, file.file))
+    return Counts(discovered=rows + failed, reused=rows, failed=failed)
+
+
+def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
+    before: Shard | None = None
+    for shard in found.shards:
+        problem = next(_shard_problems(store, found, shard), None)
+        if problem is not None:
+            yield Damage(shard.files[0].file, problem, shard.number)
+        elif before is not None and before.last >= shard.first:
+            yield Damage(shard.files[0].file, f"its rows overlap those of shard {before.number}", shard.number)
+        before = shard
+    failed = 0
+    for file in found.failures:
+        problem = _file_problem(store, file)
+        if problem is None:
+            failed += sum(1 for _ in failures.read(store, file.file))
+        else:
+            yield Damage(file.file, problem)
+            failed = found.counts.failed
+    yield from _count_damages(found, failed)
+    for stray in _strays(store, found):
+        yield Damage(stray, "the manifest does not know it; a reader that takes every file would read its rows too")
+
+
+def _count_damages(found: Manifest, failed: int) -> Iterator[Damage]:
+    counts = found.counts
+    rows = sum(shard.rows for shard in found.shards)
+    if rows != counts.rows:
+        yield Damage(layout.MANIFEST, f"it counts {counts.rows} rows, its shards hold {rows}")
+    if failed != counts.failed:
+        yield Damage(layout.MANIFEST, f"it counts {counts.failed} failures, failures/ names {failed}")
+    if counts.discovered != counts.extracted + counts.reused + counts.failed:
+        yield Damage(layout.MANIFEST, "its counts do not add up: discovered is not extracted + reused + failed")
+
+
+def _file_problem(store: Store, file: DataFile) -> str | None:
+    size = store.size(file.file)
+    if size is None:
+        return "it is missing"
+    if size != file.bytes:
+        return f"it has {size} bytes instead of {file.bytes}"
+    if sha256_of(store.path(file.file)) != file.sha256:
+        return "its SHA-256 is not the manifest's: bytes were changed"
+    return None
+
+
+def _shard_problems(store: Store, found: Manifest, shard: Shard) -> Iterator[str]:
+    for file in shard.files:
+        problem = _file_problem(store, file)
+        if problem is not None:
+            yield problem if file is shard.files[0] else f"{file.file}: {problem}"
+            return
+    try:
+        metadata = shard_file.read_metadata(store.path(shard.files[-1].file))
+        vectors = shard_file.read_vectors(store.path(shard.files[0].file))
+    except DatasetError as error:
+        yield str(error)
+        return
+    wanted = columns.metadata_schema()
+    if metadata.schema.remove_metadata() != wanted:
+        yield "its columns are not a dataset's"
+    elif not len(metadata) == len(vectors) == shard.rows:
+        yield f"it has {len(metadata)} rows and {len(vectors)} vectors instead of {shard.rows}"
+    elif vectors.shape[1] != found.dimension or vectors.dtype != found.dtype:
+        yield f"its vectors are {vectors.dtype} [{vectors.shape[1]}] instead of {found.dtype} [{found.dimension}]"
+    else:
+        yield from _row_problems(metadata, vectors, shard)
+
+
+def _row_problems(metadata: pa.Table, vectors: Float32Array, shard: Shard) -> Iterator[str]:
+    keys: list[Key] = list(zip(*(metadata.column(name).to_pylist() for name in columns.KEY_COLUMNS), strict=True))
+    unsorted = [keys[row] for row in range(1, len(keys)) if keys[row - 1] >= keys[row]]
+    if unsorted:
+        yield f"rows out of order or twice: {_named(unsorted)}"
+    if (keys[0], keys[-1]) != (shard.first, shard.last):
+        yield "its first and last rows are not the manifest's"
+    infinite = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(infinite):
+        yield f"vectors that are not finite: {_named([keys[row] for row in infinite])}"
+
+
+def _named(keys: list[Key]) -> str:
+    told = ", ".join("/".join(filter(None, key)) for key in keys[:_ROWS_TOLD])
+    more = len(keys) - _ROWS_TOLD
+    return f"{told} and {more} more" if more > 0 else told
+
+
+def _strays(store: Store, found: Manifest) -> Iterator[str]:
+    """Files that readers of the whole folder would take for the dataset's."""
+    if store.exists(layout.PLAN):  # a run is going on or will be continued: its commits stand there too
+        return
+    known = {file.file for file in found.files}
+    suffixes = {folder: suffix for kinds in layout.KINDS.values() for folder, _, suffix in kinds}
+    for folder, suffix in (*suffixes.items(), (layout.FAILURES, ".jsonl")):
+        for name in store.names(folder):
+            if name.endswith(suffix) and f"{folder}/{name}" not in known:
+                yield f"{folder}/{name}"
