@@ -122,8 +122,8 @@ def _listed(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterat
         clash = path == before[0]
         before = (path, raw)
         if clash:  # a stand-in that reads as the name before it: no name holds a NUL, so it is unique and in order
-            path += "\0"
-        size, mtime = _examine(before[0] if raw is None else raw)
+            path, raw = path + "\0", path.encode() if raw is None else raw
+        size, mtime = _examine(path if raw is None else raw)
         yield ImageRef("", path, raw, size, mtime)
 
 
