@@ -6,22 +6,18 @@ as many times the memory for activations, and here the same image cannot but giv
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from fvcli.errors import ModelError
 from fvcli.models.card import ModelCard
+from fvcli.models.quiet import LITERT, stderr_without
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
-_ANNOUNCEMENT = b"Created TensorFlow Lite XNNPACK delegate for CPU"
-_creation = threading.Lock()
+_announced = False
 
 Feed = Callable[[UInt8Array, Any], None]
 
@@ -126,44 +122,13 @@ def _feed(spec: InputSpec, dtype: np.dtype[Any]) -> Feed:
 def _interpreter(data: bytes, name: str) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
+    global _announced
     try:
-        with _creation, _without_announcement():
+        # LiteRT announces itself on the first interpreter of a process, and has no setting against it.
+        with nullcontext() if _announced else stderr_without(LITERT):
             interpreter = Interpreter(model_content=data, num_threads=1)
             interpreter.allocate_tensors()
+            _announced = True
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{name}: LiteRT does not take this .tflite: {error}") from error
     return interpreter
-
-
-@contextmanager
-def _without_announcement() -> Iterator[None]:
-    """Keeps LiteRT's one INFO line off the terminal; everything else written meanwhile to stderr still comes out.
-
-    LiteRT prints it from C++ on the first interpreter of a process and has no setting against it.
-    """
-    global _announced
-    if _announced:
-        yield
-        return
-    try:
-        sys.stderr.flush()
-        terminal = os.dup(2)
-    except (OSError, ValueError, AttributeError):
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            caught.seek(0)
-            for line in caught:
-                if _ANNOUNCEMENT in line:
-                    _announced = True
-                else:
-                    os.write(2, line)
-
-
-_announced = False

@@ -9,7 +9,6 @@ TensorFlow is imported only when a network is built or run; the table needs none
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -220,7 +219,9 @@ def endpoints(network: NetworkTensors, images: Tensor) -> dict[str, Tensor]:
     values = {}
     x = fake_quant(images * 2.0 - 1.0, network.input)
     for shape, layer in zip(convolutions(network.depth_multiplier), network.layers, strict=True):
-        x = fake_quant(tf.nn.relu6(convolve(x, layer, shape)), layer.output)
+        # The closing slash takes the scope as it is; graph readers find the layers by it.
+        with tf.name_scope(f"MobilenetV1/{shape.name}/"):
+            x = fake_quant(tf.nn.relu6(convolve(x, layer, shape)), layer.output)
         values[shape.name] = x
     return values
 
@@ -264,4 +265,6 @@ def fake_quant(x: Tensor, span: Span | None, *, narrow_range: bool = False) -> T
 
 
 def _tensorflow() -> Any:
-    return importlib.import_module("tensorflow")
+    import tensorflow
+
+    return tensorflow

@@ -75,8 +75,8 @@ def test_default_model_needs_no_tensorflow_and_says_nothing() -> None:
 
 def test_other_lines_on_stderr_survive_the_loading() -> None:
     program = (
-        "import os, fvcli.models.litert as litert\n"
-        "with litert._without_announcement():\n"
+        "import os\nfrom fvcli.models.quiet import LITERT, stderr_without\n"
+        "with stderr_without(LITERT):\n"
         "    os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nkeep me\\n')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
