@@ -10,6 +10,7 @@ import typer
 from fvcli import __version__
 from fvcli.commands import verify
 from fvcli.commands.reporting import reported
+from fvcli.commands.startup import leave_pandas_out
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def extract(
     with reported():
         if not sources and files_from is None:
             raise UsageError("name a folder, a file or --files-from; fvcli extract --help shows how")
+        leave_pandas_out()
         from fvcli.images.decode import Limits
         from fvcli.images.discover import Sources
         from fvcli.progress import Progress

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
+from fvcli.commands.startup import leave_pandas_out
 
 EXIT_DAMAGED = 4
 
@@ -27,6 +28,7 @@ def verify(
     is no damage.
     """
     with reported():
+        leave_pandas_out()
         from fvcli.dataset import verify as checks
         from fvcli.dataset.store import Store
 
@@ -71,6 +73,7 @@ def verify(
 def repair(dataset: Dataset, quiet: Quiet = False) -> None:
     """Drop what is damaged from a dataset, so that the next extract redoes just that."""
     with reported():
+        leave_pandas_out()
         from fvcli.dataset import verify as checks
         from fvcli.dataset.store import Store
 
