@@ -59,11 +59,12 @@ def _deep_to_grey(picture: ImageFile.ImageFile) -> Image.Image:
     factor = 255.0 / (high - low) if high != low else 0.0
     grey = np.empty(values.shape, np.uint8)
     rows = max(1, _STRIP_PIXELS // max(1, values.shape[1]))
-    for start in range(0, len(values), rows):
-        strip = values[start : start + rows].astype(np.float64)
-        np.nan_to_num(strip, copy=False, nan=min(low, high), posinf=max(low, high), neginf=min(low, high))
-        scaled = np.rint((strip - low) * factor)
-        grey[start : start + rows] = np.clip(scaled, 0, 255).astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        for start in range(0, len(values), rows):
+            strip = values[start : start + rows].astype(np.float64)
+            np.nan_to_num(strip, copy=False, nan=min(low, high), posinf=max(low, high), neginf=min(low, high))
+            scaled = np.rint((strip - low) * factor)
+            grey[start : start + rows] = np.clip(scaled, 0, 255).astype(np.uint8)
     if isinstance(clear, int):
         grey[values == clear] = 255
     return Image.fromarray(grey)
