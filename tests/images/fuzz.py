@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import collections
 import random
-import resource
 import sys
 import time
 import zlib
@@ -121,7 +120,9 @@ def run(inputs: int, seed: int, seconds: float, keep: Path) -> int:
             (keep / f"{number}-slow-{name}").write_bytes(data)
             print(f"input {number} ({name}) took {took:.1f} s", file=sys.stderr)
     current.unlink(missing_ok=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # Not getrusage: its peak takes over that of the process which started this one.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
     print(f"{inputs} inputs, seed {seed}, {time.monotonic() - started:.0f} s, {findings} findings")
     print(f"slowest input {slowest:.2f} s CPU, peak memory {peak} MB")
     for kind, count in kinds.most_common():

@@ -130,7 +130,7 @@ def test_extension_or_first_bytes_make_an_image(tmp_path: Path) -> None:
     assert names(found(tmp_path)) == [".dotted", "a.JPG", "b.jfif", "c.Tiff", "no-extension", "photo."]
 
 
-def test_what_is_no_regular_file_is_passed_over_unopened(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_passed_over_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "good.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
@@ -138,7 +138,7 @@ def test_what_is_no_regular_file_is_passed_over_unopened(tmp_path: Path) -> None
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(tmp_path)  # the names of sockets are short
+        monkeypatch.chdir(tmp_path)  # the names of sockets are short
         server.bind("socket.jpg")
         assert names(found(tmp_path)) == ["good.jpg"]
 
@@ -305,14 +305,16 @@ def test_long_names_and_deep_paths(tmp_path: Path) -> None:
 
 def test_a_million_listed_files_stay_compact(tmp_path: Path) -> None:
     program = """
-import resource, sys
+import sys
+from pathlib import Path
 from fvcli.images.listing import read_listing
-import itertools
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 names = read_listing(sys.argv[1], False)
 first = next(names)[0]
 count = 1 + sum(1 for _ in names)
-print(first, count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(first, count, (peak() - before) // 1024)
 """
     with open(tmp_path / "list", "w") as stream:
         for number in range(1_000_000):
