@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fvcli import __version__
-from fvcli.commands import verify
+from fvcli.commands import selftest, verify
 from fvcli.commands.reporting import reported
 from fvcli.commands.startup import leave_pandas_out
 from fvcli.errors import UsageError
@@ -193,6 +193,7 @@ def _tell(summary: RunSummary) -> None:
 
 app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
+app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:
