@@ -98,7 +98,7 @@ def extract(
     resize: Annotated[
         Literal["area", "bilinear", "bicubic", "lanczos", "tf1-bilinear"],
         typer.Option("--resize", help="Resize kernel.", rich_help_panel=IMAGES),
-    ] = "area",
+    ] = "bilinear",
     decode: Annotated[
         Literal["fast", "exact"],
         typer.Option("--decode", help="JPEG at reduced scale, or whole.", rich_help_panel=IMAGES),

@@ -66,7 +66,7 @@ class Preprocessing:
     decode: Decode = "fast"
     fit: Fit = "squash"
     crop_fraction: float = 0.875
-    resize: Resize = "area"
+    resize: Resize = "bilinear"
 
 
 @dataclass(frozen=True, slots=True)
