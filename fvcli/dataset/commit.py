@@ -12,10 +12,9 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from fvcli.dataset import failures, layout, lock, manifest, plan
 from fvcli.dataset.failures import FailureLine
@@ -31,13 +30,17 @@ _RECORD = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The record of one finished shard of a plan. ``shard`` is None where no input of it gave a row."""
+    """The record of one finished shard of a plan. ``shard`` is None where no input of it gave a row.
+
+    environment: the library versions and CPU of whoever extracted it.
+    """
 
     plan: str
     index: int
     shard: Shard | None
     counts: Counts
     failures: tuple[FailureLine, ...]
+    environment: Mapping[str, str]
 
     def to_bytes(self) -> bytes:
         values = {
@@ -46,6 +49,7 @@ class Commit:
             "shard": None if self.shard is None else self.shard.to_json(),
             "counts": asdict(self.counts),
             "failures": [line.to_json() for line in self.failures],
+            "environment": dict(self.environment),
         }
         return json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
@@ -54,7 +58,7 @@ class Commit:
         values = json.loads(data)
         shard = None if values["shard"] is None else Shard.from_json(values["shard"])
         lines = tuple(FailureLine.from_json(line) for line in values["failures"])
-        return cls(values["plan"], values["index"], shard, Counts(**values["counts"]), lines)
+        return cls(values["plan"], values["index"], shard, Counts(**values["counts"]), lines, values["environment"])
 
 
 class Workspace:
@@ -107,13 +111,12 @@ class Workspace:
         self,
         frozen: Plan,
         base: Manifest | None,
-        fresh: Manifest,
         standing: Iterable[FailureLine],
-        run_entry: Callable[[Counts], Mapping[str, Any]],
+        describe: Callable[[Sequence[Commit], Counts], Manifest],
     ) -> Manifest:
-        """Makes the committed shards and what the plan keeps the dataset. ``fresh`` says all but shards and counts.
+        """Makes the committed shards and what the plan keeps the dataset.
 
-        run_entry: turns the final counts into this run's line in the history.
+        describe: what else the manifest is to say, given the commits that count and what they amount to.
         """
         done = self.commits(frozen)
         missing = {shard.replaces for shard in frozen.shards if shard.index not in done}
@@ -125,11 +128,11 @@ class Workspace:
         shards = (*kept, *(commit.shard for commit in commits if commit.shard is not None))
         counts = sum((commit.counts for commit in commits), kept_counts)
         result = replace(
-            fresh,
+            describe(commits, counts),
             shards=tuple(sorted(shards, key=lambda shard: shard.first)),
             failures=self._write_failures(lines),
             counts=counts,
-        ).with_run(run_entry(counts))
+        )
         if frozen.has_work:
             self.store.replace(layout.PENDING_MANIFEST, result.to_bytes())
             recover(self.store)

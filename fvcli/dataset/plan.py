@@ -21,7 +21,7 @@ from fvcli.errors import DatasetError
 from fvcli.records import ImageRef
 
 EXTRACT = -1
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 _SCHEMA = pa.schema(
     [
@@ -60,12 +60,15 @@ class PlannedShard:
 class Plan:
     """The header. ``request`` is what was asked for, ``base`` the SHA-256 of the manifest the plan builds on.
 
+    ``settings`` is what others who work on the plan have to know besides the request.
+
     ``id`` is random: it ties commit records to this plan and no other.
     ``kept`` counts the rows and failures that stay as they are; ``replaced`` numbers the base's shards that do not.
     """
 
     id: str
     request: Mapping[str, Any]
+    settings: Mapping[str, Any]
     roots: tuple[str, ...]
     base: str | None
     overwrite: bool

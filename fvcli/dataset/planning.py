@@ -26,9 +26,13 @@ T = TypeVar("T", ImageRef, BaseRow, FailureLine)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an update may do. request: what was asked, for telling on resuming whether it is the same again."""
+    """What an update may do.
+
+    request: what was asked, for telling on resuming whether it is the same again; settings: see :class:`Plan`.
+    """
 
     request: Mapping[str, Any]
+    settings: Mapping[str, Any]
     shard_size: int
     prune: bool = False
     retry_failed: bool = False
@@ -175,6 +179,7 @@ class _Comparison:
         return Plan(
             id=os.urandom(8).hex(),
             request=self._policy.request,
+            settings=self._policy.settings,
             roots=tuple(sorted(self._roots)),
             base=hashlib.sha256(manifest.to_bytes()).hexdigest() if manifest else None,
             overwrite=self._policy.overwrite,

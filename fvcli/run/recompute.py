@@ -19,7 +19,7 @@ from fvcli.models.base import FeatureModel
 from fvcli.models.loading import load_model
 from fvcli.records import Float32Array, Preprocessing
 from fvcli.run.environment import environment
-from fvcli.run.session import environment_id
+from fvcli.run.finishing import environment_id
 
 
 @dataclass(frozen=True, slots=True)

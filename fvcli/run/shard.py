@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,11 +31,12 @@ def batches(planned: PlannedShard, entries: Sequence[Entry], size: int) -> Itera
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """What writing a shard needs besides its outcomes."""
+    """What writing a shard needs besides its outcomes. environment: that of whoever extracts, for the record."""
 
     workspace: Workspace
     plan: Plan
     carried: BaseVectors | None
+    environment: Mapping[str, str]
 
 
 def run_shard(
@@ -67,7 +68,7 @@ def run_shard(
     except BaseException:
         writer.abandon()
         raise
-    commit = Commit(work.plan.id, planned.index, shard, tally.counts, tuple(tally.failures))
+    commit = Commit(work.plan.id, planned.index, shard, tally.counts, tuple(tally.failures), work.environment)
     return work.workspace.commit(work.plan, planned, written, commit)
 
 

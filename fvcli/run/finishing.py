@@ -1,0 +1,61 @@
+"""From commits to a manifest: the last step of every run, whoever did the work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from fvcli.dataset import manifest
+from fvcli.dataset.commit import Commit, Workspace
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.manifest import Counts, Manifest
+from fvcli.dataset.plan import Plan
+from fvcli.run.environment import environment
+from fvcli.run.product import Product
+
+
+def finish(
+    workspace: Workspace, frozen: Plan, product: Product, standing: Iterable[FailureLine], started: float
+) -> Manifest:
+    """Makes what is committed the dataset. ``started`` is this run's beginning by the monotonic clock."""
+    base = manifest.load(workspace.store)
+
+    def describe(commits: Sequence[Commit], counts: Counts) -> Manifest:
+        made = {environment_id(commit.environment): commit.environment for commit in commits if commit.counts.extracted}
+        roots = set(frozen.roots)
+        known: Mapping[str, str] = next(iter(made.values()), environment())
+        if base is not None:
+            roots |= set() if frozen.overwrite else set(base.roots)
+            if not made and not frozen.overwrite:
+                known = base.environment
+        seconds = time.monotonic() - started
+        run = {
+            "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "host": socket.gethostname(),
+            "environment": ",".join(sorted(made)) or environment_id(known),
+            "worked": sum(commit.counts.extracted for commit in commits),
+            **counts.to_json(),
+        }
+        described = Manifest(
+            format=product.format,
+            dtype=product.dtype,
+            dimension=product.dimension,
+            model=product.model,
+            recipe={**product.recipe.to_json(), "identity": product.recipe.identity},
+            environment=known,
+            roots=tuple(sorted(roots)),
+            runs=base.runs if base is not None else (),
+        )
+        return described.with_run(run)
+
+    return workspace.finish(frozen, base, standing, describe)
+
+
+def environment_id(values: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that stand for a set of versions and a CPU."""
+    return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,57 @@
+"""Keeps count of what a run does, tells its observer, and gives up when too much fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fvcli.dataset.failures import FailureLine
+from fvcli.errors import StoppedError
+from fvcli.records import Failure
+from fvcli.run.request import FailureLimit, Observer, TooManyFailuresError
+from fvcli.run.worker import Batch, Outcome, Success
+
+
+class Watch:
+    """``extracted`` counts the images that were turned into vectors while it watched."""
+
+    def __init__(self, observer: Observer, limit: FailureLimit | None) -> None:
+        self.observer = observer
+        self.extracted = 0
+        self._limit = limit
+        self._failed = 0
+        self._total = 0
+
+    def expect(self, total: int, done: int) -> None:
+        """``total`` inputs have to be read, ``done`` of them were before."""
+        self._total = total
+        self.observer.planned(total, done)
+
+    def batch(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        """Raises TooManyFailuresError."""
+        failed = [
+            FailureLine(ref, outcome)
+            for ref, outcome in zip(batch.refs, outcomes, strict=True)
+            if isinstance(outcome, Failure)
+        ]
+        extracted = sum(isinstance(outcome, Success) and not outcome.reused for outcome in outcomes)
+        self.inputs(len(outcomes), extracted, failed)
+
+    def inputs(self, number: int, extracted: int, failed: Sequence[FailureLine]) -> None:
+        """So many more inputs were dealt with. Raises TooManyFailuresError."""
+        self._failed += len(failed)
+        self.extracted += extracted
+        self.observer.advanced(number, failed)
+        if self._limit is not None and self._limit.exceeded(self._failed, self._total):
+            raise TooManyFailuresError(
+                f"gave up: {self._failed} of {self._total} inputs failed, more than --max-failures allows; "
+                "what was committed is safe, the same command goes on from there"
+            )
+
+    def stopped(self) -> bool:
+        return self.observer.stopped() is not None
+
+    def raise_if_stopped(self) -> None:
+        """Raises StoppedError once a signal has come."""
+        number = self.observer.stopped()
+        if number is not None:
+            raise StoppedError("stopped; what was committed is safe, the same command goes on from there", number)
