@@ -29,6 +29,7 @@ Tensor: TypeAlias = Any
 MULTIPLIERS: Final = (0.25, 0.5, 0.75, 1.0)
 INPUT_SIZES: Final = (128, 160, 192, 224)
 CLASSES: Final = 1001
+SCOPE: Final = "MobilenetV1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def network_variables(arrays: NetworkTensors) -> NetworkTensors:
         return values and Span(variable(values.minimum, f"{name}/min"), variable(values.maximum, f"{name}/max"))
 
     def layer(values: LayerTensors, shape: Convolution) -> LayerTensors:
-        scope = f"MobilenetV1/{shape.name}"
+        scope = f"{SCOPE}/{shape.name}"
         return LayerTensors(
             kernel=variable(values.kernel, f"{scope}/{'depthwise_weights' if shape.depthwise else 'weights'}"),
             bias=variable(values.bias, f"{scope}/biases"),
@@ -192,7 +193,7 @@ def network_variables(arrays: NetworkTensors) -> NetworkTensors:
     return NetworkTensors(
         depth_multiplier=arrays.depth_multiplier,
         layers=[layer(values, shape) for values, shape in zip(arrays.layers, shapes, strict=True)],
-        input=span(arrays.input, "MobilenetV1/input_quant"),
+        input=span(arrays.input, f"{SCOPE}/input_quant"),
         logits=arrays.logits and layer(arrays.logits, classifier(arrays.depth_multiplier)),
     )
 
@@ -220,7 +221,7 @@ def endpoints(network: NetworkTensors, images: Tensor) -> dict[str, Tensor]:
     x = fake_quant(images * 2.0 - 1.0, network.input)
     for shape, layer in zip(convolutions(network.depth_multiplier), network.layers, strict=True):
         # The closing slash takes the scope as it is; graph readers find the layers by it.
-        with tf.name_scope(f"MobilenetV1/{shape.name}/"):
+        with tf.name_scope(f"{SCOPE}/{shape.name}/"):
             x = fake_quant(tf.nn.relu6(convolve(x, layer, shape)), layer.output)
         values[shape.name] = x
     return values
@@ -242,8 +243,10 @@ def logits(network: NetworkTensors, feature_vectors: Tensor) -> Tensor:
     if network.logits is None:
         raise ValueError("this network has no classifier")
     shape = classifier(network.depth_multiplier)
-    maps = convolve(feature_vectors[:, tf.newaxis, tf.newaxis, :], network.logits, shape)
-    return fake_quant(maps, network.logits.output)[:, 0, 0, :]
+    with tf.name_scope(f"{SCOPE}/{shape.name}/"):
+        maps = convolve(feature_vectors[:, tf.newaxis, tf.newaxis, :], network.logits, shape)
+        maps = fake_quant(maps, network.logits.output)
+    return maps[:, 0, 0, :]
 
 
 def convolve(x: Tensor, layer: LayerTensors, shape: Convolution) -> Tensor:
