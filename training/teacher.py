@@ -1,0 +1,156 @@
+"""The teacher: Google's float network run by LiteRT over random views, its answers stored in chunks.
+
+Chunk k is a pure function of the seed and k. It holds the student's view of each crop and, of the teacher: the
+feature vector, the last map and an inner map (hints), both resampled to the student's grid.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvcli.records import Float32Array, UInt8Array
+from training import photographs
+
+HINT = "Conv2d_11_pointwise"
+LAST = "Conv2d_13_pointwise"
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """student: [n, 160, 160, 3]; hint: [n, 10, 10, 512]; last: [n, 5, 5, 1024]; features: [n, 1024]."""
+
+    student: UInt8Array
+    hint: NDArray[np.float16]
+    last: NDArray[np.float16]
+    features: Float32Array
+
+
+def area_matrix(source: int, target: int) -> Float32Array:
+    """float32 [target, source]: each target cell is the average of the source cells it covers (the mean is kept)."""
+    edges = np.linspace(0, source, target + 1)
+    cells = np.arange(source)
+    covered = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    return (np.clip(covered, 0, None) * target / source).astype(np.float32)
+
+
+def write_teacher(frozen_graph: Path, target: Path) -> None:
+    """The float network as a LiteRT file with three results: features, last map, inner map."""
+    import tensorflow as tf
+
+    from fvcli.models import mobilenet_v1
+    from fvcli.models.frozen_graph import read_frozen_graph
+
+    arrays = mobilenet_v1.network_arrays(read_frozen_graph(frozen_graph))
+
+    def forward(images: Any) -> dict[str, Any]:
+        maps = mobilenet_v1.endpoints(arrays, images)
+        return {"hint": maps[HINT], "last": maps[LAST]}
+
+    size = photographs.TEACHER_SIZES[0]
+    signature = tf.TensorSpec((BATCH, size, size, 3), tf.float32)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([tf.function(forward).get_concrete_function(signature)])
+    target.write_bytes(converter.convert())
+
+
+class Teacher:
+    """Answers for batches of views; one thread."""
+
+    def __init__(self, model: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreters = {}
+        for size in photographs.TEACHER_SIZES:
+            interpreter = Interpreter(str(model), num_threads=1)
+            interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (BATCH, size, size, 3))
+            interpreter.allocate_tensors()
+            self._interpreters[size] = interpreter
+
+    def __call__(self, views: tuple[UInt8Array, ...]) -> tuple[Float32Array, Float32Array]:
+        """uint8 [size, size, 3] of any of the teacher's sizes -> hints [n, 10, 10, 512] and last maps [n, 5, 5, 1024].
+
+        The mean of a last map is the feature vector.
+        """
+        hints = np.empty((len(views), 10, 10, 512), np.float32)
+        lasts = np.empty((len(views), 5, 5, 1024), np.float32)
+        for size, interpreter in self._interpreters.items():
+            rows = [row for row, view in enumerate(views) if view.shape[0] == size]
+            for start in range(0, len(rows), BATCH):
+                some = rows[start : start + BATCH]
+                images = np.zeros((BATCH, size, size, 3), np.float32)
+                images[: len(some)] = np.stack([views[row] for row in some]) / np.float32(255)
+                hint, last = self._run(interpreter, images)
+                hints[some], lasts[some] = hint[: len(some)], last[: len(some)]
+        return hints, lasts
+
+    @staticmethod
+    def _run(interpreter: Any, images: Float32Array) -> tuple[Float32Array, Float32Array]:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+        interpreter.invoke()
+        maps = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+        hint, last = sorted(maps, key=lambda array: -array.shape[1])
+        return _resampled(hint, 10), _resampled(last, 5)
+
+
+def _resampled(maps: Float32Array, size: int) -> Float32Array:
+    matrix = area_matrix(maps.shape[1], size)
+    rows = np.tensordot(matrix, maps, axes=(1, 1))  # [size, n, w, c]
+    return np.ascontiguousarray(np.tensordot(matrix, rows, axes=(1, 2)).transpose(2, 1, 0, 3))
+
+
+def chunk_path(folder: Path, number: int) -> Path:
+    return folder / f"chunk-{number:05}.npz"
+
+
+def write_chunk(folder: Path, number: int, pair: photographs.Pair, teacher: Teacher) -> None:
+    """Stores the teacher's answers for ``pair`` as chunk ``number``, whole or not at all."""
+    hints, lasts = teacher(pair.teacher)
+    partial = folder / f"partial-{number:05}.npz"
+    np.savez(
+        partial,
+        student=pair.student,
+        hint=hints.astype(np.float16),
+        last=lasts.astype(np.float16),
+        features=lasts.mean(axis=(1, 2), dtype=np.float32),
+    )
+    partial.rename(chunk_path(folder, number))
+
+
+def read_chunk(folder: Path, number: int, producer: multiprocessing.process.BaseProcess) -> Chunk:
+    """Waits until the producer has written the chunk. Raises RuntimeError if the producer has died."""
+    path = chunk_path(folder, number)
+    while not path.exists():
+        if not producer.is_alive() and not path.exists():
+            raise RuntimeError(f"the teacher's process ended without chunk {number}; run the command again to resume")
+        time.sleep(0.2)
+    with np.load(path) as arrays:
+        return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
+
+
+def produce(model: Path, data: Path, folder: Path, seed: int, first: int, last: int, size: int, limit: int) -> None:
+    """Writes chunks first..last-1, while fewer than ``limit`` wait (the trainer deletes those it is done with)."""
+    parent = os.getppid()
+    images = [photographs.load(path) for path in photographs.split(data).train]
+    teacher = Teacher(model)
+    for number in range(first, last):
+        while len(list(folder.glob("chunk-*.npz"))) >= limit and os.getppid() == parent:
+            time.sleep(0.5)
+        if os.getppid() != parent:  # the trainer was killed
+            return
+        if not chunk_path(folder, number).exists():
+            write_chunk(folder, number, photographs.draw(images, size, (seed, number)), teacher)
+
+
+def start_producer(*arguments: Any) -> multiprocessing.process.BaseProcess:
+    """Runs :func:`produce` in a process of its own, which ends with this one."""
+    process = multiprocessing.get_context("spawn").Process(target=produce, args=arguments, daemon=True)
+    process.start()
+    return process
