@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fvcli import __version__
-from fvcli.commands import selftest, verify
+from fvcli.commands import models, report, selftest, verify
 from fvcli.commands.reporting import reported
 from fvcli.commands.startup import leave_pandas_out
 from fvcli.errors import UsageError
@@ -191,8 +191,10 @@ def _tell(summary: RunSummary) -> None:
         typer.echo(f"why inputs failed: {summary.failures_file}", err=True)
 
 
+app.add_typer(models.app)
 app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
+app.command("report")(report.report)
 app.command("selftest")(selftest.selftest)
 
 

@@ -53,7 +53,9 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> MobileNetV1:
     prefix = checkpoint_prefix(path)
     size = image_size or size_in_name(prefix.name)
     if size is None:
-        raise ModelError(f"{path}: a checkpoint does not say its image size; give it with --image-size")
+        raise ModelError(
+            f"{path}: a checkpoint does not say its image size; add it to the name, as in {path.name}?image-size=160"
+        )
     try:
         return network_from_variables(read_variables(prefix), size)
     except ModelError as error:

@@ -27,9 +27,6 @@ from fvcli.models.tflite_graph import Quantization, TFLiteWriter
 from fvcli.models.weights import INT8_LIMIT, ActivationRange, Layer, MobileNetV1, QuantizedTensor, channel_axis
 from fvcli.records import InputSpec
 
-COMPILER: Final = "fvcli-1"
-"""Changes when the same network would give another file; compiled files are cached under it."""
-
 METADATA: Final = "fvcli"
 """Name of the metadata entry that holds a network's original numbers, as JSON."""
 

@@ -90,7 +90,8 @@ def load_foreign(
     single_thread()
     if value_range is None:
         raise ModelError(
-            f"{name}: this model does not say the range of its pixels; give it, most often with --input-range 0,1"
+            f"{name}: this model does not say what numbers it takes for pixels; add that to its name, most often as "
+            f"--model '{name}?input-range=0,1'"
         )
     try:
         with stderr_without(TENSORFLOW):
@@ -109,7 +110,7 @@ def load_foreign(
     input_name, shape, output_name, dimension = found
     height, width = (side or image_size for side in shape)
     if height is None or width is None:
-        raise ModelError(f"{name}: this model takes images of any size; give one with --image-size")
+        raise ModelError(f"{name}: this model takes images of any size; add one to its name, such as &image-size=224")
     spec = InputSpec(height, width, value_range=value_range)
     return ForeignModel(
         name=name,

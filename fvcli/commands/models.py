@@ -1,0 +1,143 @@
+"""``fvcli models ...``: what models there are, fetched, looked into, checked and written in other forms."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.verify import EXIT_DAMAGED
+
+app = typer.Typer(name="models", help="Models: list, show, pull, verify, export.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the embedded model and the catalogue: name, size, multiplier, published top-1, where it is now."""
+    with reported():
+        from dataclasses import asdict
+
+        from fvcli.models.overview import list_models as listed
+
+        models = listed()
+        if as_json:
+            typer.echo(json.dumps([asdict(model) for model in models]))
+            return
+        typer.echo(f"{'NAME':28} {'SIZE':>4} {'MULTIPLIER':>10} {'TOP-1':>5}  WHERE")
+        for model in models:
+            top1 = "-" if model.top1 is None else f"{model.top1:.1f}"
+            typer.echo(f"{model.name:28} {model.size:4} {model.multiplier:10} {top1:>5}  {model.place}")
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show a model's card: input, output, identity, and how many channels int8 keeps exactly."""
+    with reported():
+        from fvcli.models.overview import describe_model
+
+        values = describe_model(name)
+        if as_json:
+            typer.echo(json.dumps(values))
+        else:
+            _print(values)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Fetch an official archive, check it, and make it ready to run; goes on where it was interrupted."""
+    with reported():
+        from fvcli.models.loading import pull_model
+
+        with _Bar(quiet) as bar:
+            model = pull_model(name, bar.moved)
+        if not quiet:
+            typer.echo(f"{name}: ready, {model.dimension} features, identity {model.identity}", err=True)
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|PATH]...", help="Default: all that is stored here.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read models through and compare them with their checksums; exit code 4 names what is damaged."""
+    with reported():
+        from fvcli.models.overview import verify_models
+
+        damaged, checked = False, []
+        for model in verify_models(names):
+            damaged = damaged or model.problem is not None
+            checked.append({"name": model.name, "problem": model.problem})
+            if model.problem is not None:
+                typer.echo(f"damaged: {model.problem}", err=True)
+            elif not quiet:
+                typer.echo(f"{model.name}: sound", err=True)
+        if as_json:
+            typer.echo(json.dumps(checked))
+        if damaged:
+            raise typer.Exit(EXIT_DAMAGED)
+
+
+@app.command()
+def export(
+    name: Name,
+    form: Annotated[
+        Literal["hub-module", "saved-model", "tflite", "tflite-uint8"],
+        typer.Option("--as", help="What to write.", show_default=False),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write into.")] = ".",
+    quiet: Quiet = False,
+) -> None:
+    """Write a model in another form: a TF1 hub.Module, a TF2 SavedModel, a fast int8 or a classic uint8 .tflite."""
+    with reported():
+        from pathlib import Path
+
+        from fvcli.models.export import export_model
+        from fvcli.models.loading import load_network, short_name
+
+        path = export_model(load_network(name), short_name(name), form, Path(output))
+        if not quiet:
+            typer.echo(f"wrote {path}", err=True)
+
+
+class _Bar:
+    """A download's progress on a terminal; nothing elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def moved(self, done: int, total: int | None) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # disable=None: only on a terminal.
+            disable = True if self._quiet else None
+            self._bar = tqdm(total=total, unit="B", unit_scale=True, disable=disable, leave=False)
+        self._bar.update(done - self._bar.n)
+
+
+def _print(values: dict[str, Any], indent: int = 0) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            typer.echo(f"{' ' * indent}{key}:")
+            _print(value, indent + 2)
+        elif value is not None:
+            typer.echo(f"{' ' * indent}{key}: {json.dumps(value) if isinstance(value, list) else value}")

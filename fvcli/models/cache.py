@@ -1,0 +1,116 @@
+"""The user's cache folder: compiled models, and which file or handle gives which of them.
+
+    compiled/IDENTITY-ENGINE-COMPILER.tflite, .json   a model ready to run, and its card
+    sources/KEY.json                                  a source's fingerprint -> identity and the engine it runs with
+    archives/NAME/                                    an official archive, unpacked
+    unpacked/SHA256/                                  an archive given as a file, unpacked
+
+Everything is written whole under another name first, and everything may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from fvcli.errors import ModelError
+from fvcli.models.card import CompiledEngine, ModelCard
+from fvcli.records import Engine
+
+COMPILER: Final = "fvcli-1"
+"""Changes when the same network would give another compiled file."""
+
+CACHE_VARIABLE: Final = "FVCLI_CACHE"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """What was found in a source when it was last read; ``engine`` is the one it runs with by default."""
+
+    identity: str
+    engine: Engine
+
+
+def cache_folder() -> Path:
+    """``$FVCLI_CACHE``, else ``fvcli`` in ``$XDG_CACHE_HOME``, else ``~/.cache/fvcli``."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fvcli"
+
+
+def compiled_path(identity: str, engine: CompiledEngine) -> Path:
+    """Where the compiled file of a model stands, if it is there."""
+    return cache_folder() / "compiled" / f"{identity}-{engine}-{COMPILER}.tflite"
+
+
+def read_compiled(identity: str, engine: CompiledEngine, name: str, licence: str) -> tuple[ModelCard, bytes] | None:
+    """A compiled model under the name and licence it has here; None if it is not cached, or damaged."""
+    path = compiled_path(identity, engine)
+    try:
+        data = path.read_bytes()
+        card = ModelCard.parse(path.with_suffix(".json").read_text("utf-8"))
+    except (OSError, ModelError, UnicodeError):
+        return None
+    if card.file_sha256 != hashlib.sha256(data).hexdigest() or (card.identity, card.engine) != (identity, engine):
+        return None
+    return replace(card, name=name, licence=licence), data
+
+
+def write_compiled(card: ModelCard, data: bytes) -> None:
+    """Keeps a compiled model. Raises ModelError if the cache cannot be written."""
+    path = compiled_path(card.identity, card.engine)
+    write_whole(path, data)
+    write_whole(path.with_suffix(".json"), json.dumps(card.to_json(), indent=2).encode())
+
+
+def read_known(fingerprint: str) -> KnownSource | None:
+    """What is known of a source, or None."""
+    try:
+        values = json.loads(_source_path(fingerprint).read_text("utf-8"))
+        return KnownSource(identity=values["identity"], engine=values["engine"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_known(fingerprint: str, known: KnownSource) -> None:
+    """Keeps what a source was found to be. Raises ModelError if the cache cannot be written."""
+    values = {"identity": known.identity, "engine": known.engine}
+    write_whole(_source_path(fingerprint), json.dumps(values).encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file so that no reader ever sees part of it. Raises ModelError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ModelError(
+            f"{path}: the cache cannot be written ({error.strerror or error}); set {CACHE_VARIABLE} to another folder"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source_path(fingerprint: str) -> Path:
+    return cache_folder() / "sources" / f"{fingerprint}-{COMPILER}.json"

@@ -1,0 +1,146 @@
+"""What there is to say of models: the list, one model, and whether what is stored is sound."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fvcli.errors import ModelError
+from fvcli.models.cache import cache_folder
+from fvcli.models.card import ModelCard, input_spec_to_json
+from fvcli.models.catalog import CATALOG, LICENCE, Entry, find_entry
+from fvcli.models.download import archive_folder
+from fvcli.models.loading import EMBEDDED, embedded_file
+from fvcli.models.source import find_source, local_source, read_source
+from fvcli.models.weights import MobileNetV1, exactness
+
+Place = Literal["embedded", "cached", "not here"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A line of the list. top1: published accuracy on ImageNet, per cent; None where none was published."""
+
+    name: str
+    size: int
+    multiplier: float
+    quantized: bool
+    top1: float | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A stored model that was looked through; problem is None where it is sound."""
+
+    name: str
+    path: Path
+    problem: str | None
+
+
+def list_models() -> list[ListedModel]:
+    """The embedded model, then the catalogue."""
+    card, _ = embedded_file()
+    listed = [ListedModel(EMBEDDED, card.input_spec.height, 1.0, True, None, "embedded")]
+    for entry in CATALOG:
+        place: Place = "cached" if archive_folder(entry).is_dir() else "not here"
+        listed.append(ListedModel(entry.name, entry.size, entry.multiplier, entry.quantized, entry.top1, place))
+    return listed
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """All that is known of a model, as JSON values. Raises ModelError if there is no such model or it is damaged."""
+    if name == EMBEDDED:
+        from fvcli.models.tflite_file import parse_tflite
+
+        card, data = embedded_file()
+        values = card.to_json()
+        try:
+            return {**values, **_network_values(parse_tflite(data)), "name": name}
+        except ModelError:  # weights rounded after training have no other form
+            return values
+    entry = find_entry(name)
+    if entry is not None and not Path(name).exists() and not archive_folder(entry).is_dir():
+        return {**_entry_values(entry), "place": "not here"}
+    source = local_source(find_source(name))
+    found = read_source(source)
+    values: dict[str, Any] = {"name": name, "licence": source.licence, "source": str(source.path)}
+    if entry is not None:
+        values = {**_entry_values(entry), **values, "place": "cached"}
+    if found is None:
+        return {**values, "form": "another network, run as it is", "engines": ["tensorflow", "float"]}
+    return {**values, **_network_values(found), "engines": ["int8" if found.quantized else "float", "tensorflow"]}
+
+
+def verify_models(names: list[str] | None = None) -> Iterator[Checked]:
+    """Reads models through: those named, else the embedded one, every compiled one and every archive pulled."""
+    if names:
+        for name in names:
+            yield _checked(name, Path(name))
+        return
+    yield _checked(EMBEDDED, Path(EMBEDDED))
+    for path in sorted((cache_folder() / "compiled").glob("*.tflite")):
+        yield Checked(path.stem, path, _compiled_problem(path))
+    for entry in CATALOG:
+        if archive_folder(entry).is_dir():
+            yield _checked(entry.name, archive_folder(entry))
+
+
+def _checked(name: str, path: Path) -> Checked:
+    problem: str | None = None
+    try:
+        if name == EMBEDDED:
+            card, data = embedded_file()
+            problem = _data_problem(card, data)
+        else:
+            read_source(local_source(find_source(name)))
+    except ModelError as error:
+        problem = str(error)
+    return Checked(name, path, problem)
+
+
+def _compiled_problem(path: Path) -> str | None:
+    try:
+        card = ModelCard.parse(path.with_suffix(".json").read_text("utf-8"))
+        return _data_problem(card, path.read_bytes())
+    except (OSError, ModelError, UnicodeError) as error:
+        return f"{path}: {error}; delete it, and it is compiled again when needed"
+
+
+def _data_problem(card: ModelCard, data: bytes) -> str | None:
+    if hashlib.sha256(data).hexdigest() != card.file_sha256:
+        return f"{card.name}: the .tflite is not the one its card describes; delete it or install again"
+    return None
+
+
+def _entry_values(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "multiplier": entry.multiplier,
+        "size": entry.size,
+        "licence": LICENCE,
+        "published_top1": entry.top1,
+        "published_top5": entry.top5,
+        "archive": entry.url,
+        "archive_sha256": entry.sha256,
+        "hub_handle": entry.handle,
+    }
+
+
+def _network_values(network: MobileNetV1) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "form": "quantops" if network.quantized else "plain",
+        "multiplier": network.depth_multiplier,
+        "input": input_spec_to_json(network.input_spec),
+        "output": {"dimension": network.layers[-1].bias.size},
+        "classes": None if network.logits is None else network.logits.bias.size,
+        "identity": network.identity,
+    }
+    if network.quantized:
+        reports = exactness(network)
+        values["exact_channels"] = sum(report.exact for report in reports)
+        values["channels"] = sum(report.channels for report in reports)
+    return values

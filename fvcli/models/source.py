@@ -1,0 +1,219 @@
+"""What ``--model`` names: a file, a folder, an archive, a catalogue entry or a TF Hub handle; and how it is read.
+
+What a model does not say of its input can be added to its name: ``DIR?input-range=0,1&image-size=224``. So it stays
+with the name wherever that goes: the environment, a manifest, another machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tarfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from fvcli.errors import ModelError, UsageError
+from fvcli.models.archive import unpack
+from fvcli.models.cache import cache_folder, file_sha256
+from fvcli.models.catalog import LICENCE, find_entry
+from fvcli.models.download import archive_folder
+from fvcli.models.weights import MobileNetV1
+
+Kind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle"]
+
+GOOGLE: Final = ("https://tfhub.dev/google/", "https://www.kaggle.com/models/google/")
+SUFFIXES: Final = (".tar.gz", ".tgz", ".tar", ".tflite", ".pb", ".index", ".meta", ".ckpt")
+_SAVED_MODEL: Final = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
+
+
+@dataclass(frozen=True, slots=True)
+class SaidInput:
+    """What the user says of a model's input.
+
+    value_range: the floats that pixels 0 and 255 become. image_size: height and width in pixels.
+    """
+
+    value_range: tuple[float, float] | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model's place. name: as the user gave it. licence: SPDX, or "unknown". path: unused for a handle."""
+
+    name: str
+    kind: Kind
+    path: Path
+    licence: str
+    handle: str = ""
+    said: SaidInput = SaidInput()
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the content and of what else decides the network. Raises ModelError."""
+        digest = hashlib.sha256(f"{self.kind}\0{self.said}\0".encode())
+        if self.kind == "handle":
+            digest.update(self.handle.encode())  # a handle ends in a version, which never changes
+            return digest.hexdigest()
+        if self.kind == "checkpoint":
+            digest.update(self.path.name.encode())  # it may say the image size
+        try:
+            for path in self._files():
+                digest.update(path.name.encode() + b"\0" + bytes.fromhex(file_sha256(path)))
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+        return digest.hexdigest()
+
+    def _files(self) -> list[Path]:
+        if self.kind == "checkpoint":
+            from fvcli.models.checkpoint import checkpoint_prefix
+
+            prefix = checkpoint_prefix(self.path)
+            return sorted(prefix.parent.glob(f"{prefix.name}.*"))
+        if self.kind == "saved-model":
+            return sorted(path for path in self.path.rglob("*") if path.is_file())
+        return [self.path]
+
+
+def find_source(name: str) -> Source:
+    """The source that a user's name means.
+
+    Raises ModelError if there is none, or nothing that holds a model; UsageError if what is said of the input after
+    ``?`` cannot be read.
+    """
+    place, said = _split(name)
+    if place.startswith(("https://", "http://")):
+        licence = LICENCE if place.startswith(GOOGLE) else "unknown"
+        return Source(name, "handle", Path(), licence, place, said)
+    path = Path(place)
+    entry = find_entry(place)
+    if entry is not None and not path.exists():
+        folder = archive_folder(entry)
+        if not folder.is_dir():
+            raise ModelError(f"{place}: not on this machine yet; fetch it with `fvcli models pull {place}`")
+        return _in_folder(folder, Source(name, "archive", folder, LICENCE, said=said))
+    given = Source(name, "archive", path, "unknown", said=said)
+    if path.is_dir():
+        return _in_folder(path, given)
+    if not path.exists():
+        if path.with_name(f"{path.name}.index").exists():
+            return replace(given, kind="checkpoint")
+        raise ModelError(f"{place}: no such file, folder or model; `fvcli models list` shows what there is")
+    return replace(given, kind=_kind(path))
+
+
+def _split(name: str) -> tuple[str, SaidInput]:
+    """The place in a name, and what stands after ``?``."""
+    place, mark, rest = name.rpartition("?")
+    if not mark or not rest.startswith(("input-range=", "image-size=")):
+        return name, SaidInput()
+    said = dict(part.partition("=")[::2] for part in rest.split("&"))
+    try:
+        value_range, size = said.pop("input-range", None), said.pop("image-size", None)
+        if said:
+            raise ValueError
+        limits = None
+        if value_range is not None:
+            low, high = (float(value) for value in value_range.split(","))
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError
+            limits = (low, high)
+        return place, SaidInput(limits, None if size is None else int(size))
+    except ValueError:
+        raise UsageError(
+            f"{name}: after the ?, write input-range=LOW,HIGH or image-size=PIXELS, with & between"
+        ) from None
+
+
+def _in_folder(folder: Path, given: Source) -> Source:
+    """The best of what a folder holds: a SavedModel, else a .tflite, else a frozen graph, else a checkpoint."""
+    if any((folder / file).exists() for file in _SAVED_MODEL):
+        return replace(given, kind="saved-model", path=folder)
+    for pattern, kind in _IN_FOLDER:
+        found = sorted(path for path in folder.rglob(pattern) if path.is_file())
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:4])
+            raise ModelError(f"{given.name}: holds several models ({names}); name one of them")
+        if found:
+            return replace(given, kind=kind, path=found[0])
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    if len(inner) == 1:  # an archive often wraps all in one folder
+        return _in_folder(inner[0], given)
+    raise ModelError(f"{given.name}: holds no model: no SavedModel, .tflite, frozen .pb or checkpoint")
+
+
+_IN_FOLDER: Final[tuple[tuple[str, Kind], ...]] = (
+    ("*.tflite", "tflite"),
+    ("*frozen*.pb", "frozen"),
+    ("*.index", "checkpoint"),
+)
+
+
+def read_source(source: Source) -> MobileNetV1 | None:
+    """The network in a source; None if it is a SavedModel of some other network.
+
+    Raises ModelError, naming the file, when it is not what it seems.
+    """
+    if source.kind == "tflite":
+        from fvcli.models.tflite_file import read_tflite
+
+        return read_tflite(source.path)
+    if source.kind == "checkpoint":
+        from fvcli.models.checkpoint import read_checkpoint
+
+        return read_checkpoint(source.path, source.said.image_size)
+    if source.kind == "saved-model":
+        from fvcli.models.saved_model import read_saved_model
+
+        return read_saved_model(source.path)
+    from fvcli.models.quiet import tensorflow
+
+    tensorflow()
+    from fvcli.models.frozen_graph import read_frozen_graph
+
+    return read_frozen_graph(source.path)
+
+
+def local_source(source: Source) -> Source:
+    """The source itself, or the file or folder that an archive or a handle comes down to.
+
+    Raises ModelError if the archive cannot be unpacked or the handle cannot be resolved.
+    """
+    if source.kind == "archive":
+        folder = cache_folder() / "unpacked" / file_sha256(source.path)
+        if not folder.is_dir():
+            unpack(source.path, folder)
+        return _in_folder(folder, source)
+    if source.kind == "handle":
+        from fvcli.models.hub import resolve_handle
+
+        return _in_folder(resolve_handle(source.handle), source)
+    return source
+
+
+def _kind(path: Path) -> Kind:
+    """By the first bytes where they tell, else by the name."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    name = path.name
+    if start[4:8] == b"TFL3" or name.endswith(".tflite"):
+        return "tflite"
+    if start[:2] == b"\x1f\x8b" or name.endswith((".tar.gz", ".tgz", ".tar")) or _is_tar(path):
+        return "archive"
+    if ".ckpt" in name or name.endswith((".index", ".meta")) or ".data-" in name:
+        return "checkpoint"
+    if name.endswith(".pb"):
+        return "frozen"
+    raise ModelError(
+        f"{path}: not a model that fvcli reads (a SavedModel or hub.Module folder, .tar.gz, .tflite, frozen .pb, .ckpt)"
+    )
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except OSError:
+        return False
