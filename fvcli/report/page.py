@@ -1,0 +1,47 @@
+"""The page: a template, its style and its script, and the facts, as one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from importlib import resources
+
+from fvcli.report.facts import Facts
+
+_PLACES = ("policy", "title", "style", "facts", "script")  # in the order of the template
+
+
+def render(facts: Facts) -> bytes:
+    """The whole file, UTF-8. Its content security policy lets nothing but its own style and script in."""
+    style, script = _part("report.css"), _part("report.js")
+    policy = (
+        f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    )
+    values = {
+        "policy": html.escape(policy),
+        "title": html.escape(f"{facts.summary.name} – fvcli report"),
+        "style": style,
+        "script": script,
+        "facts": facts.to_json(),
+    }
+    # Split first and join after: nothing in a value can be taken for a place.
+    page = _part("template.html")
+    done: list[str] = []
+    for name in _PLACES:
+        before, place, page = page.partition(f"{{{{{name}}}}}")
+        if not place:
+            raise AssertionError(f"the template lacks its {name}")
+        done += [before, values[name]]
+    # Lone surrogates cannot come from readable(); should one, it stays an escape that JSON understands.
+    return "".join([*done, page]).encode("utf-8", "backslashreplace")
+
+
+def _part(name: str) -> str:
+    return (resources.files("fvcli.report") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline element (CSP level 3, 2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
