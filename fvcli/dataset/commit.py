@@ -133,12 +133,11 @@ class Workspace:
             failures=self._write_failures(lines),
             counts=counts,
         )
-        if frozen.has_work:
+        if frozen.has_work or result.failures != (base.failures if base else ()):
             self.store.replace(layout.PENDING_MANIFEST, result.to_bytes())
             recover(self.store)
-        else:
+        else:  # nothing but the run's line in the history
             self.store.replace(layout.MANIFEST, result.to_bytes())
-            remove_orphans(self.store)
         return result
 
     def _write_failures(self, lines: Iterable[FailureLine]) -> tuple[DataFile, ...]:
@@ -146,14 +145,17 @@ class Workspace:
         if not data:
             return ()
         digest = hashlib.sha256(data).hexdigest()
-        key = f"{layout.FAILURES}/{layout.shard_name('failures-', 0, '.jsonl', digest)}"
-        if self.store.size(key) != len(data):
+        file = DataFile(f"{layout.FAILURES}/{layout.shard_name('failures-', 0, '.jsonl', digest)}", len(data), digest)
+        if self.store.size(file.file) != len(data):
             self.store.make_folder(layout.FAILURES)
-            self.store.replace(key, data)
-        return (DataFile(key, len(data), digest),)
+            self.store.replace(_staged(file), data)
+        return (file,)
 
     def discard_plan(self) -> None:
-        """Forgets an unfinished run; its commits with it."""
+        """Forgets an unfinished run; its commits with it, but never one whose files still stand among the data."""
+        current = manifest.load(self.store)
+        for key in list(orphans(self.store, {file.file for file in current.files} if current else set())):
+            self.store.remove(key)
         _forget_plan(self.store)
         remove_orphans(self.store)
 
@@ -199,13 +201,15 @@ def recover(store: Store) -> None:
         for file in decided.files:
             if store.exists(_staged(file)):
                 store.move(_staged(file), file.file)
-        for folder in layout.DATA_FOLDERS:
+        for folder in (*layout.DATA_FOLDERS, layout.FAILURES):
             if store.exists(folder):
                 store.sync(folder)
         store.replace(layout.MANIFEST, decided.to_bytes())
         _forget_plan(store)
-        store.remove(layout.PENDING_MANIFEST)
     remove_orphans(store)
+    if decided is not None:  # last, so that who finds it knows that files may still be in the way
+        store.remove(layout.PENDING_MANIFEST)
+        store.sync(layout.STATE)
 
 
 def _forget_plan(store: Store) -> None:
@@ -222,7 +226,7 @@ def remove_orphans(store: Store) -> None:
     for name in store.names(layout.STAGING):
         if name not in staged:
             store.remove(f"{layout.STAGING}/{name}")
-    for key in orphans(store, wanted):
+    for key in [*orphans(store, wanted), *_torn(store)]:
         store.remove(key)
 
 
@@ -232,6 +236,15 @@ def orphans(store: Store, wanted: set[str]) -> Iterator[str]:
         for name in store.names(folder):
             if layout.is_ours(name) and f"{folder}/{name}" not in wanted:
                 yield f"{folder}/{name}"
+
+
+def _torn(store: Store) -> Iterator[str]:
+    """What a process that died while it replaced a small file left of the new one."""
+    for name in store.names(""):
+        if layout.is_torn(name) and name.startswith(layout.MANIFEST):
+            yield name
+    for folder in (layout.STATE, layout.COMMITS):
+        yield from (f"{folder}/{name}" for name in store.names(folder) if layout.is_torn(name))
 
 
 def _wanted(store: Store) -> Iterator[DataFile]:

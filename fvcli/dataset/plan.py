@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from fvcli.dataset.layout import PLAN, PLAN_ENTRIES
+from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, temporary_name
 from fvcli.dataset.manifest import Counts
 from fvcli.dataset.store import Store, flush, sync_folder, translated
 from fvcli.errors import DatasetError
@@ -118,7 +119,7 @@ class EntriesWriter:
 
     def __init__(self, store: Store) -> None:
         self._target = store.path(PLAN_ENTRIES)
-        self._temporary = self._target.with_name(f"{self._target.name}.{os.getpid()}.tmp")
+        self._temporary = self._target.with_name(temporary_name(self._target.name))
         with translated("write", self._temporary):
             self._file = open(self._temporary, "wb")
         self._writer = pa.ipc.new_file(self._file, _SCHEMA)
@@ -146,8 +147,9 @@ class EntriesWriter:
             sync_folder(self._target.parent)
 
     def abandon(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        for tidy in (self._file.close, lambda: self._temporary.unlink(missing_ok=True)):
+            with suppress(OSError):  # a full disk refuses the last bytes of what is thrown away
+                tidy()
 
 
 def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from fvcli.dataset.layout import temporary_name
 from fvcli.errors import DatasetError
 
 _ADVICE = {
@@ -74,7 +75,7 @@ class Store:
     def replace(self, key: str, data: bytes) -> None:
         """Writes a small file so that readers see the old one or the new one, whole, also after a power cut."""
         target = self.path(key)
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        temporary = target.with_name(temporary_name(target.name))
         with translated("write", target):
             try:
                 with open(temporary, "wb") as file:
