@@ -6,13 +6,14 @@ dataset meanwhile removes files that the opened manifest names; what then cannot
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,8 @@ from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
 R = TypeVar("R")
+
+_MAPPED_ROWS = 4 * ROW_GROUP  # of a .npy file at once: each piece costs a system call or two
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -83,6 +86,7 @@ class Dataset:
     def __init__(self, store: Store, description: Manifest) -> None:
         self._store = store
         self._manifest = description
+        self._npy_headers: dict[int, int] = {}
 
     @property
     def folder(self) -> Path:
@@ -162,8 +166,9 @@ class Dataset:
                 yield piece.start + start, block[start : start + rows]
 
     def scan(self, function: Callable[[int, Float32Array], R], threads: int | None = None) -> Iterator[R]:
-        """``function(first row, block)`` for blocks of 1,000 rows on ``threads`` threads (default: all CPUs), in order.
+        """``function(first row, block)`` for block after block on ``threads`` threads (default: all CPUs), in order.
 
+        A block is float32 [at most 4,000, dimension].
         In memory are one block a thread and the results, so these should be small.
         """
         return _spread(
@@ -261,7 +266,7 @@ class Dataset:
 
     def _groups(self, shard: Shard) -> list[int]:
         if self._manifest.format == "npy":
-            return [min(ROW_GROUP, shard.rows - offset) for offset in range(0, shard.rows, ROW_GROUP)]
+            return [min(_MAPPED_ROWS, shard.rows - offset) for offset in range(0, shard.rows, _MAPPED_ROWS)]
         path = self._vector_path(shard)
         with _reading(path), open(path, "rb") as file:
             described = pq.read_metadata(file)
@@ -271,7 +276,7 @@ class Dataset:
         if self._manifest.format == "npy":
             return self._mapped(piece.shard, piece.offset, piece.rows)
         path = self._vector_path(piece.shard)
-        with _reading(path), open(path, "rb") as file:
+        with _reading(path), pa.OSFile(os.fsencode(path)) as file:  # read without Python's lock, unlike open()
             table = pq.ParquetFile(file).read_row_group(piece.group, columns=[columns.VECTOR], use_threads=False)
             return np.asarray(table.column(0).combine_chunks().flatten()).reshape(piece.rows, self.dimension)
 
@@ -280,14 +285,24 @@ class Dataset:
         path = self._vector_path(shard)
         dtype = np.dtype(self._manifest.dtype)
         with _reading(path), open(path, "rb") as file:
+            begin = self._npy_header(shard, file) + offset * self.dimension * dtype.itemsize
+            aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
+            size = rows * self.dimension * dtype.itemsize
+            view = mmap.mmap(file.fileno(), begin - aligned + size, offset=aligned, access=mmap.ACCESS_READ)
+            return np.frombuffer(view, dtype, rows * self.dimension, begin - aligned).reshape(rows, self.dimension)
+
+    def _npy_header(self, shard: Shard, file: BinaryIO) -> int:
+        """The header's length, checked the first time."""
+        if shard.number not in self._npy_headers:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
                 raise ValueError(f"npy format version {version}")
             shape, fortran_order, stored = np.lib.format.read_array_header_1_0(file)
-            if shape != (shard.rows, self.dimension) or fortran_order or stored != dtype:
-                raise ValueError(f"shape {shape} of {stored}, expected {(shard.rows, self.dimension)} of {dtype}")
-            begin = file.tell() + offset * self.dimension * dtype.itemsize
-            return np.memmap(file, dtype, "r", begin, (rows, self.dimension))
+            expected = (shard.rows, self.dimension), np.dtype(self._manifest.dtype)
+            if (shape, stored) != expected or fortran_order:
+                raise ValueError(f"{stored} {shape}, expected {expected[1]} {expected[0]}")
+            self._npy_headers[shard.number] = file.tell()
+        return self._npy_headers[shard.number]
 
 
 def _spread(function: Callable[[_Piece], R], pieces: Iterator[_Piece], threads: int | None) -> Iterator[R]:

@@ -1,0 +1,129 @@
+"""How long an exact nearest-neighbour query takes, against one numpy matrix-vector product over the same data.
+
+    python -m benchmarks.neighbors [--rows 1000000] [--rounds 5] [--folder /tmp/neighbors] [--like features]
+
+Makes a dataset of random vectors in both layouts (or, with --like, of another dataset's rows drawn over and over),
+then runs each measurement in a process of its own, in turns, and prints the medians of wall and CPU time and each
+process's peak memory. "numpy" is vectors @ query with the vectors in memory, not counting how they got there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.layout import KINDS, DataFormat
+from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
+from fvcli.dataset.neighbors import nearest
+from fvcli.dataset.reader import open_dataset
+from fvcli.dataset.shard_file import Encoding, ShardWriter
+from fvcli.dataset.store import Store
+from fvcli.records import Float32Array, ImageInfo, ImageRef
+
+DIMENSION = 1024
+SHARD = 10_000
+
+
+def make(folder: Path, format: DataFormat, rows: int, like: Path | None) -> None:
+    """A dataset without images."""
+    store = Store(folder)
+    if store.exists("manifest.json") and sum(shard.rows for shard in open_dataset(folder).manifest.shards) == rows:
+        return
+    for key in ("tmp", *(kind for kind, _, _ in KINDS[format])):
+        store.make_folder(key)
+    pool = None if like is None else open_dataset(like).vectors()
+    random = np.random.default_rng(1)
+    info = ImageInfo("0" * 64, 1, 1, 1, 1, "JPEG")
+    shards = []
+    for number, start in enumerate(range(0, rows, SHARD)):
+        count = min(SHARD, rows - start)
+        refs = [ImageRef("", f"{row:09d}.jpg") for row in range(start, start + count)]
+        vectors: Float32Array
+        if pool is None:
+            vectors = random.standard_normal((count, DIMENSION), np.float32)
+        else:
+            vectors = pool[random.integers(len(pool), size=count)].astype(np.float32)
+        writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, "float32", DIMENSION, {}))
+        for begin in range(0, count, 1000):
+            part = slice(begin, begin + 1000)
+            writer.append(Rows(refs[part], [info] * len(refs[part]), vectors[part]))
+        files = []
+        for (kind, prefix, suffix), written in zip(KINDS[format], writer.close(), strict=True):
+            file = DataFile(f"{kind}/{prefix}{number:05d}{suffix}", written.bytes, written.sha256)
+            written.path.rename(store.path(file.file))
+            files.append(file)
+        shards.append(Shard(number, count, tuple(files), ("", refs[0].path), ("", refs[-1].path)))
+    empty = Manifest(format, "float32", DIMENSION, {"name": "none", "identity": "", "licence": ""}, {}, {})
+    counts = Counts(discovered=rows, extracted=rows)
+    store.replace("manifest.json", replace(empty, shards=tuple(shards), counts=counts).to_bytes())
+
+
+def measure(what: str, folder: Path, rounds: int) -> dict[str, float]:
+    """Seconds (median) and peak resident memory in MB of this process, of which ``data`` MB are the vectors."""
+    query = np.random.default_rng(2).standard_normal(DIMENSION, np.float32)
+    seconds = []
+    cpu = time.process_time()
+    if what == "numpy":
+        vectors = open_dataset(folder / "npy").vectors()
+        cpu = time.process_time()
+        for _ in range(rounds):
+            started = time.perf_counter()
+            vectors @ query
+            seconds.append(time.perf_counter() - started)
+    else:
+        dataset = open_dataset(folder / what)
+        for _ in range(rounds):
+            started = time.perf_counter()
+            nearest(dataset, query[np.newaxis], 10)
+            seconds.append(time.perf_counter() - started)
+    cpu = (time.process_time() - cpu) / rounds
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": statistics.median(seconds), "cpu": cpu, "peak_mb": peak}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--folder", type=Path, default=Path("/tmp/neighbors"))
+    options.add_argument("--like", type=Path)
+    options.add_argument("--measure", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.measure:
+        print(json.dumps(measure(given.measure, given.folder, given.rounds)))
+        return
+    for format in ("npy", "parquet"):
+        make(given.folder / format, format, given.rows, given.like)
+    results: dict[str, list[dict[str, float]]] = {}
+    for _ in range(given.turns):
+        for what in ("numpy", "npy", "parquet"):
+            command = [sys.executable, "-m", "benchmarks.neighbors", "--measure", what]
+            command += ["--folder", str(given.folder), "--rounds", str(given.rounds)]
+            line = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+            results.setdefault(what, []).append(json.loads(line))
+    base = statistics.median(run["seconds"] for run in results["numpy"])
+    base_cpu = statistics.median(run["cpu"] for run in results["numpy"])
+    print(f"{given.rows:,} x {DIMENSION} float32")
+    for what, runs in results.items():
+        seconds = statistics.median(run["seconds"] for run in runs)
+        peak = max(run["peak_mb"] for run in runs)
+        cpu = statistics.median(run["cpu"] for run in runs)
+        print(
+            f"{what:8} {seconds:7.3f} s  {seconds / base:6.2f} x   CPU {cpu:7.3f} s  {cpu / base_cpu:6.2f} x   "
+            f"peak {peak:,.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
