@@ -6,11 +6,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fvcli.errors import FvcliError
+
+if TYPE_CHECKING:
+    from fvcli.run.extract import RunSummary
+
+EXIT_SOME_FAILED = 3
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -39,3 +44,20 @@ def reported() -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(1) from None
+
+
+def tell(summary: RunSummary) -> None:
+    """A run's outcome on stderr, for a person."""
+    counts = summary.counts
+    values = summary.to_json()
+    parts = [f"{counts.extracted:,} extracted"]
+    parts += [f"{number:,} {word}" for word, number in (("reused", counts.reused), ("stale", counts.stale)) if number]
+    parts.append(f"{counts.failed:,} failed")
+    rate = f", {values['images_per_second']:,.0f} images/s" if summary.extracted else ""
+    typer.echo(
+        f"{summary.output}: {counts.rows:,} rows ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}", err=True
+    )
+    if counts.discovered == 0:
+        typer.echo("no images found: look at the sources, --include and --exclude", err=True)
+    if summary.failures_file is not None:
+        typer.echo(f"why inputs failed: {summary.failures_file}", err=True)

@@ -23,9 +23,7 @@ from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
 from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.shard_file import Encoding, WrittenFile
 from fvcli.dataset.store import Store
-from fvcli.errors import LockedError
-
-_RECORD = ".json"
+from fvcli.errors import DatasetError, LockedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +67,15 @@ class Workspace:
         self.encoding = encoding
 
     def prepare(self) -> None:
-        """Makes the folders a run needs and takes up what a crash left."""
+        """Makes the folders a run needs and takes up what a crash left. Not while tasks are at work."""
         for key in (layout.COMMITS, layout.STAGING, *(folder for folder, _, _ in KINDS[self.encoding.format])):
             self.store.make_folder(key)
         recover(self.store)
 
-    def commits(self, frozen: Plan) -> dict[int, Commit]:
-        """The plan's finished shards, by index; one whose files are gone counts as not done."""
-        return {commit.index: commit for commit in _records(self.store, frozen) if self._in_place(commit, frozen)}
+    def commits(self, frozen: Plan, among: Sequence[PlannedShard] | None = None) -> dict[int, Commit]:
+        """The plan's finished shards (``among`` these), by index; one whose files are gone counts as not done."""
+        records = _records(self.store, frozen, None if among is None else {_record(shard.index) for shard in among})
+        return {commit.index: commit for commit in records if self._in_place(commit, frozen)}
 
     def _in_place(self, commit: Commit, frozen: Plan) -> bool:
         for file in commit.shard.files if commit.shard else ():
@@ -98,7 +97,7 @@ class Workspace:
                 files.append(data_file)
             self.store.sync(layout.STAGING)
             commit = replace(commit, shard=replace(commit.shard, files=tuple(files)))
-        self.store.replace(f"{layout.COMMITS}/{planned.index:05d}{_RECORD}", commit.to_bytes())
+        self.store.replace(f"{layout.COMMITS}/{_record(planned.index)}", commit.to_bytes())
         if _first_run(frozen):
             self._move_in(commit)
         return commit
@@ -183,9 +182,15 @@ def _kept(frozen: Plan, base: Manifest | None, missing: set[int | None]) -> tupl
     return [shard for shard in shards if shard.number not in replaced], frozen.kept + Counts(rows, reused=rows)
 
 
-def _records(store: Store, frozen: Plan) -> Iterator[Commit]:
-    """The commit records of a plan; a record that cannot be read counts as none."""
+def _record(index: int) -> str:
+    return f"{index:05d}.json"
+
+
+def _records(store: Store, frozen: Plan, names: set[str] | None = None) -> Iterator[Commit]:
+    """The commit records of a plan, those with these ``names`` only; one that cannot be read counts as none."""
     for name in store.names(layout.COMMITS):
+        if names is not None and name not in names:
+            continue
         try:
             commit = Commit.from_bytes(store.read(f"{layout.COMMITS}/{name}") or b"")
         except (ValueError, KeyError, TypeError):
@@ -206,6 +211,8 @@ def recover(store: Store) -> None:
                 store.sync(folder)
         store.replace(layout.MANIFEST, decided.to_bytes())
         _forget_plan(store)
+    elif plan.load(store) is None:  # damaged, half gone, or made for another manifest
+        _forget_plan(store)
     remove_orphans(store)
     if decided is not None:  # last, so that who finds it knows that files may still be in the way
         store.remove(layout.PENDING_MANIFEST)
@@ -217,6 +224,9 @@ def _forget_plan(store: Store) -> None:
         store.remove(key)
     for name in store.names(layout.COMMITS):
         store.remove(f"{layout.COMMITS}/{name}")
+    for name in store.names(layout.TASKS):
+        if not name.endswith(lock.TASK_LOCK):
+            store.remove(f"{layout.TASKS}/{name}")
 
 
 def remove_orphans(store: Store) -> None:
@@ -256,6 +266,17 @@ def _wanted(store: Store) -> Iterator[DataFile]:
         for commit in _records(store, frozen):
             if commit.shard is not None:
                 yield from commit.shard.files
+
+
+def set_aside_damaged(store: Store) -> None:
+    """Moves a manifest that cannot be read out of the way (to ``*.damaged``), so that a new dataset can replace it."""
+    for key in (layout.MANIFEST, layout.PENDING_MANIFEST):
+        data = store.read(key)
+        try:
+            if data is not None:
+                Manifest.from_bytes(data, key)
+        except DatasetError:
+            store.move(key, f"{key}.damaged")
 
 
 def standing_failures(store: Store) -> Iterator[FailureLine]:

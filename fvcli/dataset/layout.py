@@ -21,6 +21,7 @@ STAGING = f"{STATE}/staging"
 LOCK = f"{STATE}/lock"
 IN_WORK = f"{STATE}/in-work"
 CRASHED = f"{STATE}/crashed.jsonl"
+TASKS = f"{STATE}/tasks"
 
 # One shard is one file of each kind; the first holds the vectors, the last the other columns.
 KINDS: dict[DataFormat, tuple[tuple[str, str, str], ...]] = {

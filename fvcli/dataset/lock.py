@@ -4,6 +4,9 @@ The lock is an flock on ``.fvcli/lock``: the kernel drops it when its process en
 holds it. Where the folder is shared between hosts whose kernels do not tell each other of locks, the file's time
 decides: its holder touches it every 15 seconds, and another host may take it over once it has stood still for two
 minutes.
+
+A task that works on a slice of a plan holds a lock of its own under ``.fvcli/tasks``. Tasks and a run that holds the
+dataset's lock keep each other out; tasks with different locks do not.
 """
 
 from __future__ import annotations
@@ -18,18 +21,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from fvcli.dataset.layout import LOCK, STATE
+from fvcli.dataset.layout import LOCK, TASKS
 from fvcli.dataset.store import Store, translated
 from fvcli.errors import LockedError
 
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
+TASK_LOCK = ".lock"
 
 
 @contextmanager
 def hold(store: Store, key: str = LOCK) -> Iterator[None]:
-    """Holds the dataset's lock. Raises LockedError naming the holder, DatasetError where none can be made."""
-    store.make_folder(STATE)
+    """Holds the dataset's lock, or the task's lock of that name.
+
+    Raises LockedError naming the holder, DatasetError where none can be made.
+    """
+    store.make_folder(key.rsplit("/", 1)[0])
     path = store.path(key)
     with translated("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -39,12 +46,35 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
         heart = threading.Thread(target=_beat, args=(descriptor, stop), name="lock", daemon=True)
         heart.start()
         try:
+            for other in task_locks(store) if key == LOCK else [LOCK]:
+                _refuse_if_held(store, other)
             yield
         finally:
             stop.set()
             heart.join()
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def task_locks(store: Store) -> list[str]:
+    """The locks of tasks, held or not."""
+    return [f"{TASKS}/{name}" for name in store.names(TASKS) if name.endswith(TASK_LOCK)]
+
+
+def _refuse_if_held(store: Store, key: str) -> None:
+    if not store.exists(key):
+        return
+    with translated("lock", store.path(key)):
+        descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(_held(str(store.folder), _holder(descriptor))) from None
+        _refuse_if_beating(descriptor, str(store.folder))
     finally:
         os.close(descriptor)
 
@@ -56,15 +86,20 @@ def _take(descriptor: int, folder: str) -> None:
         raise LockedError(_held(folder, _holder(descriptor))) from None
     except OSError:
         pass  # a file system without locks: the holder's heartbeat below is all there is
+    _refuse_if_beating(descriptor, folder)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with translated("write", os.path.join(folder, LOCK)):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode(), 0)
+
+
+def _refuse_if_beating(descriptor: int, folder: str) -> None:
+    """Where another host is the holder and its kernel does not tell ours."""
     holder = _holder(descriptor)
     if holder.get("host", socket.gethostname()) != socket.gethostname():
         age = time.time() - os.fstat(descriptor).st_mtime
         if age < STALE_SECONDS:
             raise LockedError(_held(folder, holder))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    with translated("write", os.path.join(folder, LOCK)):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode(), 0)
 
 
 def _holder(descriptor: int) -> dict[str, object]:

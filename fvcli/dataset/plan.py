@@ -6,6 +6,7 @@ paths never stand in memory together.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from fvcli.dataset import manifest
 from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, temporary_name
-from fvcli.dataset.manifest import Counts
+from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.store import Store, flush, sync_folder, translated
 from fvcli.errors import DatasetError
 from fvcli.records import ImageRef
@@ -104,14 +106,24 @@ class Plan:
 
 
 def load(store: Store) -> Plan | None:
-    """The plan of an unfinished run, None where there is none. A damaged plan counts as none: nothing depends on it."""
+    """The plan of an unfinished run, None where there is none.
+
+    A damaged plan counts as none, and so does one whose rows to be kept are those of another manifest than today's
+    (after a repair, or with a manifest from a backup): nothing depends on it.
+    """
     data = store.read(PLAN)
     if data is None or not store.exists(PLAN_ENTRIES):
         return None
     try:
-        return Plan.from_bytes(data)
-    except (ValueError, KeyError, TypeError):
+        frozen = Plan.from_bytes(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    return frozen if frozen.base == identity_of(manifest.load(store)) else None
+
+
+def identity_of(base: Manifest | None) -> str | None:
+    """What a plan remembers of the manifest that it builds on: SHA-256 (hex), None where there is none."""
+    return None if base is None else hashlib.sha256(base.to_bytes()).hexdigest()
 
 
 class EntriesWriter:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from fvcli.dataset.layout import IN_WORK
+from fvcli.dataset.layout import IN_WORK, TASKS
 from fvcli.dataset.store import Store, translated
+from fvcli.errors import DatasetError
+
+TASK_IN_WORK = ".in-work"
 
 _SLOT = struct.Struct("<qq")
 _IDLE = _SLOT.pack(-1, -1)
@@ -42,7 +45,8 @@ def record(store: Store, slots: int, key: str = IN_WORK) -> Iterator[InWork]:
         yield InWork(descriptor)
     finally:
         os.close(descriptor)
-        store.remove(key)
+        with suppress(DatasetError):  # it costs the next run a look, and must not hide why this one ends
+            store.remove(key)
 
 
 def suspects(store: Store, key: str = IN_WORK) -> list[tuple[int, int]]:
@@ -50,3 +54,9 @@ def suspects(store: Store, key: str = IN_WORK) -> list[tuple[int, int]]:
     data = store.read(key) or b""
     slots = (_SLOT.unpack_from(data, start) for start in range(0, len(data) - _SLOT.size + 1, _SLOT.size))
     return sorted({(shard, position) for shard, position in slots if shard >= 0})
+
+
+def records(store: Store) -> list[str]:
+    """Keys of all records: the run's and those of tasks."""
+    tasks = [f"{TASKS}/{name}" for name in store.names(TASKS) if name.endswith(TASK_IN_WORK)]
+    return [IN_WORK, *tasks] if store.exists(IN_WORK) else tasks

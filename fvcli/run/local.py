@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -32,7 +33,7 @@ class Ready(Generic[T, R]):
 
 def ordered_map(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], window: int
-) -> Iterator[Ready[T, R]]:
+) -> Generator[Ready[T, R]]:
     """Like map over threads, results in the order of ``items``, of which at most ``window`` are taken ahead."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     source = iter(items)
@@ -92,17 +93,19 @@ def run_local(
             yield from cut
 
     window = len(workers) + 1 + _AHEAD_IMAGES // batch_size
-    with ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool:
-        stream = ordered_map(pool, process, steps(), window)
+    with (
+        ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool,
+        # Closed however the work ends, so that nobody waits for what was handed out ahead.
+        closing(ordered_map(pool, process, steps(), window)) as stream,
+    ):
         for opening in stream:
             if not isinstance(opening.item, _Opening):
                 break
-            following = islice(stream, opening.item.batches)
-            commit = run_shard(opening.item.planned, opening.item.entries, _outcomes(following, observe, stopped), work)
+            outcomes = _outcomes(islice(stream, opening.item.batches), observe, stopped)
+            commit = run_shard(opening.item.planned, opening.item.entries, outcomes, work)
             if commit is None:
                 break
             yield commit
-        stream.close()  # type: ignore[attr-defined]
 
 
 def _outcomes(

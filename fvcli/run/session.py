@@ -18,6 +18,7 @@ from fvcli.errors import DatasetError
 from fvcli.images.discover import discover
 from fvcli.models.base import FeatureModel
 from fvcli.records import Failure, ImageRef
+from fvcli.run import in_work
 from fvcli.run.crew import Crew, Duty, carried
 from fvcli.run.finishing import finish
 from fvcli.run.isolation import Trial
@@ -50,28 +51,38 @@ class Session:
     def run(self) -> Manifest:
         """Continues an unfinished run, then brings the dataset up to date. Returns the new manifest."""
         request = self._request
-        self._refuse_another_recipe()
-        self._workspace.prepare()
+        self._prepare()
         resumed = self._resume()
         if resumed is None:
             return self._update(request.retry_failed, request.overwrite)
         return self._update(retry_failed=False, overwrite=False, resumed=resumed)
 
-    def plan(self) -> Plan:
-        """Freezes what there is to do, unless the same was asked before, and leaves it to others."""
-        self._refuse_another_recipe()
+    def _prepare(self) -> None:
+        if self._request.overwrite:
+            commits.set_aside_damaged(self._store)
+        else:
+            self._refuse_another_recipe()
         self._workspace.prepare()
+
+    def plan(self) -> Plan:
+        """Freezes what there is to do, unless the same was asked before, and leaves it to others.
+
+        A plan without work is carried out.
+        """
+        self._prepare()
         frozen = plan.load(self._store)
         if frozen is not None and frozen.request == self._asked:
             return frozen
         self._set_aside(frozen)
-        frozen, _ = self._make_plan(self._request.retry_failed, self._request.overwrite)
+        frozen, standing = self._make_plan(self._request.retry_failed, self._request.overwrite)
+        if not frozen.has_work:
+            self._execute(frozen, standing)
         return frozen
 
     def _resume(self) -> Manifest | None:
         frozen = plan.load(self._store)
         trial = Trial(self._model.input_spec, self._request.preprocessing, self._request.limits)
-        self._crashing = find_crashing(self._store, frozen, trial)
+        self._crashing = find_crashing(self._store, frozen, trial, in_work.records(self._store))
         if frozen is not None and frozen.request == self._asked:
             return self._execute(frozen, commits.standing_failures(self._store))
         self._set_aside(frozen)
@@ -109,7 +120,8 @@ class Session:
     def _execute(self, frozen: Plan, standing: Iterable[FailureLine]) -> Manifest:
         done = self._workspace.commits(frozen)
         todo = [shard for shard in frozen.shards if shard.index not in done]
-        self._watch.expect(frozen.extract, frozen.extract - sum(shard.extract for shard in todo))
+        failed = sum(commit.counts.failed for commit in done.values())
+        self._watch.expect(frozen.extract, frozen.extract - sum(shard.extract for shard in todo), failed)
         if todo:
             duty = Duty(self._workspace, frozen, todo, carried(self._store, frozen), self._crashing)
             crew = Crew(self._product, self._model, self._request.workers, self._request.batch_size)
@@ -124,8 +136,6 @@ class Session:
         return finish(self._workspace, frozen, self._product, standing, self._started)
 
     def _refuse_another_recipe(self) -> None:
-        if self._request.overwrite:
-            return
         now = {"format": self._request.format, "dtype": self._request.dtype, **self._product.recipe.to_json()}
         base = manifest.load(self._store, layout.PENDING_MANIFEST) or manifest.load(self._store)
         frozen = plan.load(self._store)

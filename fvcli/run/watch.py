@@ -21,9 +21,10 @@ class Watch:
         self._failed = 0
         self._total = 0
 
-    def expect(self, total: int, done: int) -> None:
-        """``total`` inputs have to be read, ``done`` of them were before."""
+    def expect(self, total: int, done: int, failed: int = 0) -> None:
+        """``total`` inputs have to be read, ``done`` of them were before, and ``failed`` of these gave no vector."""
         self._total = total
+        self._failed = failed
         self.observer.planned(total, done)
 
     def batch(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
@@ -44,7 +45,7 @@ class Watch:
         if self._limit is not None and self._limit.exceeded(self._failed, self._total):
             raise TooManyFailuresError(
                 f"gave up: {self._failed} of {self._total} inputs failed, more than --max-failures allows; "
-                "what was committed is safe, the same command goes on from there"
+                "what was committed is safe; mend the inputs or allow more failures, and the run goes on from there"
             )
 
     def stopped(self) -> bool:
