@@ -6,7 +6,6 @@ belongs to the shard whose range it falls in, and only shards that change are wr
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from fvcli.dataset.base import BaseRow
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
-from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, count_extract
+from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, count_extract, identity_of
 from fvcli.dataset.store import Store
 from fvcli.records import ImageRef
 
@@ -90,7 +89,8 @@ def _key(item: ImageRef | BaseRow | FailureLine) -> Key:
 
 
 def _changed(now: ImageRef, then: ImageRef) -> bool:
-    return now.size_bytes != then.size_bytes or now.mtime_ns != then.mtime_ns
+    """Whether the file may have other content; another name behind the same stand-in is another file."""
+    return (now.size_bytes, now.mtime_ns, now.path_bytes) != (then.size_bytes, then.mtime_ns, then.path_bytes)
 
 
 class _Comparison:
@@ -106,6 +106,7 @@ class _Comparison:
         self._next_number = max((shard.number for shard in self._shards), default=-1) + 1
         self._group = _Group(0)
         self._kept = Counts()
+        self._hidden: Key | None = None
         self.standing: list[FailureLine] = []
 
     def run(self, refs: Iterable[ImageRef]) -> None:
@@ -120,12 +121,14 @@ class _Comparison:
     def _compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
         if ref is not None:
             self._roots[ref.root] = None
+            if ref.path.endswith("/"):  # a folder that cannot be listed: what is below may well be there
+                self._hidden = (ref.root, ref.path)
         if row is not None and row.shard != self._group.shard:
             self._end_group()
             self._group = _Group(row.shard)
         if row is not None:
             if ref is None:
-                self._group.gone(row, self._policy.prune)
+                self._group.gone(row, self._policy.prune and not self._below_hidden(row))
                 return
             if not _changed(ref, row.ref):
                 self._group.same(row)
@@ -137,6 +140,10 @@ class _Comparison:
             return
         self._group.new(ref)
         self._cut()
+
+    def _below_hidden(self, row: BaseRow) -> bool:
+        """Whether the row's file is in a folder that could not be listed, which comes right before its files."""
+        return self._hidden is not None and row.ref.root == self._hidden[0] and row.ref.path.startswith(self._hidden[1])
 
     def _cut(self) -> None:
         """Writes full shards out of a group that grows, so that it never stands in memory whole."""
@@ -181,7 +188,7 @@ class _Comparison:
             request=self._policy.request,
             settings=self._policy.settings,
             roots=tuple(sorted(self._roots)),
-            base=hashlib.sha256(manifest.to_bytes()).hexdigest() if manifest else None,
+            base=identity_of(manifest),
             overwrite=self._policy.overwrite,
             kept=kept,
             replaced=tuple(replaced),

@@ -161,7 +161,7 @@ class ShardWriter:
         for part in self._parts:
             with self._guarded(part.path):
                 part.close()
-            written.append(WrittenFile(part.path, part.path.stat().st_size, sha256_of(part.path)))
+                written.append(WrittenFile(part.path, part.path.stat().st_size, sha256_of(part.path)))
         return written
 
     def abandon(self) -> None:

@@ -11,8 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -22,15 +25,22 @@ from fvcli.images.pipeline import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
 
 TIMEOUT_SECONDS = 120.0
+_LOOK_SECONDS = 0.1
+
+_ASKED_TO_END = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+
+
+def _go_on() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How the suspects are to be loaded."""
+    """How the suspects are to be loaded. ``check`` is called meanwhile; what it raises breaks the trial off."""
 
     spec: InputSpec
     preprocessing: Preprocessing
     limits: Limits
+    check: Callable[[], None] = _go_on
 
 
 def crashes(suspects: Sequence[ImageRef], trial: Trial) -> dict[ImageRef, Failure]:
@@ -45,28 +55,47 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
         "preprocessing": asdict(trial.preprocessing),
         "limits": asdict(trial.limits),
     }
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "fvcli.run.isolation"],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    code = _exit_code(json.dumps(request).encode(), trial.check)
+    if code is None:
         return Failure(
             "crash", "TimedOut", f"loading it took more than {TIMEOUT_SECONDS:.0f} s, in a process of its own"
         )
-    if child.returncode >= 0:
+    if code >= 0 or -code in _ASKED_TO_END:
         return None
     try:
-        name = signal.Signals(-child.returncode).name
+        name = signal.Signals(-code).name
     except ValueError:
-        name = f"signal {-child.returncode}"
+        name = f"signal {-code}"
     return Failure("crash", name, f"loading it ended a process by {name}; the file is left alone until it changes")
 
 
+def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
+    """How the process ends that is given the request; None when it takes too long."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "fvcli.run.isolation"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the run; it must not look as if the input had ended the process
+    ) as child:
+        try:
+            deadline = time.monotonic() + TIMEOUT_SECONDS
+            pending: bytes | None = request
+            while time.monotonic() < deadline:
+                check()
+                try:
+                    child.communicate(pending, timeout=_LOOK_SECONDS)
+                    return child.returncode
+                except subprocess.TimeoutExpired:
+                    pending = None
+            return None
+        finally:
+            child.kill()
+
+
 def _main() -> None:
+    with suppress(OSError):  # should memory run out, the kernel is to take this process and not the run
+        Path("/proc/self/oom_score_adj").write_text("1000")
     request = json.loads(sys.stdin.buffer.read())
     spec = dict(request["spec"])
     for name in ("value_range", "pixel_table"):

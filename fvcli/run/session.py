@@ -24,7 +24,7 @@ from fvcli.run.finishing import finish
 from fvcli.run.isolation import Trial
 from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer
-from fvcli.run.suspects import find_crashing
+from fvcli.run.suspects import find_crashing, find_still_crashing
 from fvcli.run.watch import Watch
 
 _TELL_EVERY = 1000
@@ -81,12 +81,15 @@ class Session:
 
     def _resume(self) -> Manifest | None:
         frozen = plan.load(self._store)
-        trial = Trial(self._model.input_spec, self._request.preprocessing, self._request.limits)
-        self._crashing = find_crashing(self._store, frozen, trial, in_work.records(self._store))
+        self._crashing = find_crashing(self._store, frozen, self._trial(), in_work.records(self._store))
         if frozen is not None and frozen.request == self._asked:
             return self._execute(frozen, commits.standing_failures(self._store))
         self._set_aside(frozen)
         return None
+
+    def _trial(self) -> Trial:
+        request = self._request
+        return Trial(self._model.input_spec, request.preprocessing, request.limits, self._watch.raise_if_stopped)
 
     def _set_aside(self, frozen: Plan | None) -> None:
         """Something else is asked now: what the unfinished run committed is kept, the rest is planned anew."""
@@ -98,6 +101,9 @@ class Session:
             self._finish(frozen, commits.standing_failures(self._store))
 
     def _update(self, retry_failed: bool, overwrite: bool, resumed: Manifest | None = None) -> Manifest:
+        base = manifest.load(self._store)
+        if retry_failed and base is not None:
+            self._crashing = {**self._crashing, **find_still_crashing(self._store, base, self._trial())}
         frozen, standing = self._make_plan(retry_failed, overwrite)
         if resumed is not None and not frozen.has_work:
             return resumed

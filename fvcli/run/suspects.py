@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from fvcli.dataset import failures, layout
 from fvcli.dataset import plan as plan_file
 from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan
 from fvcli.dataset.store import Store
 from fvcli.records import Failure, ImageRef
@@ -39,3 +40,8 @@ def find_crashing(
     for key in records:
         store.remove(key)
     return known
+
+
+def find_still_crashing(store: Store, base: Manifest, trial: Trial) -> Mapping[ImageRef, Failure]:
+    """Those of the inputs that crashed before which would again, so that a retry costs no run its life."""
+    return crashes([line.ref for line in failures.of(store, base) if line.failure.stage == "crash"], trial)
