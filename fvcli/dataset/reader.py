@@ -10,7 +10,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fvcli.dataset import columns, commit, failures, layout, lock, manifest, shard_file
+from fvcli.dataset import columns, commit, failures, layout, manifest, shard_file
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Key, Manifest, Shard
 from fvcli.dataset.shard_file import ROW_GROUP
@@ -40,12 +40,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     cannot be written: then the dataset is what its manifest says. Raises DatasetError where there is none.
     """
     store = Store(path)
-    if store.exists(layout.PENDING_MANIFEST):
-        try:
-            with lock.hold(store):
-                commit.recover(store)
-        except DatasetError:
-            pass  # somebody else's turn, or a read-only disk: the manifest still names whole files only
+    with suppress(DatasetError):  # on a read-only disk: the manifest still names whole files only
+        commit.settle(store)
     found = manifest.load(store)
     if found is None:
         raise DatasetError(_why_none(store))
@@ -197,6 +193,24 @@ class Dataset:
         for _ in _spread(fill, touched, None):
             pass
         return result
+
+    def keys(self, rows: NDArray[np.int64]) -> list[Key]:
+        """(root, path) of some rows, in the order given."""
+        found: dict[int, Key] = {}
+        start = 0
+        for shard in self._manifest.shards:
+            inside = np.unique(rows[(rows >= start) & (rows < start + shard.rows)])
+            if len(inside):
+                table = shard_file.read_metadata(self._metadata_path(shard), columns.KEY_COLUMNS).take(inside - start)
+                keys = zip(*(column.to_pylist() for column in table.columns), strict=True)
+                found.update(zip(inside.tolist(), keys, strict=True))
+            start += shard.rows
+        return [found[row] for row in rows.tolist()]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run over it is going on or was interrupted."""
+        return self._store.exists(layout.PLAN)
 
     def find(self, name: str) -> list[int]:
         """Numbers of the rows with this path, or with this path after their root and "/"; none where there is none."""

@@ -58,9 +58,8 @@ def recompute(store: Store, rows: int, seed: int) -> Recomputed:
     Raises DatasetError, or ModelError where the dataset's model is not to be had.
     """
     found = load_manifest(store)
-    model = _model_of(found)
-    recipe = {name: value for name, value in found.recipe.items() if name not in ("model", "engine", "identity")}
-    loader = ImageLoader(model.input_spec, Preprocessing(**recipe), DEFAULT_LIMITS)
+    model = model_of(found)
+    loader = loader_of(found, model)
     wanted = random.Random(seed).sample(range(found.counts.rows), min(rows, found.counts.rows))
     compared, equal, unchanged, differing = 0, 0, 0, []
     difference, cosine = 0.0, 1.0
@@ -88,7 +87,8 @@ def recompute(store: Store, rows: int, seed: int) -> Recomputed:
     return Recomputed(compared, unchanged, equal, difference, cosine, _same_environment(found), tuple(differing))
 
 
-def _model_of(found: Manifest) -> FeatureModel:
+def model_of(found: Manifest) -> FeatureModel:
+    """The model that made a dataset. Raises ModelError where it is gone, DatasetError where another has its name."""
     model = load_model(found.model["name"], found.recipe["engine"])
     if model.identity != found.recipe["model"]:
         raise DatasetError(
@@ -96,6 +96,12 @@ def _model_of(found: Manifest) -> FeatureModel:
             f"({found.recipe['model'][:12]}); use the fvcli or the model file that did"
         )
     return model
+
+
+def loader_of(found: Manifest, model: FeatureModel) -> ImageLoader:
+    """What made pixels of a dataset's files."""
+    recipe = {name: value for name, value in found.recipe.items() if name not in ("model", "engine", "identity")}
+    return ImageLoader(model.input_spec, Preprocessing(**recipe), DEFAULT_LIMITS)
 
 
 def _by_shard(found: Manifest, wanted: list[int]) -> list[tuple[int, list[int]]]:
