@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fvcli import __version__
-from fvcli.commands import inspect, models, neighbors, options, report, selftest, tasks, verify
+from fvcli.commands import export, inspect, models, neighbors, options, report, selftest, tasks, verify
 from fvcli.commands.options import RUN
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
 from fvcli.commands.startup import leave_pandas_out
@@ -107,6 +107,7 @@ app.command("verify")(verify.verify)
 app.command("repair")(verify.repair)
 app.command("inspect")(inspect.inspect)
 app.command("neighbors")(neighbors.neighbors)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("selftest")(selftest.selftest)
 

@@ -1,0 +1,36 @@
+"""``fvcli export``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from fvcli.commands.reporting import Dataset, Quiet, reported
+from fvcli.commands.startup import leave_pandas_out
+
+
+def export(
+    dataset: Dataset,
+    form: Annotated[Literal["projector"], typer.Option("--as", help="What to write.", show_default=False)],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write into.")] = "projector",
+    quiet: Quiet = False,
+) -> None:
+    """Write a dataset for TensorBoard's Embedding Projector: vectors and labels as .tsv, and a configuration.
+
+    Example:
+
+        fvcli export features --as projector -o projector && tensorboard --logdir projector
+    """
+    with reported():
+        leave_pandas_out()
+        from pathlib import Path
+
+        from fvcli.dataset.projector import write_projector
+        from fvcli.dataset.reader import open_dataset
+
+        opened = open_dataset(dataset)
+        write = {"projector": write_projector}[form]
+        files = write(opened, Path(output))
+        if not quiet:
+            typer.echo(f"{len(opened):,} rows: {', '.join(str(file) for file in files)}", err=True)

@@ -1,0 +1,71 @@
+"""A dataset in the form that TensorBoard's Embedding Projector reads.
+
+The format is TensorBoard's own: ``projector_config.pbtxt`` (tensorboard/plugins/projector/projector_config.proto)
+names a file of tab-separated numbers, one vector a line, and one of tab-separated labels under a line of headings.
+https://projector.tensorflow.org takes the same two .tsv files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from fvcli.dataset.reader import Dataset
+from fvcli.dataset.store import translated
+
+TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
+
+_LABELS = ("root", "path", "format", "width", "height", "size_bytes", "sha256")
+_CONFIG = f"""embeddings {{
+  tensor_name: "fvcli"
+  tensor_path: "{TENSORS}"
+  metadata_path: "{METADATA}"
+}}
+"""
+# What would end a field or a line.
+_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"})
+
+
+def write_projector(dataset: Dataset, folder: Path) -> list[Path]:
+    """Writes the three files into ``folder`` and returns their paths. Raises DatasetError.
+
+    Numbers have nine digits, so every float32 reads back as it was.
+    """
+    with translated("create the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _write(folder / TENSORS, lambda file: _tensors(dataset, file)),
+        _write(folder / METADATA, lambda file: _metadata(dataset, file)),
+        _write(folder / CONFIG, lambda file: file.write(_CONFIG)),
+    ]
+
+
+def _write(path: Path, fill: Callable[[TextIO], object]) -> Path:
+    """The file is there when it is whole, or as it was before."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with translated("write", path):
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                fill(file)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _tensors(dataset: Dataset, file: TextIO) -> None:
+    for _, block in dataset.vector_blocks():
+        np.savetxt(file, block, fmt="%.9g", delimiter="\t")
+
+
+def _metadata(dataset: Dataset, file: TextIO) -> None:
+    file.write("\t".join(_LABELS) + "\n")
+    for batch in dataset.batches(_LABELS):
+        columns = (batch.column(name).to_pylist() for name in _LABELS)
+        file.writelines(
+            "\t".join(str(value).translate(_ESCAPES) for value in row) + "\n" for row in zip(*columns, strict=True)
+        )
