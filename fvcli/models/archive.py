@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -32,7 +33,7 @@ def unpack(archive: Path, target: Path, size_limit: int = SIZE_LIMIT) -> Path:
         os.replace(staging / "content", target)
     except ModelError as error:
         raise ModelError(f"{archive}: {error}") from error
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, UnicodeError) as error:
         raise ModelError(f"{archive}: not an archive, damaged or cut short ({error}); get it again") from error
     except OSError as error:
         raise ModelError(f"{archive}: cannot be unpacked: {error.strerror or error}") from error
@@ -65,3 +66,9 @@ def _extract(tar: tarfile.TarFile, folder: Path, size_limit: int) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
         if place.stat().st_size != member.size:
             raise ModelError("is cut short; get it again")
+    # A tar ends before its gzip does; only at gzip's end is the checksum compared.
+    left = max(size_limit, 1 << 20)
+    while tar.fileobj is not None and (rest := tar.fileobj.read(1 << 20)):
+        left -= len(rest)
+        if left < 0:
+            raise ModelError(f"unpacks to more than {size_limit:,} bytes; not unpacked")

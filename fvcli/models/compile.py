@@ -3,9 +3,9 @@
 int8: the quantops network's own integers. Its uint8 weights with one zero point a tensor become int8 weights with one
 scale a channel and no zero point, which LiteRT's vector kernels take: code - zero point where all of a channel's lie
 in [-127, 127], scale and int32 bias as they are; any other channel is rounded once more, to the scale that makes its
-largest weight 127. Activations shift by 128. What the original numbers were stands in the file's metadata, so that the
-file reads back to the same network. Scheme: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/
-quantization_spec (CONV_2D, DEPTHWISE_CONV_2D).
+largest weight 127 (see round_together for how). Activations shift by 128. What the original numbers were stands in
+the file's metadata, so that the file reads back to the same network. Scheme (CONV_2D, DEPTHWISE_CONV_2D):
+https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec
 
 float: float32 kernels and biases as they are.
 """
@@ -67,13 +67,29 @@ def int8_weights(weights: QuantizedTensor, bias_codes: NDArray[np.int32], axis: 
     largest = np.abs(centred).max(axis=tuple(range(centred.ndim - 1)))
     exact = largest <= INT8_LIMIT
     ratio = np.where(exact, 1.0, largest / INT8_LIMIT)
+    codes = centred.copy()
+    for channel in np.flatnonzero(~exact):
+        codes[..., channel] = round_together(centred[..., channel] / ratio[channel])
     scales = np.where(exact, weights.scale, (ratio * np.float64(weights.scale)).astype(np.float32))
     return Int8Weights(
-        codes=np.moveaxis(np.rint(centred / ratio).astype(np.int8), -1, axis),
+        codes=np.moveaxis(codes.astype(np.int8), -1, axis),
         scales=scales.astype(np.float32),
         bias=np.rint(bias_codes / ratio).astype(np.int32),
         exact=exact,
     )
+
+
+def round_together(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Whole numbers near ``values`` (less than 1 away) whose sum is the rounded sum of ``values``, half to even.
+
+    The parts cut off are given back to the numbers that lost most. Neighbouring pixels are much alike and activations
+    positive, so errors of a channel's weights that cancel in their sum nearly cancel in its result.
+    """
+    whole = np.floor(values)
+    flat, lost = whole.reshape(-1), (values - whole).reshape(-1)
+    missing = int(np.rint(values.sum()) - flat.sum())
+    flat[np.argsort(-lost, kind="stable")[:missing]] += 1
+    return flat.reshape(values.shape).astype(np.int32)
 
 
 def write_int8(

@@ -57,11 +57,10 @@ def describe_model(name: str) -> dict[str, Any]:
         from fvcli.models.tflite_file import parse_tflite
 
         card, data = embedded_file()
-        values = card.to_json()
         try:
-            return {**values, **_network_values(parse_tflite(data)), "name": name}
+            return {**card.to_json(), **_network_values(parse_tflite(data)), "name": name}
         except ModelError:  # weights rounded after training have no other form
-            return values
+            return card.to_json()
     entry = find_entry(name)
     if entry is not None and not Path(name).exists() and not archive_folder(entry).is_dir():
         return {**_entry_values(entry), "place": "not here"}
