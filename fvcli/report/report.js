@@ -36,7 +36,8 @@
     return date.toLocaleString("en-GB", { day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit" });
   }
   const percent = (share) => `${share > 0 && share < .001 ? "under 0.1" : Number((share * 100).toPrecision(share < .1 ? 2 : 3))} %`;
-  const cosine = (score) => (score >= .9995 && score < 1 ? score.toFixed(5) : score.toFixed(3));
+  const cosine = (score) => (score >= .9995 && score < 1 - 5e-6 ? score.toFixed(5) : score.toFixed(3));
+  const bare = (item) => (facts.summary.roots.length > 1 ? whole(item) : item.name);
   const base = (name) => name.replace(/\/+$/, "").split("/").pop() || name;
   const whole = (item) => (item.folder ? `${item.folder.replace(/\/+$/, "")}/${item.name}` : item.name);
   const named = (text, title) => make("span", { class: "name", dir: "auto", title }, text);
@@ -48,14 +49,14 @@
     "left out": "picture left out",
     off: "no picture",
   };
-  function picture(item, lazy) {
+  function picture(item) {
     if (item.state !== "shown") return make("div", { class: "picture none" }, STATES[item.state]);
-    return make("div", { class: "picture" }, make("img", { src: item.picture, alt: item.name, decoding: "async", loading: lazy ? "lazy" : "eager" }));
+    return make("div", { class: "picture" }, make("img", { src: item.picture, alt: item.name, decoding: "async" }));
   }
-  function tile(index, score, query) {
+  function tile(index, score) {
     const item = items[index];
-    const caption = make("figcaption", null, score === undefined ? "" : make("span", { class: "score" }, cosine(score)), named(query ? item.name : base(item.name), whole(item)));
-    return make("figure", { class: query ? "tile query" : "tile", title: whole(item) }, picture(item, true), caption);
+    return make("figure", { class: "tile", title: whole(item) }, picture(item),
+      make("figcaption", null, score === undefined ? "" : make("span", { class: "score" }, cosine(score)), named(base(item.name))));
   }
   const describe = (item) => `${item.width} × ${item.height} · ${bytes(item.bytes)} · ${item.format}${item.odd_name ? " · name is not UTF-8" : ""}`;
 
@@ -77,13 +78,14 @@
     const lost = {};
     for (const item of items) if (item.state !== "shown") lost[item.state] = (lost[item.state] || 0) + 1;
     const words = [];
-    if (lost.gone) words.push(`${count(lost.gone)} whose files are not there (names are relative to the folder where extract ran)`);
-    if (lost.changed) words.push(`${count(lost.changed)} whose files have changed since`);
-    if (lost.unreadable) words.push(`${count(lost.unreadable)} whose files cannot be read now`);
-    if (lost["left out"]) words.push(`${count(lost["left out"])} to keep this page small`);
+    if (lost.gone) words.push(`${many(lost.gone, "file")} not found (names are relative to the folder where extract ran)`);
+    if (lost.changed) words.push(`${many(lost.changed, "file")} changed since`);
+    if (lost.unreadable) words.push(`${many(lost.unreadable, "file")} not readable now`);
+    if (lost["left out"]) words.push(`${count(lost["left out"])} left out to keep this page small`);
     if (words.length) {
+      const without = items.filter((item) => item.state !== "shown" && item.state !== "off").length;
       byId("notice").hidden = false;
-      byId("notice").textContent = `Of the ${many(items.length, "image")} shown here, there is no picture of ${words.join(", ")}.`;
+      byId("notice").textContent = `No picture of ${count(without)} of the ${many(items.length, "image")} shown here: ${words.join(", ")}.`;
     }
   }
 
@@ -92,7 +94,7 @@
     if (!facts.neighbours.length) return;
     byId("neighbours").hidden = false;
     byId("neighbours-note").textContent = `${many(facts.neighbours.length, "image")} chosen at random (seed ${facts.seed}), each with the images nearest to it in the whole dataset, by cosine.`;
-    fill("neighbours-rows", ...facts.neighbours.map((row) => make("li", null, tile(row.item, undefined, true),
+    fill("neighbours-rows", ...facts.neighbours.map((row) => make("li", null, make("div", { class: "query" }, tile(row.item)),
       make("ol", { class: "tiles", "aria-label": `Nearest to ${items[row.item].name}` }, ...row.neighbours.map((one) => make("li", null, tile(one.item, one.score)))))));
   }
 
@@ -112,9 +114,8 @@
       const more = group.size - group.items.length;
       return make("li", null,
         make("h3", null, many(group.size, "image"), make("span", null, group.identical ? "the same file content" : `cosine ${cosine(group.lowest)} and up`)),
-        make("div", { class: "tiles" }, ...group.items.map((item) => tile(item))),
-        make("details", null, make("summary", null, "Names"),
-          make("ul", null, ...group.items.map((item) => make("li", null, named(whole(items[item])))), more ? make("li", null, `and ${count(more)} more`) : null)));
+        make("div", { class: "tiles", "aria-hidden": "true" }, ...group.items.map((item) => make("div", { title: whole(items[item]) }, picture(items[item])))),
+        make("ul", null, ...group.items.map((item) => make("li", null, named(bare(items[item]), whole(items[item])))), more ? make("li", { class: "more" }, `and ${count(more)} more`) : null));
     }));
   }
 
@@ -131,8 +132,8 @@
     fill("failures-kinds", ...facts.failures.map((kind, place) => {
       const more = kind.count - kind.inputs.length;
       return make("details", { class: "kind", open: place === 0 || kind.count <= 5 },
-        make("summary", null, make("span", { class: "count" }, count(kind.count)), make("b", null, kind.error.replace(/([a-z])([A-Z])/g, "$1 $2")), make("span", { class: "stage" }, stages[kind.stage] || kind.stage)),
-        make("ul", null, ...kind.inputs.map((input) => make("li", null, named(input.name, whole(input)), make("span", { dir: "auto" }, input.message))),
+        make("summary", null, make("span", { class: "count" }, count(kind.count)), make("b", null, kind.error.replace(/([a-z])([A-Z])/g, (_, before, after) => `${before} ${after.toLowerCase()}`)), make("span", { class: "stage" }, stages[kind.stage] || kind.stage)),
+        make("ul", null, ...kind.inputs.map((input) => make("li", null, named(bare(input), whole(input)), make("span", { dir: "auto" }, input.message))),
           more ? make("li", { class: "more" }, `and ${count(more)} more`) : null));
     }));
   }
@@ -179,11 +180,12 @@
     fill("runs", make("thead", null, make("tr", null, ...["Started", "Seconds", "Extracted", "Reused", "Failed", "Rows after"].map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", null, ...facts.runs.map((run) => make("tr", null, cell(when(run.started)), cell(run.seconds.toFixed(1)), ...[run.extracted, run.reused, run.failed, run.rows].map((number) => cell(count(number)))))));
     fill("footer", `Made by fvcli ${facts.version} on ${when(facts.made_at)}. This file holds everything it shows and loads nothing.`);
-    const links = [["map", "Map"], ["neighbours", "Neighbours"], ["duplicates", "Near-duplicates"], ["failures", "Failures"], ["sizes", "Sizes"], ["details", "Details"]];
+    const links = [["map", "Map"], ["neighbours", "Neighbours"], ["failures", "Failures"], ["sizes", "Sizes"], ["duplicates", "Near-duplicates"], ["details", "Details"]];
     fill("contents", ...links.filter(([id]) => !byId(id).hidden).map(([id, text]) => make("a", { href: `#${id}` }, text)));
   }
 
-  /* Map */
+  /* Map. The axes fill the plane, but one is never drawn at more than STRETCH times the other's scale. */
+  const STRETCH = 1.9;
   function map() {
     const plan = facts.map;
     if (!plan) return null;
@@ -198,6 +200,7 @@
       xs[i] = (raw.charCodeAt(at) | (raw.charCodeAt(at + 1) << 8)) / 65535;
       ys[i] = (raw.charCodeAt(at + 2) | (raw.charCodeAt(at + 3) << 8)) / 65535;
     }
+    /* What the points fill: the longer side is 1. */
     const wide = Math.min(1, 1 / aspect), high = Math.min(1, aspect);
     const isNamed = new Uint8Array(total);
     for (const [point] of plan.named) isNamed[point] = 1;
@@ -210,17 +213,17 @@
     canvas.setAttribute("aria-label", `Map of ${many(total, "image")}`);
     const context = canvas.getContext("2d");
     const view = { x: wide / 2, y: high / 2, zoom: 1 };
-    let width = 0, height = 0, scale = 1, current = -1, mode = "dots", needle = "", matches = null, waiting = 0;
+    let width = 0, height = 0, scale = 1, tall = 1, current = -1, mode = "dots", needle = "", matches = null, waiting = 0;
     const images = new Map();
 
     const left = (i) => (xs[i] - view.x) * scale + width / 2;
-    const top = (i) => (view.y - ys[i]) * scale + height / 2;
+    const top = (i) => (view.y - ys[i]) * tall + height / 2;
 
     function resize() {
       const ratio = Math.min(window.devicePixelRatio || 1, 3);
       width = plane.clientWidth;
-      const shape = Math.min(Math.max(high / wide, .52), width < 600 ? 1.15 : .62);
-      height = Math.round(Math.min(width * shape, Math.max(320, window.innerHeight * .78)));
+      const shape = width < 600 ? 1 : .58;
+      height = Math.round(Math.min(width * shape, Math.max(360, window.innerHeight - 220)));
       canvas.style.height = `${height}px`;
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -229,8 +232,9 @@
     }
     function fit() {
       const margin = Math.min(28, width * .05);
-      const whole = Math.min((width - 2 * margin) / Math.max(wide, 1e-6), (height - 2 * margin) / Math.max(high, 1e-6));
-      scale = whole * view.zoom;
+      const across = (width - 2 * margin) / Math.max(wide, 1e-6), down = (height - 2 * margin) / Math.max(high, 1e-6);
+      scale = Math.min(across, down * STRETCH) * view.zoom;
+      tall = Math.min(down, across * STRETCH) * view.zoom;
       canvas.classList.toggle("zoomed", view.zoom > 1);
     }
     function colours() {
@@ -269,12 +273,12 @@
       context.globalAlpha = faded ? .16 : .62;
       for (const [point] of plan.named) if (seen(point)) dot(point, radius);
       context.globalAlpha = 1;
-      if (mode === "pictures") mosaic(paint);
+      const framed = mode === "pictures" && mosaic(paint);
       if (matches) {
         context.fillStyle = paint.accent;
         for (const place of matches) dot(plan.named[place][0], radius + 1.2);
       }
-      if (current >= 0) {
+      if (current >= 0 && !framed) {
         const [point] = plan.named[current];
         context.fillStyle = paint.accent;
         context.strokeStyle = paint.ground;
@@ -285,9 +289,11 @@
         context.stroke();
       }
     }
+
     /* One picture for each square of a grid that has any: of what matches if something is looked for. */
     function cells() {
-      const side = width < 600 ? 34 : 44;
+      const side = width / Math.max(1, Math.round(width / (width < 600 ? 36 : 48)));
+      const rows = Math.max(1, Math.floor(height / side)), above = (height - rows * side) / 2;
       const taken = new Map();
       const candidates = matches || plan.named.keys();
       for (const place of candidates) {
@@ -295,15 +301,16 @@
         if (items[index].state !== "shown") continue;
         const x = left(point), y = top(point);
         if (x < 0 || y < 0 || x >= width || y >= height) continue;
-        const column = Math.floor(x / side), row = Math.floor(y / side), key = row * 4096 + column;
-        const far = (x - (column + .5) * side) ** 2 + (y - (row + .5) * side) ** 2;
+        const column = Math.floor(x / side), row = Math.min(rows - 1, Math.max(0, Math.floor((y - above) / side))), key = row * 4096 + column;
+        const far = (x - (column + .5) * side) ** 2 + (y - above - (row + .5) * side) ** 2;
         const before = taken.get(key);
-        if (!before || far < before.far) taken.set(key, { place, index, far, x: column * side, y: row * side });
+        if (!before || far < before.far) taken.set(key, { place, index, far, x: column * side, y: above + row * side });
       }
-      return { side, taken };
+      return { side, above, taken };
     }
     function mosaic(paint) {
       const { side, taken } = cells();
+      let framed = false;
       for (const cell of taken.values()) {
         const found = image(cell.index), inner = side - 3;
         if (found) {
@@ -319,14 +326,16 @@
           context.strokeStyle = paint.accent;
           context.lineWidth = 3;
           context.strokeRect(cell.x + 1.5, cell.y + 1.5, inner, inner);
+          framed = true;
         }
       }
+      return framed;
     }
 
     function nearest(x, y, reach) {
       if (mode === "pictures") {
-        const { side, taken } = cells();
-        const cell = taken.get(Math.floor(y / side) * 4096 + Math.floor(x / side));
+        const { side, above, taken } = cells();
+        const cell = taken.get(Math.floor((y - above) / side) * 4096 + Math.floor(x / side));
         if (cell) return cell.place;
       }
       let best = -1, least = reach * reach;
@@ -343,10 +352,11 @@
       if (place < 0) { card.hidden = true; return; }
       const [point, index] = plan.named[place];
       const item = items[index];
-      card.replaceChildren(picture(item, false), named(item.name), make("div", null, describe(item)));
+      card.replaceChildren(picture(item), named(item.name), make("div", null, describe(item)));
       card.hidden = false;
       const x = left(point), y = top(point), w = card.offsetWidth, h = card.offsetHeight;
-      const across = x + 14 + w <= width ? x + 14 : Math.max(0, x - 14 - w);
+      const gap = mode === "pictures" ? 52 : 14;
+      const across = x + gap + w <= width ? x + gap : Math.max(0, x - gap - w);
       card.style.left = `${Math.max(0, Math.min(across, width - w))}px`;
       card.style.top = `${Math.max(4, Math.min(y - h / 2, height - h - 4))}px`;
       if (spoken) byId("said").textContent = `${item.name}, ${item.width} by ${item.height}${item.state === "shown" ? "" : `, ${STATES[item.state]}`}`;
@@ -369,12 +379,12 @@
       show(best, true);
     }
     function zoom(factor, x = width / 2, y = height / 2) {
-      const before = scale, was = view.zoom;
+      const before = scale, beforeTall = tall, was = view.zoom;
       view.zoom = Math.min(64, Math.max(1, view.zoom * factor));
       if (view.zoom === was) return;
       fit();
       view.x += (x - width / 2) * (1 / before - 1 / scale);
-      view.y -= (y - height / 2) * (1 / before - 1 / scale);
+      view.y -= (y - height / 2) * (1 / beforeTall - 1 / tall);
       keep();
       const place = current;
       current = -1;
@@ -401,7 +411,7 @@
       if (drag && event.buttons) {
         canvas.classList.add("dragged");
         view.x -= (x - drag.x) / scale;
-        view.y += (y - drag.y) / scale;
+        view.y += (y - drag.y) / tall;
         drag.x = x; drag.y = y;
         keep();
         current = -1; card.hidden = true;
@@ -454,7 +464,6 @@
     addEventListener("beforeprint", () => {
       opened = [...document.querySelectorAll("details:not([open])")];
       for (const one of opened) one.open = true;
-      for (const one of document.images) one.loading = "eager";
       redraw();
     });
     addEventListener("afterprint", () => { for (const one of opened) one.open = false; redraw(); });
