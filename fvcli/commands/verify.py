@@ -52,7 +52,10 @@ def verify(
         for damage in verdict.damages:
             typer.echo(f"damaged: {dataset}/{damage.file}: {damage.problem}", err=True)
         if verdict.damages:
-            typer.echo(f"fvcli repair {dataset} drops what is damaged; the next extract redoes just that", err=True)
+            if any(not damage.foreign for damage in verdict.damages):
+                typer.echo(f"fvcli repair {dataset} drops what is damaged; the next extract redoes just that", err=True)
+            if any(damage.foreign for damage in verdict.damages):
+                typer.echo("files that fvcli did not write are yours to move away", err=True)
         elif not quiet:
             typer.echo(
                 f"{dataset}: {verdict.rows:,} rows in {verdict.shards:,} shards, all as the manifest says", err=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
 _ROWS_TOLD = 5
+_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,11 @@ class Damage:
     file: str
     problem: str
     shard: int | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the file is not of fvcli's making, and so not fvcli's to remove."""
+        return self.file != layout.MANIFEST and not layout.is_ours(self.file.rsplit("/", 1)[1])
 
     def to_json(self) -> dict[str, object]:
         return {"file": self.file, "problem": self.problem, "shard": self.shard}
@@ -51,16 +58,35 @@ def load_manifest(store: Store) -> Manifest:
 
 
 def verify(store: Store) -> Verdict:
-    """Checks every file, row and count. Raises DatasetError where there is no manifest to check against."""
-    found = load_manifest(store)
-    return Verdict(len(found.shards), found.counts.rows, tuple(_damages(store, found)))
+    """Checks every file, row and count. Raises DatasetError where there is no manifest to check against.
+
+    A run that ends meanwhile replaces files that were about to be looked at: that is no damage, and all is looked at
+    again.
+    """
+    while True:
+        found = load_manifest(store)
+        try:
+            damages = tuple(_damages(store, found))
+        except DatasetError:
+            if _settled(store, found):
+                raise
+        else:
+            if not damages or _settled(store, found):
+                return Verdict(len(found.shards), found.counts.rows, damages)
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _settled(store: Store, found: Manifest) -> bool:
+    """Whether nobody has replaced the manifest, or is about to."""
+    return not store.exists(layout.PENDING_MANIFEST) and manifest.load(store) == found
 
 
 def repair(store: Store) -> tuple[Damage, ...]:
     """Drops damaged shards and failure lists, so that the next run redoes just those. Returns what was dropped.
 
-    Raises DatasetError, LockedError while a run is going on.
+    Files that fvcli did not write are left where they are. Raises DatasetError, LockedError while a run is going on.
     """
+    load_manifest(store)  # no lock, and no folder for one, where there is no dataset
     with lock.hold(store):
         recover(store)
         found = load_manifest(store)
@@ -73,7 +99,7 @@ def repair(store: Store) -> tuple[Damage, ...]:
             mended = replace(found, shards=kept, failures=lists, counts=_counts(store, kept, lists))
             store.replace(layout.MANIFEST, mended.to_bytes())
             recover(store)
-        return damages
+        return tuple(damage for damage in damages if not damage.foreign)
 
 
 def _counts(store: Store, shards: tuple[Shard, ...], lists: tuple[DataFile, ...]) -> Counts:
@@ -87,7 +113,7 @@ def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
     for shard in found.shards:
         problem = next(_shard_problems(store, found, shard), None)
         if problem is not None:
-            yield Damage(shard.files[0].file, problem, shard.number)
+            yield Damage(shard.files[0].file, f"{problem} ({_rows_of(shard)})", shard.number)
         elif before is not None and before.last >= shard.first:
             yield Damage(shard.files[0].file, f"its rows overlap those of shard {before.number}", shard.number)
         before = shard
@@ -102,6 +128,11 @@ def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
     yield from _count_damages(found, failed)
     for stray in _strays(store, found):
         yield Damage(stray, "the manifest does not know it; a reader that takes every file would read its rows too")
+
+
+def _rows_of(shard: Shard) -> str:
+    first, last = ("/".join(filter(None, key)) for key in (shard.first, shard.last))
+    return f"its rows: {shard.rows}, from {first} to {last}"
 
 
 def _count_damages(found: Manifest, failed: int) -> Iterator[Damage]:
@@ -169,7 +200,7 @@ def _named(keys: list[Key]) -> str:
 
 def _strays(store: Store, found: Manifest) -> Iterator[str]:
     """Files that readers of the whole folder would take for the dataset's."""
-    if store.exists(layout.PLAN):  # a run is going on or will be continued: its commits stand there too
+    if store.exists(layout.PENDING_MANIFEST):  # a run is ending: its files stand beside those they replace
         return
     known = {file.file for file in found.files}
     suffixes = {folder: suffix for kinds in layout.KINDS.values() for folder, _, suffix in kinds}

@@ -134,6 +134,12 @@ class Session:
             for _ in crew.run(duty, self._watch.batch, self._watch.stopped):
                 pass
         self._watch.raise_if_stopped()
+        missing = len(frozen.shards) - len(self._workspace.commits(frozen))
+        if missing:
+            raise DatasetError(
+                f"{missing} finished shards are gone from {self._request.output}; find out who removes files there, "
+                "then repeat the command to redo them"
+            )
         result = self._finish(frozen, standing)
         self._store.remove(layout.CRASHED)
         return result
