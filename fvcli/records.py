@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +30,7 @@ class ImageRef:
     path: below its root with "/" between the parts; as given for listed files. Always valid Unicode.
     path_bytes: the name's bytes where they are not UTF-8 (``path`` is then a readable stand-in), else None.
     size_bytes, mtime_ns: as found on discovery; -1 where the input could not be examined.
+    offset: where a member's bytes begin in its archive; -1 for files, and where nobody has looked yet.
     """
 
     root: str
@@ -37,6 +38,7 @@ class ImageRef:
     path_bytes: bytes | None = None
     size_bytes: int = -1
     mtime_ns: int = -1
+    offset: int = field(default=-1, compare=False)
 
     @property
     def location(self) -> bytes:

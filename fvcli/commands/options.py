@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 INPUT, IMAGES, OUTPUT, UPDATE, RUN = "Input", "Images and model", "Output", "Update", "Run"
 
 Paths = Annotated[
-    list[str] | None, typer.Argument(help="Folders (walked), image files, or globs in quotes.", show_default=False)
+    list[str] | None,
+    typer.Argument(help="Folders (walked), images, tar archives, or globs in quotes.", show_default=False),
 ]
 FilesFrom = Annotated[
     str | None,

@@ -24,7 +24,7 @@ from fvcli.errors import DatasetError
 from fvcli.records import ImageRef
 
 EXTRACT = -1
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 _SCHEMA = pa.schema(
     [
@@ -33,6 +33,7 @@ _SCHEMA = pa.schema(
         pa.field("path_bytes", pa.binary(), True),
         pa.field("size_bytes", pa.int64(), False),
         pa.field("mtime_ns", pa.int64(), False),
+        pa.field("offset", pa.int64(), False),
         pa.field("base_row", pa.int32(), False),
         pa.field("stale", pa.bool_(), False),
     ]
@@ -144,6 +145,7 @@ class EntriesWriter:
             pa.array([ref.path_bytes for ref in refs], pa.binary()),
             pa.array([ref.size_bytes for ref in refs], pa.int64()),
             pa.array([ref.mtime_ns for ref in refs], pa.int64()),
+            pa.array([ref.offset for ref in refs], pa.int64()),
             pa.array([entry.base_row for entry in entries], pa.int32()),
             pa.array([entry.stale for entry in entries], pa.bool_()),
         ]
@@ -176,8 +178,8 @@ def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:
 
 
 def _entry(*row: Any) -> Entry:
-    root, path, path_bytes, size_bytes, mtime_ns, base_row, stale = row
-    return Entry(ImageRef(root, path, path_bytes, size_bytes, mtime_ns), base_row, stale)
+    *ref, base_row, stale = row
+    return Entry(ImageRef(*ref), base_row, stale)
 
 
 def count_extract(entries: Iterable[Entry]) -> int:

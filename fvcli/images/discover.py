@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import glob
 import heapq
+import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fvcli.errors import UsageError
+from fvcli.images.archive import inputs
 from fvcli.images.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.images.patterns import Filter
+from fvcli.images.tar import EXTENSION, SEPARATOR, is_archive
 from fvcli.records import ImageRef
 
 
@@ -40,7 +43,8 @@ class Sources:
 def discover(sources: Sources) -> Iterator[ImageRef]:
     """Every input that ``sources`` name, strictly ascending by (root, path) as strings.
 
-    In a folder these are the regular files with an image's extension, and those without any extension that start as
+    A .tar archive, named or found in a folder, stands for the images in it ("a.tar!cat.jpg"). In a folder the inputs
+    are the regular files with an image's extension, and those without any extension that start as
     an image does; hidden ones too, but not the "._name" companions that macOS leaves. Pipes, sockets and devices are
     passed over without being opened. What carries an image's name but leads nowhere (a dangling link), and folders
     that cannot be listed (their path ends in "/"), are inputs with size -1: reading them fails and says why. Files
@@ -115,9 +119,37 @@ def _path_of(item: tuple[str, bytes | None]) -> str:
 
 
 def _listed(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterator[ImageRef]:
+    """The named files, ascending; in place of an archive its members, which sort behind some names after its own."""
+    streams: list[tuple[str, int, ImageRef, Iterator[ImageRef]]] = []
+    _push(streams, 0, _named_files(names, wanted))
+    before = ""
+    for number in itertools.count(1):
+        if not streams:
+            return
+        _, own, ref, stream = heapq.heappop(streams)
+        if ref.offset < 0 and ref.size_bytes >= 0 and is_archive(ref.path):
+            if wanted.enters(ref.path):
+                _push(streams, number, iter(inputs(ref, wanted)))
+        elif ref.path != before:
+            yield ref
+            before = ref.path
+        else:  # a file called as a member is
+            yield replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
+        _push(streams, own, stream)
+
+
+def _push(
+    streams: list[tuple[str, int, ImageRef, Iterator[ImageRef]]], number: int, stream: Iterator[ImageRef]
+) -> None:
+    ref = next(stream, None)
+    if ref is not None:
+        heapq.heappush(streams, (ref.path, number, ref, stream))
+
+
+def _named_files(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterator[ImageRef]:
     before: tuple[str, bytes | None] = ("", None)
     for path, raw in names:
-        if (path, raw) == before or not wanted.takes(path):
+        if (path, raw) == before or not (wanted.takes(path) or is_archive(path)):
             continue
         clash = path == before[0]
         before = (path, raw)
@@ -129,7 +161,9 @@ def _listed(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterat
 
 def _below_unreadable_root(root: str, ref: ImageRef) -> ImageRef:
     location = os.path.join(os.fsencode(root), os.fsencode(ref.path) if ref.path_bytes is None else ref.path_bytes)
-    return ImageRef("", _readable(root).rstrip("/") + "/" + ref.path, location, ref.size_bytes, ref.mtime_ns)
+    return ImageRef(
+        "", _readable(root).rstrip("/") + "/" + ref.path, location, ref.size_bytes, ref.mtime_ns, ref.offset
+    )
 
 
 @dataclass(slots=True)
@@ -160,7 +194,11 @@ def _walk(root: str, wanted: Filter, follow_symlinks: bool) -> Iterator[ImageRef
         shown, name = folder.names.pop()
         path = folder.prefix + shown
         location = folder.location + name
-        if not name.endswith("/"):
+        if shown.endswith(SEPARATOR) and is_archive(name):
+            if wanted.enters(path[:-1]) and not name.startswith("._"):
+                raw = _raw(folder, name) or (None if shown[:-1] == name else os.fsencode(folder.prefix + name))
+                yield from _archive(ImageRef(root, path[:-1], raw), wanted)
+        elif not name.endswith("/"):
             raw = _raw(folder, name)
             if wanted.takes(path) and (ref := _file(root, path, raw, location, name)) is not None:
                 yield ref
@@ -189,7 +227,10 @@ def _raw(folder: _Folder, name: str) -> bytes | None:
 
 
 def _entries(location: str, follow_symlinks: bool) -> list[tuple[str, str]]:
-    """(stand-in, name) of what may be an image or hold some, last first; names of folders end in "/"."""
+    """(stand-in, name) of what may be an image or hold some, last first.
+
+    Names of folders end in "/", stand-ins of archives in "!".
+    """
     names: list[str] = []
     with os.scandir(location) as entries:
         for entry in entries:
@@ -200,11 +241,13 @@ def _entries(location: str, follow_symlinks: bool) -> list[tuple[str, str]]:
                 if _is_folder(entry):
                     if follow_symlinks:
                         names.append(name + "/")
-                elif has_image_extension(name) is not False:
+                elif has_image_extension(name) is not False or is_archive(name):
                     names.append(name)
-            elif entry.is_file(follow_symlinks=False) and has_image_extension(name) is not False:
+            elif entry.is_file(follow_symlinks=False) and (has_image_extension(name) is not False or is_archive(name)):
                 names.append(name)
     pairs = _with_stand_ins(names)
+    if any(is_archive(name) for name in names):
+        pairs = _with_archives(pairs)
     pairs.sort(reverse=True)
     return pairs
 
@@ -231,6 +274,19 @@ def _with_stand_ins(names: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
+def _with_archives(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Archives sort as their members' paths do; no other name may begin as those."""
+    similar = [shown for shown, _ in pairs if not is_archive(shown) and EXTENSION in shown.lower()]
+    result = []
+    for shown, name in pairs:
+        if is_archive(name):
+            while any(other.startswith(shown + SEPARATOR) for other in similar):
+                shown += "\\"
+            shown += SEPARATOR
+        result.append((shown, name))
+    return result
+
+
 def _file(root: str, path: str, raw: bytes | None, location: str, name: str) -> ImageRef | None:
     """The input that a file in a folder is, or None for one that is no image's file."""
     if name.startswith("._"):
@@ -243,6 +299,15 @@ def _file(root: str, path: str, raw: bytes | None, location: str, name: str) -> 
     if not stat.S_ISREG(found.st_mode) or not (named or _starts_as_image(location)):
         return None
     return ImageRef(root, path, raw, found.st_size, found.st_mtime_ns)
+
+
+def _archive(ref: ImageRef, wanted: Filter) -> Iterator[ImageRef]:
+    """The images in an archive found in a folder, unless it is no regular file."""
+    try:
+        if stat.S_ISREG(os.stat(ref.location).st_mode):
+            yield from inputs(ref, wanted)
+    except OSError:
+        pass  # removed meanwhile, as files are
 
 
 def _starts_as_image(location: str) -> bool:

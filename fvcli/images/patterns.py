@@ -18,19 +18,20 @@ class Filter:
         self._include = _compile(include)
         self._exclude = _compile(exclude)
 
-    def takes(self, path: str) -> bool:
-        """Whether the file at ``path`` is wanted."""
-        if self._include is not None and not _matches(self._include, path):
+    def takes(self, path: str, member: int = 0) -> bool:
+        """Whether the file at ``path`` is wanted; ``member`` is where an archive member's own name begins in it."""
+        if self._include is not None and not _matches(self._include, path, member):
             return False
-        return self._exclude is None or not _matches(self._exclude, path)
+        return self._exclude is None or not _matches(self._exclude, path, member)
 
     def enters(self, path: str) -> bool:
         """Whether the folder at ``path`` (ending in "/") may hold wanted files."""
         return self._exclude is None or not _matches(self._exclude, path.rstrip("/"))
 
 
-def _matches(pattern: re.Pattern[str], path: str) -> bool:
-    return pattern.fullmatch(path) is not None or pattern.fullmatch(path, path.rfind("/") + 1) is not None
+def _matches(pattern: re.Pattern[str], path: str, member: int = 0) -> bool:
+    base = max(path.rfind("/") + 1, member)
+    return pattern.fullmatch(path) is not None or pattern.fullmatch(path, base) is not None
 
 
 def _compile(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -9,6 +9,7 @@ import stat
 import time
 
 from fvcli.errors import ImageError
+from fvcli.images.archive import archive_of, locate
 from fvcli.records import ImageFile, ImageRef
 
 #: Larger files are refused: no photograph is, and all of it would have to fit into memory.
@@ -33,14 +34,20 @@ _REASONS = {
 def read(ref: ImageRef) -> ImageFile:
     """All bytes of ``ref``'s file with their SHA-256, and the size and time of the file that they came from.
 
-    Only a regular file is read; a pipe or device is never waited for. Raises ImageError (stage "read") with kind
-    NotFound, PermissionDenied, NotRegular, Empty, TooLarge, Changed, TimedOut or IOError.
+    Of an archive's member these are its own bytes and size, and the archive's time. Only a regular file is read; a
+    pipe or device is never waited for. Raises ImageError (stage "read") with kind NotFound, PermissionDenied,
+    NotRegular, Empty, TooLarge, Changed, Truncated, DamagedArchive, TimedOut or IOError.
     """
     location = ref.location
     try:
-        descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        inside = None
+        if ref.offset >= 0 or (b"!" in location and not os.path.lexists(location)):
+            inside = archive_of(location)
+        descriptor = os.open(
+            inside[0] if inside else location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        )
         try:
-            return _read_open(descriptor)
+            return _read_member(ref, descriptor, *inside) if inside else _read_open(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -64,6 +71,35 @@ def _read_open(descriptor: int) -> ImageFile:
     if not data:
         raise ImageError("read", "Empty", "the file is empty")
     return ImageFile(data, hashlib.sha256(data).hexdigest(), size, before.st_mtime_ns)
+
+
+def _read_member(ref: ImageRef, descriptor: int, archive: bytes, name: bytes) -> ImageFile:
+    found = os.fstat(descriptor)
+    if not name:
+        text = (
+            f"cut off or damaged: the archive cannot be read beyond byte {ref.offset:,}; members after it are missing"
+        )
+        raise ImageError("read", "DamagedArchive", text)
+    if ref.offset < 0:
+        member = locate(archive, found, name)
+        if member is None:
+            raise ImageError("read", "NotFound", "the archive has no such member (any more)")
+        offset, size = member.offset, member.size
+    elif ref.mtime_ns != found.st_mtime_ns:
+        raise ImageError("read", "Changed", "the archive changed after its members were listed; run again")
+    else:
+        offset, size = ref.offset, ref.size_bytes
+    if size > MAX_FILE_BYTES:
+        raise ImageError("read", "TooLarge", f"{size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}")
+    if offset + size > found.st_size:
+        raise ImageError("read", "Truncated", "the archive ends in the middle of this member")
+    if not size:
+        raise ImageError("read", "Empty", "the file is empty")
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = _read_all(descriptor, size)[:size]
+    if len(data) != size or os.fstat(descriptor).st_mtime_ns != found.st_mtime_ns:
+        raise ImageError("read", "Changed", "the archive changed while it was being read; run again")
+    return ImageFile(data, hashlib.sha256(data).hexdigest(), size, found.st_mtime_ns)
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
