@@ -126,13 +126,23 @@ def relative_error(given: Any, wanted: Any) -> Any:
     return tf.reduce_sum(tf.math.squared_difference(given, wanted)) / tf.reduce_sum(tf.square(wanted))
 
 
-def start(recipe: Recipe, graph: Path, data: Path) -> tuple[Trainer, MobileNetV1]:
+def start(recipe: Recipe, graph: Path, data: Path) -> Trainer:
     """The trainer at step 0: the teacher's weights, equalised by what 1,024 random views activate."""
     original = read_frozen_graph(graph)
     images = [photographs.load(path) for path in photographs.split(data).train]
     views = photographs.draw(images, 1024, (recipe.seed, 10**6)).student
     network, factors = equalized(original, activation_maxima(original, views))
-    return Trainer(recipe, network, factors, original), original
+    return Trainer(recipe, network, factors, original)
+
+
+def restore(recipe: Recipe, graph: Path, data: Path, work: Path) -> tuple[Trainer, tf.train.CheckpointManager]:
+    """The trainer as the last checkpoint in ``work`` left it, or at the start; and the checkpoints to add to."""
+    trainer = start(recipe, graph, data)
+    checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=tf.Variable(0, dtype=tf.int64, trainable=False))
+    checkpoints = tf.train.CheckpointManager(checkpoint, str(work / "checkpoints"), max_to_keep=3)
+    if checkpoints.latest_checkpoint:
+        checkpoint.restore(checkpoints.latest_checkpoint).assert_existing_objects_matched()
+    return trainer, checkpoints
 
 
 def train(recipe: Recipe, graph: Path, data: Path, labels: Path, work: Path) -> None:
@@ -142,13 +152,9 @@ def train(recipe: Recipe, graph: Path, data: Path, labels: Path, work: Path) -> 
     model = work / "teacher.tflite"
     if not model.exists():
         teacher.write_teacher(graph, model)
-    trainer, original = start(recipe, graph, data)
-    validation = Validation(original, data, labels)
-    finished = tf.Variable(0, dtype=tf.int64, trainable=False)
-    checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=finished)
-    manager = tf.train.CheckpointManager(checkpoint, str(work / "checkpoints"), max_to_keep=3)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint)
+    trainer, checkpoints = restore(recipe, graph, data, work)
+    finished = checkpoints.checkpoint.rounds
+    validation = Validation(read_frozen_graph(graph), data, labels)
     first = int(finished.numpy())
     chunks = work / "chunks"
     chunks.mkdir(exist_ok=True)
@@ -163,7 +169,7 @@ def train(recipe: Recipe, graph: Path, data: Path, labels: Path, work: Path) -> 
         for number in range(first, recipe.rounds):
             losses = one_round(trainer, chunks, number, bar, producer)
             finished.assign(number + 1)
-            manager.save()
+            checkpoints.save()
             oldest = number - recipe.window + 1
             teacher.chunk_path(chunks, oldest).unlink(missing_ok=True)
             if (number + 1) % 3 == 0 or number + 1 == recipe.rounds:

@@ -1,0 +1,70 @@
+"""Draws a training log as SVG: ``python -m training.plot LOG.jsonl PLOT.svg``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+WIDTH, HEIGHT, MARGIN = 460, 260, 44
+COLOURS = ("#1f5fa8", "#c4541a", "#7a7a7a")
+
+
+def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float) -> str:
+    """One chart with a line for each series of (round, value)."""
+    points = [point for line in series.values() for point in line]
+    if not points:
+        return ""
+    (x0, x1), (y0, y1) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1e-6)
+
+    def place(x: float, y: float) -> str:
+        across = left + MARGIN + (x - x0) / (x1 - x0) * (WIDTH - 2 * MARGIN)
+        down = HEIGHT - MARGIN - (y - y0) / (y1 - y0) * (HEIGHT - 2 * MARGIN)
+        return f"{across:.1f},{down:.1f}"
+
+    bottom, right = HEIGHT - MARGIN, left + WIDTH - MARGIN
+    parts = [
+        f'<text x="{left + MARGIN}" y="20" font-weight="bold">{title}</text>',
+        f'<path d="M{left + MARGIN},{MARGIN} V{bottom} H{right}" fill="none" stroke="#444"/>',
+        f'<text x="{left + MARGIN - 6}" y="{bottom}" text-anchor="end">{y0:.3g}</text>',
+        f'<text x="{left + MARGIN - 6}" y="{MARGIN + 4}" text-anchor="end">{y1:.3g}</text>',
+        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">round {x1:.0f}</text>',
+    ]
+    for number, (name, line) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        path = " ".join(place(x, y) for x, y in line)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        parts.append(f'<text x="{left + MARGIN + 90 * number}" y="36" fill="{colour}">{name}</text>')
+    return "\n".join(parts)
+
+
+def draw(log: Path) -> str:
+    """The SVG of a log: loss, and of the averaged weights the agreement, accuracy and cosine on validation."""
+    rows: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
+    charts = {"loss": {"training": [(row["round"], row["loss"]) for row in rows if "loss" in row]}}
+    validated = [row for row in rows if "validation" in row]
+    for figure, title in (
+        ("agreement", "answers as the teacher's (224)"),
+        ("top1", "top-1"),
+        ("cosine", "cosine with the teacher's features (224)"),
+    ):
+        charts[title] = {
+            fit: [(row["round"], row["validation"]["average"][fit][figure]) for row in validated]
+            for fit in ("squash", "crop")
+        }
+    panels = [panel(title, series, WIDTH * number) for number, (title, series) in enumerate(charts.items())]
+    size = f'width="{WIDTH * len(charts)}" height="{HEIGHT}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">'
+    return "\n".join([head, *panels, "</svg>", ""])
+
+
+def main() -> None:
+    log, target = map(Path, sys.argv[1:3])
+    target.write_text(draw(log))
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
