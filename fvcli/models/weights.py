@@ -186,14 +186,15 @@ def quantize(
 ) -> QuantizedTensor:
     """The codes of ``values`` as the FakeQuant kernel rounds them (float32 throughout, floor(x + 0.5)).
 
-    FakeQuant's output is exactly scale * (code - zero_point). Raises ModelError as :func:`nudged_range`.
+    FakeQuant's output is exactly scale * (code - zero_point); a value within a unit in the last place of a tie between
+    two codes may go the other way there. Raises ModelError as :func:`nudged_range`.
     """
     nudged = nudged_range(minimum, maximum, codes)
     first, last = codes
     scale = nudged.scale
     low = np.float32(first - nudged.zero_point) * scale
     high = np.float32(last - nudged.zero_point) * scale
-    inverse = np.float32(1) / scale
+    inverse = np.float32(last - first) / (np.float32(maximum) - np.float32(minimum))
     zero = np.floor(-low * inverse + np.float32(0.5))
     steps = np.floor((np.clip(values, low, high) - low) * inverse - zero + np.float32(0.5))
     return QuantizedTensor(
