@@ -67,9 +67,10 @@ def int8_weights(weights: QuantizedTensor, bias_codes: NDArray[np.int32], axis: 
     largest = np.abs(centred).max(axis=tuple(range(centred.ndim - 1)))
     exact = largest <= INT8_LIMIT
     ratio = np.where(exact, 1.0, largest / INT8_LIMIT)
-    codes = centred.copy()
-    for channel in np.flatnonzero(~exact):
-        codes[..., channel] = round_together(centred[..., channel] / ratio[channel])
+    codes = np.rint(centred / ratio)
+    if weights.codes.shape[0] > 1:
+        for channel in np.flatnonzero(~exact):
+            codes[..., channel] = round_together(centred[..., channel] / ratio[channel])
     scales = np.where(exact, weights.scale, (ratio * np.float64(weights.scale)).astype(np.float32))
     return Int8Weights(
         codes=np.moveaxis(codes.astype(np.int8), -1, axis),
@@ -79,17 +80,18 @@ def int8_weights(weights: QuantizedTensor, bias_codes: NDArray[np.int32], axis: 
     )
 
 
-def round_together(values: NDArray[np.float64]) -> NDArray[np.int32]:
+def round_together(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Whole numbers near ``values`` (less than 1 away) whose sum is the rounded sum of ``values``, half to even.
 
-    The parts cut off are given back to the numbers that lost most. Neighbouring pixels are much alike and activations
-    positive, so errors of a channel's weights that cancel in their sum nearly cancel in its result.
+    For kernels larger than one pixel: the parts cut off are given back to the numbers that lost most. Neighbouring
+    pixels are much alike, so errors that cancel in the kernel's sum nearly cancel in its result. (Across channels,
+    which are not alike, it does harm: there each number is rounded by itself, half to even.)
     """
     whole = np.floor(values)
     flat, lost = whole.reshape(-1), (values - whole).reshape(-1)
     missing = int(np.rint(values.sum()) - flat.sum())
     flat[np.argsort(-lost, kind="stable")[:missing]] += 1
-    return flat.reshape(values.shape).astype(np.int32)
+    return flat.reshape(values.shape)
 
 
 def write_int8(

@@ -88,11 +88,6 @@ def load_foreign(
     """
     tf, hub = tensorflow(), tensorflow_hub()
     single_thread()
-    if value_range is None:
-        raise ModelError(
-            f"{name}: this model does not say what numbers it takes for pixels; add that to its name, most often as "
-            f"--model '{name}?input-range=0,1'"
-        )
     try:
         with stderr_without(TENSORFLOW):
             loaded = hub.load(str(folder))
@@ -107,6 +102,11 @@ def load_foreign(
                 break
     else:
         _refuse(name, signatures)
+    if value_range is None:
+        raise ModelError(
+            f"{name}: this model does not say what numbers it takes for pixels; add that to its name, most often as "
+            f"--model '{name}?input-range=0,1'"
+        )
     input_name, shape, output_name, dimension = found
     height, width = (side or image_size for side in shape)
     if height is None or width is None:

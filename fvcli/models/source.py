@@ -127,8 +127,9 @@ def _split(name: str) -> tuple[str, SaidInput]:
 
 def _in_folder(folder: Path, given: Source) -> Source:
     """The best of what a folder holds: a SavedModel, else a .tflite, else a frozen graph, else a checkpoint."""
-    if any((folder / file).exists() for file in _SAVED_MODEL):
-        return replace(given, kind="saved-model", path=folder)
+    marks = [path.parent for file in _SAVED_MODEL for path in folder.rglob(file)]
+    if marks:
+        return replace(given, kind="saved-model", path=min(marks, key=lambda path: (len(path.parts), path)))
     for pattern, kind in _IN_FOLDER:
         found = sorted(path for path in folder.rglob(pattern) if path.is_file())
         if len(found) > 1:
@@ -136,9 +137,6 @@ def _in_folder(folder: Path, given: Source) -> Source:
             raise ModelError(f"{given.name}: holds several models ({names}); name one of them")
         if found:
             return replace(given, kind=kind, path=found[0])
-    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    if len(inner) == 1:  # an archive often wraps all in one folder
-        return _in_folder(inner[0], given)
     raise ModelError(f"{given.name}: holds no model: no SavedModel, .tflite, frozen .pb or checkpoint")
 
 

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from networks import quantops_network
+
+from fvcli.errors import ModelError, UsageError
+from fvcli.models.catalog import CATALOG
+from fvcli.models.compile import compile_int8
+from fvcli.models.loading import EMBEDDED, load_model, short_name
+from fvcli.models.source import SaidInput, find_source
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVCLI_CACHE", str(tmp_path / "cache"))
+
+
+def touched(path: Path, content: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "kind"),
+    [
+        ("a.tflite", b"", "tflite"),
+        ("renamed.bin", b"\x1c\0\0\0TFL3", "tflite"),
+        ("a.pb", b"", "frozen"),
+        ("a.tar.gz", b"", "archive"),
+        ("no-ending", b"\x1f\x8b\x08\0", "archive"),
+        ("a.ckpt.index", b"", "checkpoint"),
+        ("a.ckpt.data-00000-of-00001", b"", "checkpoint"),
+    ],
+)
+def test_files_are_known_by_content_or_name(tmp_path: Path, file: str, content: bytes, kind: str) -> None:
+    assert find_source(str(touched(tmp_path / file, content))).kind == kind
+
+
+def test_a_checkpoint_is_known_by_its_prefix(tmp_path: Path) -> None:
+    touched(tmp_path / "m.ckpt.index")
+    assert find_source(str(tmp_path / "m.ckpt")).kind == "checkpoint"
+
+
+def test_folders_give_the_best_that_they_hold(tmp_path: Path) -> None:
+    touched(tmp_path / "f" / "m.ckpt.index")
+    assert find_source(str(tmp_path / "f")).kind == "checkpoint"
+    frozen = touched(tmp_path / "f" / "m_frozen.pb")
+    assert find_source(str(tmp_path / "f")).path == frozen
+    lite = touched(tmp_path / "f" / "m.tflite")
+    assert find_source(str(tmp_path / "f")).path == lite
+    touched(tmp_path / "f" / "inner" / "saved_model.pb")
+    assert find_source(str(tmp_path / "f")).path == tmp_path / "f" / "inner"
+    touched(tmp_path / "g" / "a.tflite")
+    touched(tmp_path / "g" / "b.tflite")
+    with pytest.raises(ModelError, match=r"several models \(a\.tflite, b\.tflite\)"):
+        find_source(str(tmp_path / "g"))
+    touched(tmp_path / "h" / "readme.txt")
+    with pytest.raises(ModelError, match="holds no model"):
+        find_source(str(tmp_path / "h"))
+
+
+def test_what_is_said_of_the_input_stays_with_the_name(tmp_path: Path) -> None:
+    path = touched(tmp_path / "a.pb")
+    source = find_source(f"{path}?input-range=-1,1&image-size=224")
+    assert (source.path, source.said) == (path, SaidInput((-1.0, 1.0), 224))
+    assert source.fingerprint() != find_source(str(path)).fingerprint()
+    odd = touched(tmp_path / "what?.pb")
+    assert find_source(str(odd)).path == odd
+    handle = find_source("https://tfhub.dev/google/imagenet/x/1?image-size=96")
+    assert (handle.handle, handle.licence) == ("https://tfhub.dev/google/imagenet/x/1", "Apache-2.0")
+    for bad in ("input-range=1", "input-range=a,b", "input-range=0,nan", "image-size=big", "image-size=3&colour=1"):
+        with pytest.raises(UsageError, match="after the"):
+            find_source(f"{path}?{bad}")
+
+
+def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
+    first = find_source(str(touched(tmp_path / "a.pb", b"one"))).fingerprint()
+    assert find_source(str(touched(tmp_path / "a.pb", b"two"))).fingerprint() != first
+    assert find_source(str(touched(tmp_path / "a.pb", b"one"))).fingerprint() == first
+
+
+def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere: no such file, folder or model; `fvcli models list`"):
+        load_model("nowhere")
+    with pytest.raises(ModelError, match=r"notes\.txt: not a model that fvcli reads"):
+        load_model(str(touched(tmp_path / "notes.txt")))
+
+
+def test_a_second_run_takes_the_compiled_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = touched(tmp_path / "m.tflite", compile_int8(quantops_network()))
+    first = load_model(str(path))
+
+    def unread(_: object) -> None:
+        raise AssertionError("the source was read again")
+
+    monkeypatch.setattr("fvcli.models.source.read_source", unread)
+    second = load_model(str(path))
+    assert (second.identity, second.name, second.dimension) == (first.identity, str(path), 256)
+
+
+def test_an_unwritable_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVCLI_CACHE", str(touched(tmp_path / "a-file")))
+    with pytest.raises(ModelError, match="set FVCLI_CACHE to another folder"):
+        load_model(str(touched(tmp_path / "m.tflite", compile_int8(quantops_network()))))
+
+
+def test_short_names() -> None:
+    assert short_name("/a/b/mobilenet_v1_0.5_160_quant.tflite") == "mobilenet_v1_0.5_160_quant"
+    assert short_name("https://tfhub.dev/google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3") == (
+        "mobilenet_v1_100_160_quantops_feature_vector_3"
+    )
+    assert short_name("x/model.ckpt?image-size=160") == "model"
+    assert short_name(EMBEDDED).startswith("mobilenet_v1_1.0_160")
+    assert short_name(CATALOG[0].name) == CATALOG[0].name
