@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from fvcli import __version__
-from fvcli.commands import export, inspect, models, neighbors, options, report, selftest, tasks, verify
+from fvcli.commands import export, inspect, models, neighbors, options, report, selftest, streaming, tasks, verify
 from fvcli.commands.options import RUN
+from fvcli.commands.recording import recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import leave_pandas_out, open_standard_streams
 from fvcli.errors import UsageError
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ def extract(
     context: typer.Context,
     sources: options.Paths = None,
     output: options.Output = "features",
-    format: options.Format = "parquet",
+    format: options.ExtractFormat = "parquet",
     dtype: options.DType = "float32",
     shard_size: options.ShardSize = 10_000,
     as_json: options.AsJson = False,
@@ -68,6 +69,8 @@ def extract(
         str | None,
         typer.Option("--task", metavar="I/N", help="Do one slice of what fvcli plan froze.", rich_help_panel=RUN),
     ] = None,
+    metrics_file: options.MetricsFile = None,
+    log_format: options.LogFormat = "text",
     quiet: options.Quiet = False,
 ) -> None:
     """Write one feature vector for each image; run it again to add what is new.
@@ -77,22 +80,34 @@ def extract(
         fvcli extract photos/ -o features
 
         find photos -name '*.jpg' -print0 | fvcli extract --files-from - -0
+
+        ls *.jpg | fvcli extract --files-from - -o - --format jsonl
     """
-    with reported():
+    with reported(as_json=log_format == "json"), recorded(metrics_file, output) as record:
         if task is not None:
             tasks.work(context)
             return
         if not sources and files_from is None:
             raise UsageError("name a folder, a file or --files-from; fvcli extract --help shows how")
+        if output == "-":
+            streaming.stream(context, record)
+            return
+        if format in streaming.STREAMS:
+            raise UsageError(f"--format {format} is a stream: add -o -")
         leave_pandas_out()
+        from fvcli.json_log import JsonLog, event
         from fvcli.progress import Progress
         from fvcli.run.extract import extract as run
         from fvcli.signals import StopSignals
 
         request = options.request(context.params)
-        with StopSignals() as signals, Progress(signals, quiet) as progress:
+        observer = JsonLog if log_format == "json" else Progress
+        with StopSignals() as signals, observer(signals, quiet) as progress:
             summary = run(request, progress)
-        if not quiet:
+        record.of(summary)
+        if not quiet and log_format == "json":
+            event("finished", **summary.to_json())
+        elif not quiet:
             tell(summary)
         if as_json:
             typer.echo(json.dumps(summary.to_json()))
@@ -114,4 +129,5 @@ app.command("selftest")(selftest.selftest)
 
 def main() -> None:
     """The ``fvcli`` command."""
+    open_standard_streams()
     app()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fvcli.signals import StopSignals
@@ -46,7 +47,7 @@ class Progress:
         if not self._quiet and inputs and now >= self._next_line:
             self._next_line = now + _LINE_EVERY_SECONDS
             if inputs > 1 and self._recent:
-                self._say(f"looking: {inputs:,} inputs so far")
+                self._tell_looking(inputs)
             self._recent.append((now, 0))
 
     def planned(self, total: int, done: int) -> None:
@@ -54,23 +55,8 @@ class Progress:
         now = time.monotonic()
         self._recent = deque([(now, done)])
         self._next_line = now + _LINE_EVERY_SECONDS
-        if self._quiet or total == done:
-            return
-        if done:
-            self._say(f"going on: {done:,} of {total:,} images were done before")
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            tqdm.monitor_interval = 0
-            self._bar = tqdm(
-                total=total,
-                initial=done,
-                unit=" images",
-                unit_scale=False,
-                dynamic_ncols=True,
-                smoothing=0.1,
-                leave=False,
-            )
+        if not self._quiet and total != done:
+            self._tell_planned()
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         self._done += inputs
@@ -78,25 +64,48 @@ class Progress:
             return
         for line in failed:
             self._failed += 1
-            if self._failed <= _FAILURES_TOLD:
-                place = f"{line.ref.root}/{line.ref.path}" if line.ref.root else line.ref.path
-                self._say(f"no vector: {printable(place)}: {line.failure.message}")
-            elif self._failed == _FAILURES_TOLD + 1:
-                self._say("no vector: further inputs are named in failures/ only")
+            self._tell_failure(line)
         if self._bar is not None:
             if failed:
                 self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
             self._bar.update(inputs)
         elif (now := time.monotonic()) >= self._next_line:
             self._next_line = now + _LINE_EVERY_SECONDS
-            self._tell(now)
+            self._recent.append((now, self._done))
+            while len(self._recent) > 2 and now - self._recent[1][0] >= _RECENT_SECONDS:
+                self._recent.popleft()
+            since, before = self._recent[0]
+            self._tell_progress((self._done - before) / max(now - since, 1e-9))
 
-    def _tell(self, now: float) -> None:
-        self._recent.append((now, self._done))
-        while len(self._recent) > 2 and now - self._recent[1][0] >= _RECENT_SECONDS:
-            self._recent.popleft()
-        since, before = self._recent[0]
-        rate = (self._done - before) / max(now - since, 1e-9)
+    def _tell_looking(self, inputs: int) -> None:
+        self._say(f"looking: {inputs:,} inputs so far")
+
+    def _tell_planned(self) -> None:
+        if self._done:
+            self._say(f"going on: {self._done:,} of {self._total:,} images were done before")
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            tqdm.monitor_interval = 0
+            self._bar = tqdm(
+                total=self._total,
+                initial=self._done,
+                unit=" images",
+                unit_scale=False,
+                dynamic_ncols=True,
+                smoothing=0.1,
+                leave=False,
+            )
+
+    def _tell_failure(self, line: FailureLine) -> None:
+        if self._failed <= _FAILURES_TOLD:
+            place = f"{line.ref.root}/{line.ref.path}" if line.ref.root else line.ref.path
+            self._say(f"no vector: {printable(place)}: {line.failure.message}")
+        elif self._failed == _FAILURES_TOLD + 1:
+            self._say("no vector: further inputs are named in failures/ only")
+
+    def _tell_progress(self, rate: float) -> None:
+        """``rate``: images a second over the last seconds."""
         left = f", {_duration((self._total - self._done) / rate)} left" if rate > 0 else ""
         self._say(f"{self._done:,} of {self._total:,} images, {rate:,.0f} images/s, {self._failed:,} failed{left}")
 
@@ -104,8 +113,14 @@ class Progress:
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            say(line)
+
+
+def say(line: str) -> None:
+    """A line on stderr; where nobody reads it any more, the work goes on without."""
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def printable(text: str) -> str:

@@ -37,6 +37,10 @@ Output = Annotated[str, typer.Option("--output", "-o", help="The dataset's folde
 Format = Annotated[
     Literal["parquet", "npy"], typer.Option("--format", help="Kind of data files.", rich_help_panel=OUTPUT)
 ]
+ExtractFormat = Annotated[
+    Literal["parquet", "npy", "jsonl", "arrow"],
+    typer.Option("--format", help="Kind of data files; jsonl and arrow stream to -o -.", rich_help_panel=OUTPUT),
+]
 DType = Annotated[
     Literal["float32", "float16"], typer.Option("--dtype", help="Type of the vectors.", rich_help_panel=OUTPUT)
 ]
@@ -86,6 +90,13 @@ Workers = Annotated[
 ]
 BatchSize = Annotated[
     int, typer.Option("--batch-size", "-b", min=1, help="Images a thread holds at once.", rich_help_panel=RUN)
+]
+MetricsFile = Annotated[
+    str | None,
+    typer.Option("--metrics-file", metavar="FILE", help="Leave the outcome for Prometheus.", rich_help_panel=RUN),
+]
+LogFormat = Annotated[
+    Literal["text", "json"], typer.Option("--log-format", help="How stderr is written.", rich_help_panel=RUN)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=RUN)]
 

@@ -23,12 +23,12 @@ Dataset = Annotated[str, typer.Argument(metavar="DIR", help="The dataset's folde
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turns what the library raises into one line on stderr and an exit code."""
+def reported(as_json: bool = False) -> Iterator[None]:
+    """Turns what the library raises into one line on stderr, text or JSON, and an exit code."""
     try:
         yield
     except FvcliError as error:
-        typer.echo(f"fvcli: {error}", err=True)
+        _complain(str(error), error.exit_code, as_json)
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more may be written, not even at exit.
@@ -39,25 +39,34 @@ def reported() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("FVCLI_DEBUG"):
             raise
-        typer.echo(
-            f"fvcli: unexpected {type(error).__name__}: {error} (a bug; FVCLI_DEBUG=1 shows where, please report it)",
-            err=True,
-        )
+        said = f"unexpected {type(error).__name__}: {error} (a bug; FVCLI_DEBUG=1 shows where, please report it)"
+        _complain(said, 1, as_json)
         raise typer.Exit(1) from None
+
+
+def _complain(message: str, exit_code: int, as_json: bool) -> None:
+    from fvcli.progress import say
+
+    if as_json:
+        from fvcli.json_log import event
+
+        event("error", message=message, exit_code=exit_code)
+    else:
+        say(f"fvcli: {message}")
 
 
 def tell(summary: RunSummary) -> None:
     """A run's outcome on stderr, for a person."""
+    from fvcli.progress import say
+
     counts = summary.counts
     values = summary.to_json()
     parts = [f"{counts.extracted:,} extracted"]
     parts += [f"{number:,} {word}" for word, number in (("reused", counts.reused), ("stale", counts.stale)) if number]
     parts.append(f"{counts.failed:,} failed")
     rate = f", {values['images_per_second']:,.0f} images/s" if summary.extracted else ""
-    typer.echo(
-        f"{summary.output}: {counts.rows:,} rows ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}", err=True
-    )
+    say(f"{summary.output}: {counts.rows:,} rows ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
     if counts.discovered == 0:
-        typer.echo("no images found: look at the sources, --include and --exclude", err=True)
+        say("no images found: look at the sources, --include and --exclude")
     if summary.failures_file is not None:
-        typer.echo(f"why inputs failed: {summary.failures_file}", err=True)
+        say(f"why inputs failed: {summary.failures_file}")

@@ -1,11 +1,29 @@
-"""What keeps the time to the first image short."""
+"""What comes before a command: standard streams that can be relied on, and nothing imported that takes long."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
+
+
+def open_standard_streams() -> None:
+    """Gives a process that was started with a standard stream closed (``>&-``) the null device in its place.
+
+    Otherwise the next file that is opened takes the stream's number, and what a library prints ends up in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
 
 
 def leave_pandas_out() -> None:

@@ -1,0 +1,47 @@
+"""``fvcli extract -o -``: rows into a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+import typer
+
+from fvcli.commands import options
+from fvcli.commands.recording import Record
+from fvcli.commands.reporting import EXIT_SOME_FAILED
+from fvcli.commands.startup import leave_pandas_out
+from fvcli.errors import UsageError
+
+STREAMS: tuple[Literal["jsonl", "arrow"], ...] = ("jsonl", "arrow")
+
+_A_DATASETS_OWN = ("shard_size", "prune", "retry_failed", "overwrite", "as_json", "task")
+
+
+def stream(context: typer.Context, record: Record) -> None:
+    """Everything but what concerns a folder works as it does for a dataset."""
+    values = dict(context.params)
+    format = values["format"]
+    if format not in STREAMS:
+        raise UsageError("-o - is a stream: add --format jsonl or --format arrow")
+    for name in _A_DATASETS_OWN:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "json" if name == "as_json" else name.replace("_", "-")
+            raise UsageError(f"--{option} concerns a dataset's folder, and -o - writes none")
+    leave_pandas_out()
+    from fvcli.json_log import FailureLines, JsonLog
+    from fvcli.run.stream import stream as run
+    from fvcli.signals import StopSignals
+
+    request = options.request({**values, "format": "parquet"})
+    log = JsonLog if values["log_format"] == "json" else FailureLines
+    with StopSignals() as signals, log(signals, values["quiet"]) as observer:
+        summary = run(request, format, sys.stdout.buffer, observer)
+    record.values = {
+        "fvcli_inputs": summary.inputs,
+        "fvcli_failed_inputs": summary.failed,
+        "fvcli_last_run_extracted_images": summary.rows,
+    }
+    if summary.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,0 +1,203 @@
+"""Names in, rows out: no dataset, no order but that of the input, each batch as soon as it is ready."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.stream_file import StreamFormat, open_stream
+from fvcli.errors import StoppedError, UsageError
+from fvcli.images.discover import Sources, discover
+from fvcli.images.patterns import Filter
+from fvcli.images.pipeline import ImageLoader
+from fvcli.models.loading import load_model
+from fvcli.records import Failure, ImageRef
+from fvcli.run.cpus import usable_cpus
+from fvcli.run.product import Product
+from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
+from fvcli.run.worker import Batch, Outcome, Success, Worker
+
+_AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
+_POLL_SECONDS = 0.1  # how soon a signal is noticed while nothing comes in
+_BLOCK = 1 << 16
+_STDIN = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """How many names came in, how many rows went out, how many gave none."""
+
+    inputs: int
+    rows: int
+    failed: int
+    seconds: float
+
+
+def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observer: Observer) -> StreamSummary:
+    """Writes a row to ``sink`` for each input of ``request``, in the order of the input, as often as it is named.
+
+    Folders and files named as sources come first, sorted; then the lines of ``files_from``, as they are read. Of
+    ``request``, what concerns a dataset's folder has no part in this. The observer hears of failures in the same order.
+    Raises UsageError, ModelError, TooManyFailuresError, StoppedError, DatasetError where the sink fails, and
+    BrokenPipeError where its reader has gone.
+    """
+    started = time.monotonic()
+    if request.max_failures is not None and request.max_failures.percent:
+        raise UsageError("how many inputs a stream has is not known before its end: give --max-failures a number")
+    sources = request.sources
+    found: Iterator[ImageRef] = iter(())
+    if sources.paths:
+        walked = Sources(sources.paths, None, False, sources.include, sources.exclude, sources.follow_symlinks)
+        found = discover(walked)
+    descriptor = None if sources.files_from is None else _open(sources.files_from)
+    model = load_model(request.model, request.engine)
+    product = Product.of(request, model)
+    loader = ImageLoader(model.input_spec, request.preprocessing, request.limits)
+    count = request.workers or usable_cpus()
+    workers = [Worker(each, loader) for each in (model, *(model.per_thread() for _ in range(count - 1)))]
+    batches = _batches(found, descriptor, sources, request.batch_size)
+    rows = failures = 0
+    out = open_stream(format, sink, product.dimension, product.dtype, product.encoding.metadata)
+    with _Line(workers, batches) as line:
+        for batch, outcomes in line.results(observer):
+            pairs = list(zip(batch.refs, outcomes, strict=True))
+            made = [(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Success)]
+            failed = [FailureLine(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Failure)]
+            if made:
+                vectors = np.stack([outcome.vector for _, outcome in made])
+                out.append(Rows([ref for ref, _ in made], [outcome.info for _, outcome in made], vectors))
+            rows += len(made)
+            failures += len(failed)
+            observer.advanced(len(outcomes), failed)
+            if request.max_failures is not None and request.max_failures.exceeded(failures, 0):
+                raise TooManyFailuresError(f"gave up: {failures} inputs failed, more than --max-failures allows")
+    out.close()
+    return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
+
+
+def _batches(
+    found: Iterator[ImageRef], descriptor: int | None, sources: Sources, size: int
+) -> Iterator[tuple[ImageRef, ...]]:
+    """The inputs, at most ``size`` together; of what is still being written to the pipe, as many as there are."""
+    while some := tuple(islice(found, size)):
+        yield some
+    if descriptor is None:
+        return
+    wanted = Filter(sources.include, sources.exclude)
+    try:
+        for names in _names(descriptor, sources.null_separated):
+            refs = [ref for ref in map(_ref, names) if wanted.takes(ref.path)]
+            for start in range(0, len(refs), size):
+                yield tuple(refs[start : start + size])
+    finally:
+        if descriptor != _STDIN:
+            os.close(descriptor)
+
+
+def _open(files_from: str) -> int:
+    if files_from == "-":
+        return _STDIN
+    try:
+        return os.open(files_from, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"cannot read the list of files {files_from!r}: {error.strerror}") from None
+
+
+def _names(descriptor: int, null_separated: bool) -> Iterator[list[bytes]]:
+    """The names as they arrive, those that came together in one list. Raises UsageError."""
+    separator = b"\0" if null_separated else b"\n"
+    rest = b""
+    while True:
+        try:
+            block = os.read(descriptor, _BLOCK)
+        except OSError as error:
+            raise UsageError(f"cannot read the list of files: {error.strerror}") from None
+        if not null_separated and b"\0" in block:
+            raise UsageError("the list of files holds NUL bytes: was it written with -print0? Then add -0")
+        *names, rest = (rest + block).split(separator) if block else (rest, b"")
+        yield [name for name in names if name]
+        if not block:
+            return
+
+
+def _ref(name: bytes) -> ImageRef:
+    try:
+        return ImageRef("", name.decode())
+    except UnicodeDecodeError:
+        return ImageRef("", name.decode(errors="backslashreplace"), name)
+
+
+class _Line:
+    """A thread that takes inputs as they come and hands them to workers, who are waited for in that order.
+
+    Unlike :func:`fvcli.run.local.ordered_map` it never waits for the next input while a result is ready.
+    """
+
+    def __init__(self, workers: Sequence[Worker], batches: Iterator[tuple[ImageRef, ...]]) -> None:
+        self._batches = batches
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in workers:
+            self._idle.put(worker)
+        self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="worker")
+        self._free = threading.Semaphore(len(workers) * _AHEAD)
+        self._started: queue.SimpleQueue[tuple[Batch, Future[list[Outcome]]] | BaseException | None]
+        self._started = queue.SimpleQueue()
+        self._ended = False
+        # A daemon, because nothing can wake it while it waits for a name.
+        self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
+
+    def __enter__(self) -> _Line:
+        self._feeder.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._free.release()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def results(self, observer: Observer) -> Iterator[tuple[Batch, list[Outcome]]]:
+        """Raises what reading the inputs raised, and StoppedError once the observer has a signal."""
+        while True:
+            if (number := observer.stopped()) is not None:
+                raise StoppedError("stopped", number)
+            try:
+                item = self._started.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            batch, future = item
+            yield batch, future.result()
+            self._free.release()
+
+    def _feed(self) -> None:
+        try:
+            for number, refs in enumerate(self._batches):
+                batch = Batch(number, tuple(range(len(refs))), refs)
+                self._free.acquire()
+                if self._ended:
+                    return
+                self._started.put((batch, self._pool.submit(self._process, batch)))
+            self._started.put(None)
+        except BaseException as error:
+            self._started.put(error)
+
+    def _process(self, batch: Batch) -> list[Outcome]:
+        worker = self._idle.get()
+        try:
+            return worker(batch)
+        finally:
+            self._idle.put(worker)
