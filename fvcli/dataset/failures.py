@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fvcli.dataset.layout import FAILURES, STATE
 from fvcli.dataset.manifest import Key, Manifest
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
@@ -57,8 +58,11 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
             continue
         try:
             yield FailureLine.from_json(line)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{store.path(key)}, line {number}, is damaged; run fvcli repair") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            advice = "run fvcli repair"
+            if not key.startswith(FAILURES):
+                advice = f"remove {store.path(STATE)} while no run is going on, and repeat the command"
+            raise DatasetError(f"{store.path(key)}, line {number}, is damaged; {advice}") from error
 
 
 def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:

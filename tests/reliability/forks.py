@@ -16,14 +16,14 @@ from fvcli.commands.startup import leave_pandas_out
 leave_pandas_out()
 
 import ai_edge_litert.interpreter  # noqa: E402, F401
-import pyarrow.ipc  # noqa: E402, F401
+import pyarrow.ipc  # noqa: E402
 import pyarrow.parquet  # noqa: E402, F401
 
 import fvcli.cli  # noqa: E402
 import fvcli.dataset.verify  # noqa: E402
 import fvcli.models.litert  # noqa: E402
 import fvcli.progress  # noqa: E402
-import fvcli.run.extract  # noqa: E402, F401
+import fvcli.run.extract  # noqa: E402
 from tests.reliability import faults  # noqa: E402
 
 

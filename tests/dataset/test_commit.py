@@ -1,0 +1,241 @@
+"""What crashes, other programs and people leave behind, and what the next command makes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+
+from fvcli.dataset import verify
+from fvcli.dataset.store import Store
+from fvcli.errors import DatasetError, StoppedError
+from tests.reliability import contents, pictures
+from tests.reliability.in_process import Bench
+
+LATER = pictures.SOME_TIME_NS + 10**9
+
+
+@pytest.fixture
+def undisturbed(bench: Bench) -> contents.State:
+    """Thirty photographs, and what their extraction gives; no dataset yet."""
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract(output=bench.features.with_name("undisturbed"))
+    return contents.state(bench.features.with_name("undisturbed"))
+
+
+def stop_after(bench: Bench, done: int, **options: object) -> None:
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda count: signal.SIGTERM if count >= done else None, **options)
+
+
+def left(bench: Bench) -> set[str]:
+    """Files of the run's own that are still there."""
+    return {file.name for file in (bench.features / ".fvcli").rglob("*") if file.is_file()} - {"lock"}
+
+
+def test_a_stopped_run_goes_on_where_it_was(bench: Bench, undisturbed: contents.State) -> None:
+    stop_after(bench, 25)
+    assert contents.check_moment(bench.features) == "first run"
+    assert len(contents.data_files(bench.features)) == 2
+    assert bench.extract() == 10, "only the shard that was in work is repeated"
+    assert contents.state(bench.features) == undisturbed
+    assert left(bench) == set()
+
+
+def test_a_finished_shard_whose_file_is_gone_is_redone(bench: Bench, undisturbed: contents.State) -> None:
+    stop_after(bench, 25)
+    next((bench.features / "data").iterdir()).unlink()
+    assert bench.extract() == 20
+    assert contents.state(bench.features) == undisturbed
+
+
+def test_a_finished_shard_whose_file_is_cut_is_redone(bench: Bench, undisturbed: contents.State) -> None:
+    stop_after(bench, 25)
+    file = next((bench.features / "data").iterdir())
+    file.write_bytes(file.read_bytes()[:-10])
+    assert bench.extract() == 20
+    assert contents.state(bench.features) == undisturbed
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"plan": 1}', b"\xff\xfe"])
+def test_a_torn_commit_record_counts_as_none(bench: Bench, undisturbed: contents.State, damage: bytes) -> None:
+    stop_after(bench, 25)
+    next((bench.features / ".fvcli" / "commits").iterdir()).write_bytes(damage)
+    assert bench.extract() == 20
+    assert contents.state(bench.features) == undisturbed
+
+
+@pytest.mark.parametrize("file", ["plan.json", "plan.arrow", "plan-failures.jsonl"])
+@pytest.mark.parametrize("damage", [None, b"", b"[]", b"\xff\xfe{"])
+def test_a_damaged_plan_is_made_again(
+    bench: Bench, undisturbed: contents.State, file: str, damage: bytes | None
+) -> None:
+    stop_after(bench, 25)
+    place = bench.features / ".fvcli" / file
+    if damage is None:
+        place.unlink()
+    else:
+        place.write_bytes(damage)
+    told = ""
+    try:
+        bench.extract()
+    except DatasetError as error:
+        told = str(error)
+    if told:
+        assert f"remove {bench.features}/.fvcli" in told
+        shutil.rmtree(bench.features / ".fvcli")
+        bench.extract()
+    assert contents.state(bench.features) == undisturbed
+
+
+def test_the_runs_own_folder_may_be_deleted_between_runs(bench: Bench, undisturbed: contents.State) -> None:
+    stop_after(bench, 25)
+    shutil.rmtree(bench.features / ".fvcli")
+    assert bench.extract() == 30
+    assert contents.state(bench.features) == undisturbed
+    shutil.rmtree(bench.features / ".fvcli")
+    assert bench.extract() == 0
+
+
+def test_what_fvcli_did_not_write_is_left_alone(bench: Bench, undisturbed: contents.State) -> None:
+    bench.extract()
+    foreign = [bench.features / name for name in ("notes.txt", "data/part-mine.parquet", "data/read me.md", "x.tmp")]
+    for file in foreign:
+        file.write_text("mine")
+    pictures.put(bench.photographs, "new.png", pictures.picture(700))
+    bench.extract()
+    bench.extract(overwrite=True)
+    assert all(file.read_text() == "mine" for file in foreign)
+
+
+def test_files_that_nothing_names_are_removed(bench: Bench, undisturbed: contents.State) -> None:
+    bench.extract()
+    orphans = [
+        bench.features / "data" / "part-00099-0123abcd.parquet",
+        bench.features / "failures" / "failures-00000-0123abcd.jsonl",
+        bench.features / ".fvcli" / "staging" / "00003-77-deadbeef-data.parquet.tmp",
+        bench.features / ".fvcli" / "plan.arrow.4711.tmp",
+        bench.features / "manifest.json.4711.tmp",
+    ]
+    for file in orphans:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("orphan")
+    bench.extract()
+    assert not [file for file in orphans if file.exists()]
+
+
+def test_an_update_planned_on_another_manifest_is_planned_again(bench: Bench) -> None:
+    """Its rows to be carried over are those of the manifest it was planned on, and of no other."""
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    backup = bench.features.with_name("backup")
+    shutil.copytree(bench.features, backup)
+    for number in range(5):
+        pictures.put(bench.photographs, f"000{number}-new.png", pictures.picture(800 + number))
+    bench.extract()
+    pictures.put(bench.photographs, "0000-newer.png", pictures.picture(900))
+    pictures.put(bench.photographs, "0025-newer.png", pictures.picture(901))
+    stop_after(bench, 1)
+    assert (bench.features / ".fvcli" / "plan.json").exists()
+    for name in ("manifest.json", "data"):  # somebody restores yesterday's backup
+        place = bench.features / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        source = backup / name
+        shutil.copytree(source, place) if source.is_dir() else shutil.copy2(source, place)
+
+    bench.extract()
+
+    fresh = bench.features.with_name("fresh")
+    bench.extract(output=fresh)
+    assert contents.rows(bench.features) == contents.rows(fresh)
+    assert left(bench) == set()
+
+
+def test_repairing_in_the_middle_of_an_update_is_no_harm(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    for number in (1, 11, 21):
+        pictures.put(bench.photographs, f"{number:04d}-new.png", pictures.picture(800 + number))
+    stop_after(bench, 1)
+    shard = sorted((bench.features / "data").iterdir())[1]
+    shard.write_bytes(b"PAR1" + shard.read_bytes()[4:-1] + b"X")
+    assert [damage.shard for damage in verify.repair(Store(bench.features))] == [1]
+
+    assert bench.extract() == 10 + 3
+    fresh = bench.features.with_name("fresh")
+    bench.extract(output=fresh)
+    assert contents.rows(bench.features) == contents.rows(fresh)
+    assert bench.damages() == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema_version": 1}', b"\xff\xfe", b'{"schema_version": 2}'])
+@pytest.mark.parametrize("file", ["manifest.json", ".fvcli/pending-manifest.json"])
+def test_a_damaged_manifest_is_told_and_overwriting_starts_afresh(
+    bench: Bench, undisturbed: contents.State, file: str, damage: bytes
+) -> None:
+    bench.extract()
+    (bench.features / file).write_bytes(damage)
+    with pytest.raises(DatasetError, match="manifest"):
+        bench.extract()
+    assert len(contents.data_files(bench.features)) == 3, "nothing is removed on the word of a damaged manifest"
+    bench.extract(overwrite=True)
+    assert contents.state(bench.features) == undisturbed
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "empty"])
+def test_an_update_over_a_damaged_shard_is_told_and_changes_nothing(bench: Bench, damage: str) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    shard = sorted((bench.features / "data").iterdir())[1]
+    data = bytearray(shard.read_bytes())
+    if damage == "missing":
+        shard.unlink()
+    elif damage == "flipped":
+        for place in range(4, len(data), 50):
+            data[place] ^= 0xFF
+        shard.write_bytes(data)
+    else:
+        shard.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    before = {file.name: file.read_bytes() for file in (bench.features / "data").iterdir()}
+    pictures.put(bench.photographs, "0015-new.png", pictures.picture(900))
+    with pytest.raises(DatasetError) as told:
+        bench.extract()
+    assert shard.name in str(told.value)
+    assert {file.name: file.read_bytes() for file in (bench.features / "data").iterdir()} == before
+    verify.repair(Store(bench.features))
+    assert bench.extract() == 11
+    fresh = bench.features.with_name("fresh")
+    bench.extract(output=fresh)
+    assert contents.rows(bench.features) == contents.rows(fresh)
+
+
+def test_a_shard_that_vanishes_during_the_run_is_not_passed_over(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+
+    def remove(done: int) -> None:
+        if done > 20:
+            for file in (bench.features / "data").glob("part-00000-*"):
+                file.unlink()
+
+    with pytest.raises(DatasetError, match="gone"):
+        bench.extract(meanwhile=remove)
+    assert bench.extract() == 10
+    assert len(bench.rows()) == 30
+
+
+def test_an_output_folder_that_vanishes_during_the_run_is_told(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    with pytest.raises(DatasetError, match="removed or unmounted"):
+        bench.extract(meanwhile=lambda done: shutil.rmtree(bench.features, ignore_errors=True) if done > 12 else None)
+    assert bench.extract() == 30
+
+
+def test_a_shard_says_what_it_is_without_a_manifest(bench: Bench, undisturbed: contents.State) -> None:
+    bench.extract()
+    for file in (bench.features / "data").iterdir():
+        said = json.loads(pq.ParquetFile(file).schema_arrow.metadata[b"fvcli"])
+        assert said["model"]["identity"] == bench.model.identity
+        assert said["recipe"]["fit"] == "squash"

@@ -1,0 +1,124 @@
+"""One run at a time for each dataset, and no dead run in the way of a living one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fvcli.dataset import lock
+from fvcli.dataset.store import Store
+from fvcli.errors import LockedError
+from tests.reliability import commands, contents, pictures
+
+HOLDER = """
+import sys, time
+from fvcli.dataset import lock
+from fvcli.dataset.store import Store
+with lock.hold(Store(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of the dataset in ``tmp_path``."""
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def test_a_held_lock_is_refused_with_its_holder_named(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    with pytest.raises(LockedError) as refusal, lock.hold(Store(tmp_path)):
+        pytest.fail("held by two")
+    assert refusal.value.exit_code == 75
+    assert f"process {holder.pid} on {socket.gethostname()}, since 20" in str(refusal.value)
+
+
+def test_the_lock_of_a_dead_process_is_taken(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["pid"] == holder.pid
+    with lock.hold(Store(tmp_path)):
+        assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_the_lock_is_free_after_its_holder(tmp_path: Path) -> None:
+    with lock.hold(Store(tmp_path)):
+        pass
+    with lock.hold(Store(tmp_path)):
+        pass
+
+
+def elsewhere(folder: Path, age: float) -> None:
+    """A lock file as another host leaves it, last touched so many seconds ago."""
+    (folder / ".fvcli").mkdir()
+    file = folder / ".fvcli" / "lock"
+    file.write_text(json.dumps({"host": "another-host", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}))
+    moment = time.time() - age
+    os.utime(file, (moment, moment))
+
+
+def test_another_hosts_beating_lock_is_refused(tmp_path: Path) -> None:
+    elsewhere(tmp_path, age=30)
+    with pytest.raises(LockedError, match="process 1 on another-host, since 2026-01-01"), lock.hold(Store(tmp_path)):
+        pytest.fail("held by two")
+
+
+def test_another_hosts_lock_that_stands_still_is_taken_over(tmp_path: Path) -> None:
+    elsewhere(tmp_path, age=lock.STALE_SECONDS + 1)
+    with lock.hold(Store(tmp_path)):
+        assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["host"] == socket.gethostname()
+
+
+def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
+    file = tmp_path / ".fvcli" / "lock"
+    with lock.hold(Store(tmp_path)):
+        os.utime(file, (1, 1))
+        deadline = time.monotonic() + 10
+        while file.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert file.stat().st_mtime > 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "lock"]
+
+
+def test_of_two_commands_one_works_and_one_exits_75(tmp_path: Path) -> None:
+    photographs = pictures.make_folder(tmp_path / "photographs", range(200))
+    arguments = ["extract", photographs, "-o", tmp_path / "features", "--shard-size", "20", "-q"]
+    command = [str(commands.FVCLI), *map(str, arguments)]
+    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [child.communicate(timeout=120)[1] for child in children]
+    codes = [child.returncode for child in children]
+    if sorted(codes) == [0, 75]:
+        assert "is in use by another run (process" in said[codes.index(75)]
+    else:  # on a machine this slow the first may have ended before the second began
+        assert codes == [0, 0]
+    assert len(contents.rows(tmp_path / "features")) == 200
+    assert commands.run("verify", tmp_path / "features").code == 0
+
+
+def test_a_command_meets_a_held_lock(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    photographs = pictures.make_folder(tmp_path / "photographs", range(2))
+    for command in (["extract", photographs, "-o", tmp_path], ["repair", tmp_path]):
+        (tmp_path / "manifest.json").unlink(missing_ok=True)
+        if command[0] == "repair":
+            commands.run("extract", photographs, "-o", tmp_path / "other")
+            (tmp_path / "manifest.json").write_bytes((tmp_path / "other" / "manifest.json").read_bytes())
+        done = commands.run(*command)
+        assert done.code == 75, done
+        assert f"process {holder.pid}" in done.said
