@@ -103,26 +103,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 
 def request(values: Mapping[str, Any]) -> ExtractRequest:
     """What a command with these options asks for. ``values`` are its parameters by name. Raises UsageError."""
-    from fvcli.images.decode import Limits
-    from fvcli.images.discover import Sources
-    from fvcli.records import Preprocessing
-    from fvcli.run.request import ExtractRequest, FailureLimit
+    from fvcli import api
 
-    names = ("output", "model", "engine", "format", "dtype", "shard_size", "prune", "retry_failed", "overwrite")
-    effort = {name: values[name] for name in ("workers", "batch_size") if name in values}
-    limit = values.get("max_failures")
-    return ExtractRequest(
-        sources=Sources(
-            tuple(values["sources"] or ()),
-            values["files_from"],
-            values["null"],
-            tuple(values["include"] or ()),
-            tuple(values["exclude"] or ()),
-            values["follow_symlinks"],
-        ),
-        preprocessing=Preprocessing(values["decode"], values["fit"], values["crop_fraction"], values["resize"]),
-        limits=Limits(max_pixels=values["max_pixels"]),
-        max_failures=None if limit is None else FailureLimit.parse(limit),
-        **{name: values[name] for name in names},
-        **effort,
-    )
+    options: Any = {name: values[name] for name in api.ExtractOptions.__annotations__ if name in values}
+    return api.request(values["sources"] or (), values["output"], **options)

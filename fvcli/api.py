@@ -1,0 +1,207 @@
+"""fvcli from Python: ``import fvcli``, then ``fvcli.extract``, ``fvcli.open_dataset`` and ``fvcli.load_model``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, get_args
+
+import numpy as np
+
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.layout import DataFormat, DType
+from fvcli.dataset.reader import Dataset, open_dataset
+from fvcli.errors import ImageError, UsageError
+from fvcli.images.decode import DEFAULT_LIMITS, Limits
+from fvcli.images.discover import Sources
+from fvcli.images.pipeline import ImageLoader
+from fvcli.models import loading
+from fvcli.models.base import FeatureModel
+from fvcli.records import Decode, Engine, Fit, Float32Array, ImageRef, Preprocessing, Resize, UInt8Array
+from fvcli.run import extract as run
+from fvcli.run.extract import RunSummary
+from fvcli.run.request import ExtractRequest, FailureLimit, Observer
+
+__all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
+
+Name: TypeAlias = str | os.PathLike[str]
+T = TypeVar("T")
+
+
+class ExtractOptions(TypedDict, total=False):
+    """What ``extract`` can be told; named as the command's options are, and with the same defaults.
+
+    files_from: a file that lists files, "-" for stdin; null: it separates them by NUL.
+    include, exclude: globs of the names that are taken or left out.
+    model: a name, path or handle. engine: None for the model's own.
+    max_failures: a number of inputs, or a percentage such as "2%".
+    workers: threads, None for all CPUs. batch_size: images that a thread holds at once. shard_size: rows of a file.
+    """
+
+    files_from: str | None
+    null: bool
+    include: Sequence[str] | None
+    exclude: Sequence[str] | None
+    follow_symlinks: bool
+    model: str
+    engine: Engine | None
+    fit: Fit
+    crop_fraction: float
+    resize: Resize
+    decode: Decode
+    max_pixels: int
+    format: DataFormat
+    dtype: DType
+    shard_size: int
+    prune: bool
+    retry_failed: bool
+    overwrite: bool
+    max_failures: int | str | None
+    workers: int | None
+    batch_size: int
+
+
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "fit": get_args(Fit),
+    "resize": get_args(Resize),
+    "decode": get_args(Decode),
+    "format": get_args(DataFormat),
+    "dtype": get_args(DType),
+    "engine": (*get_args(Engine), None),
+}
+
+
+def request(sources: Iterable[Name], output: Name = "features", **options: Unpack[ExtractOptions]) -> ExtractRequest:
+    """The same for a run that is started in another way. Raises UsageError for a value that means nothing."""
+    values: dict[str, Any] = dict(options)
+    unknown = sorted(values.keys() - ExtractOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"extract() has no option {unknown[0]!r}")
+    for name, choices in _CHOICES.items():
+        if name in values and values[name] not in choices:
+            raise UsageError(f"{name} is one of {', '.join(map(str, choices))}, not {values[name]!r}")
+    for name in ("include", "exclude"):
+        values[name] = tuple(values.get(name) or ())
+    if "null" in values:
+        values["null_separated"] = values.pop("null")
+    limit = values.pop("max_failures", None)
+    return ExtractRequest(
+        sources=_built(Sources, values, paths=tuple(map(os.fspath, sources))),
+        output=os.fspath(output),
+        preprocessing=_built(Preprocessing, values),
+        limits=_built(Limits, values),
+        max_failures=None if limit is None else FailureLimit.parse(str(limit)),
+        **values,
+    )
+
+
+def _built(kind: type[T], values: dict[str, Any], **more: Any) -> T:
+    """Takes what belongs to a dataclass out of ``values``."""
+    own = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**more, **{name: values.pop(name) for name in own if name in values})
+
+
+def extract(
+    sources: Name | Iterable[Name] = (),
+    output: Name = "features",
+    *,
+    observer: Observer | None = None,
+    **options: Unpack[ExtractOptions],
+) -> RunSummary:
+    """Brings the dataset in the folder ``output`` up to date with ``sources``, as ``fvcli extract`` does.
+
+    sources: folders, files or globs. observer: hears how it goes on; without one nothing is said or printed.
+    Inputs that fail are no error: they are counted in the summary and listed by the dataset's ``failures()``.
+    Raises UsageError, ModelError, DatasetError (LockedError when another run holds the dataset) and
+    TooManyFailuresError; what was committed stays, and the same call goes on from there.
+    """
+    names = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    if not names and options.get("files_from") is None:
+        raise UsageError("name a folder, a file or files_from")
+    return run.extract(request(names, output, **options), observer or Silent())
+
+
+class Silent:
+    """An observer that says nothing and never stops a run."""
+
+    def discovered(self, inputs: int) -> None: ...
+
+    def planned(self, total: int, done: int) -> None: ...
+
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None: ...
+
+    def stopped(self) -> int | None:
+        return None
+
+
+class Model:
+    """A model that takes images from Python. For one thread; ``per_thread()`` gives another for another thread."""
+
+    def __init__(self, inner: FeatureModel) -> None:
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"Model({self.name!r}: uint8 [n, {height}, {width}, 3] -> float32 [n, {self.dimension}])"
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of the model's canonical numbers."""
+        return self._inner.identity
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+        return self._inner.dimension
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of its images, in pixels."""
+        return self._inner.input_spec.height, self._inner.input_spec.width
+
+    def __call__(self, images: UInt8Array) -> Float32Array:
+        """uint8 RGB images [n, height, width, 3] -> float32 [n, dimension].
+
+        Raises UsageError for an array of another shape or type, ModelError if the engine fails.
+        """
+        images = np.asarray(images)
+        expected = (*self.input_size, 3)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+            raise UsageError(
+                f"{self.name} takes uint8 images [n, {', '.join(map(str, expected))}], "
+                f"not {images.dtype} {list(images.shape)}; read() makes such of files"
+            )
+        return self._inner(images)
+
+    def read(self, files: Iterable[Name], preprocessing: Preprocessing | None = None) -> UInt8Array:
+        """Image files as ``extract`` feeds them to the model: uint8 [n, height, width, 3].
+
+        Raises ImageError, which names the file, for the first one that cannot be used.
+        """
+        names = [os.fspath(file) for file in files]
+        loader = ImageLoader(self._inner.input_spec, preprocessing or Preprocessing(), DEFAULT_LIMITS)
+        images = np.empty((len(names), *self.input_size, 3), np.uint8)
+        for name, image in zip(names, images, strict=True):
+            try:
+                loader.load(ImageRef("", name, os.fsencode(name)), image)
+            except ImageError as error:
+                raise ImageError(error.stage, error.kind, f"{name}: {error}") from None
+        return images
+
+    def per_thread(self) -> Model:
+        """An independent instance of the same model."""
+        return Model(self._inner.per_thread())
+
+
+def load_model(name: Name = loading.EMBEDDED, engine: Engine | None = None) -> Model:
+    """The model of that name (see ``fvcli models list``), path or TF Hub handle, ready to run.
+
+    engine: None for the model's own, "int8", "float" or "tensorflow". Raises ModelError where there is none or it
+    cannot be read, UsageError for an engine that it does not have.
+    """
+    return Model(loading.load_model(os.fspath(name), engine))
