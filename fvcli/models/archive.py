@@ -30,7 +30,7 @@ def unpack(archive: Path, target: Path, size_limit: int = SIZE_LIMIT) -> Path:
     try:
         with tarfile.open(archive, "r:*") as tar:
             _extract(tar, staging / "content", size_limit)
-        os.replace(staging / "content", target)
+        _appear(staging / "content", target)
     except ModelError as error:
         raise ModelError(f"{archive}: {error}") from error
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, UnicodeError) as error:
@@ -40,6 +40,14 @@ def unpack(archive: Path, target: Path, size_limit: int = SIZE_LIMIT) -> Path:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
+
+
+def _appear(content: Path, target: Path) -> None:
+    try:
+        os.replace(content, target)
+    except OSError:
+        if not target.is_dir():  # else another process has just unpacked the same
+            raise
 
 
 def _extract(tar: tarfile.TarFile, folder: Path, size_limit: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,15 +39,26 @@ def pull(entry: Entry, progress: Progress | None = None) -> Path:
     reached, or when the archive's SHA-256 is not the published one; then nothing of it is kept.
     """
     folder = archive_folder(entry)
-    if folder.is_dir():
-        return folder
     part = folder.with_name(f"{entry.name}.tgz.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        download(entry.url, part, progress)
-        found = file_sha256(part)
+        with _one_process(folder.with_name(f".{entry.name}.lock")):
+            return folder if folder.is_dir() else _fetched(entry, part, folder, progress)
     except OSError as error:
         raise ModelError(f"{part}: cannot be written ({error.strerror or error}); set FVCLI_CACHE") from error
+
+
+@contextmanager
+def _one_process(lock: Path) -> Iterator[None]:
+    """Waits until no other process is fetching the same archive."""
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetched(entry: Entry, part: Path, folder: Path, progress: Progress | None) -> Path:
+    download(entry.url, part, progress)
+    found = file_sha256(part)
     if found != entry.sha256:
         part.unlink(missing_ok=True)
         raise ModelError(

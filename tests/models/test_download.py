@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,13 @@ def test_an_interrupted_download_goes_on_where_it_stopped(site: Site) -> None:
     assert [wanted for _, wanted in site.requests] == [None, "bytes=1000-", "bytes=5000-"]
 
 
+def test_two_at_once_fetch_it_once(site: Site) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(pull, [catalog_entry(NAME)] * 2))
+    assert folders[0] == folders[1]
+    assert len(site.requests) == 1
+
+
 def test_a_download_that_ended_in_an_earlier_run_goes_on(site: Site) -> None:
     part = archive_folder(catalog_entry(NAME)).with_name(f"{NAME}.tgz.part")
     part.parent.mkdir(parents=True)
@@ -108,7 +116,7 @@ def test_a_flipped_byte_is_refused_and_nothing_is_kept(site: Site, tmp_path: Pat
     site.files[PATH] = bytes(damaged)
     with pytest.raises(ModelError, match=rf"{NAME}\.tgz: SHA-256 is [0-9a-f]{{64}}, should be"):
         pull(catalog_entry(NAME))
-    assert stored(tmp_path) == []
+    assert stored(tmp_path) == [f"archives/.{NAME}.lock"]
 
 
 def test_errors_say_what_to_do(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

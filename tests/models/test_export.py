@@ -98,6 +98,27 @@ def test_a_handle_is_resolved_as_the_hub_answers(exported: Exported) -> None:
         load_model("http://127.0.0.1:9/google/x/1")
 
 
+def test_a_hub_that_sends_something_else_is_refused(exported: Exported, tmp_path: Path) -> None:
+    def archive(name: str) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            info = tarfile.TarInfo(name)
+            info.size = 5
+            tar.addfile(info, io.BytesIO(b"hello"))
+        return buffer.getvalue()
+
+    answers = {
+        "/evil/1": archive("../../x"),
+        "/page/1": b"<html>please log in</html>",
+        "/empty/1": archive("hello.txt"),
+    }
+    with serve({f"{path}?tf-hub-format=compressed": data for path, data in answers.items()}) as site:
+        for path in answers:
+            with pytest.raises(ModelError, match=f"{path}: "):
+                load_model(site.url + path)
+    assert not list(tmp_path.parent.rglob("x"))
+
+
 def test_an_archive_of_a_module_is_a_model(exported: Exported, tmp_path: Path) -> None:
     archive = tmp_path / "module.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
