@@ -1,0 +1,172 @@
+"""SIGINT, SIGTERM and --max-failures: a run that ends early ends in good order, and the next one goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import FvcliError, StoppedError
+from fvcli.run.request import FailureLimit, TooManyFailuresError
+from tests.reliability import commands, contents, pictures
+from tests.reliability.in_process import Bench
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More photographs than are done in a few seconds: hard links of a few larger ones."""
+    folder = tmp_path_factory.mktemp("many") / "photographs"
+    folder.mkdir()
+    for number in range(8):
+        pictures.put(folder, f"{number}.png", pictures.picture(number, side=256))
+        for copy in range(1000):
+            os.link(folder / f"{number}.png", folder / f"{number}-{copy:04d}.png")
+    return folder
+
+
+def start(photographs: Path, features: Path) -> subprocess.Popen[str]:
+    """A run that has just committed a shard."""
+    before = len(list((features / "data").glob("*.parquet")))
+    child = subprocess.Popen(
+        [commands.FVCLI, "extract", photographs, "-o", features, "--shard-size", "50"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list((features / "data").glob("*.parquet"))) == before:
+        assert child.poll() is None, child.stderr
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return child
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, number: int, code: int) -> None:
+    features = memory_path / "features"
+    child = start(many, features)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == code
+    assert "stopped; what was committed is safe, the same command goes on" in said
+    assert "Traceback" not in said
+    assert contents.check_moment(features) == "first run"
+    done = len(contents.data_files(features))
+    assert done >= 1
+    assert not list((features / ".fvcli" / "staging").iterdir()), "the shard in work is dropped whole"
+    assert not (features / ".fvcli" / "in-work").exists(), "nobody is to blame"
+
+    child = start(many, features)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    assert f"going on: {50 * done:,} of 8,008 images were done before" in said
+
+
+def test_a_second_signal_ends_it_at_once(bench: Bench) -> None:
+    """The first one waits for a batch that never ends."""
+    pictures.make_folder(bench.photographs, range(8))
+    script = """
+import os, sys, time
+from fvcli.run import worker
+def read(ref):
+    os.write(1, b"in hand\\n")
+    time.sleep(600)
+worker.read = read
+sys.argv = ["fvcli", "extract", sys.argv[1], "-o", sys.argv[2]]
+from fvcli.cli import main
+main()
+"""
+    child = subprocess.Popen(
+        [commands.FVCLI.with_name("python"), "-c", script, bench.photographs, bench.features], stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"in hand\n"
+    child.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=0.5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=10) == 143
+    child.stdout.close()
+    assert commands.run("extract", bench.photographs, "-o", bench.features).code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_starts_is_no_traceback(tmp_path: Path, number: int) -> None:
+    photographs = pictures.make_folder(tmp_path / "photographs", range(3))
+    codes = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (143, -signal.SIGTERM)}[signal.Signals(number)]
+    for delay in (0.15, 0.4, 0.8):
+        child = subprocess.Popen(
+            [commands.FVCLI, "extract", photographs, "-o", tmp_path / "features"], stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(delay)
+        child.send_signal(number)
+        _, said = child.communicate(timeout=30)
+        assert child.returncode in (0, *codes), (delay, child.returncode, said)
+
+
+def test_a_signal_during_an_update_leaves_the_old_dataset(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    before = contents.state(bench.features)
+    pictures.make_folder(bench.photographs, range(100, 130))
+    with pytest.raises(StoppedError) as stopped:
+        bench.extract(meanwhile=lambda done: signal.SIGINT if done > 12 else None)
+    assert stopped.value.exit_code == 130
+    assert contents.state(bench.features) == before
+    assert bench.extract() < 30
+    assert len(bench.rows()) == 60
+
+
+def broken_ones(bench: Bench) -> None:
+    """Forty photographs, every fourth broken."""
+    for number in range(40):
+        data = pictures.broken(number) if number % 4 == 0 else pictures.picture(number)
+        pictures.put(bench.photographs, f"{number:04d}.png", data)
+
+
+@pytest.mark.parametrize("limit", ["5", "12.5%"])
+def test_too_many_failures_end_the_run_and_what_is_done_stays(bench: Bench, limit: str) -> None:
+    broken_ones(bench)
+    with pytest.raises(TooManyFailuresError, match="gave up: 6 of 40 inputs failed") as given_up:
+        bench.extract(max_failures=FailureLimit.parse(limit), batch_size=1)
+    assert given_up.value.exit_code == 1
+    assert len(contents.data_files(bench.features)) == 2
+    assert not (bench.features / "manifest.json").exists()
+    assert not (bench.features / ".fvcli" / "in-work").exists()
+
+
+def test_the_same_limit_holds_for_the_run_that_goes_on(bench: Bench) -> None:
+    """Otherwise a command repeated by cron would creep past it, a few failures at a time."""
+    broken_ones(bench)
+    for _ in range(3):
+        with pytest.raises(TooManyFailuresError):
+            bench.extract(max_failures=FailureLimit.parse("5"))
+    assert len(contents.data_files(bench.features)) == 2
+    assert bench.extract(max_failures=FailureLimit.parse("10")) == 15
+    assert bench.counts()["failed"] == 10
+
+
+@pytest.mark.parametrize("limit", ["10", "25%"])
+def test_as_many_failures_as_allowed_are_no_reason_to_stop(bench: Bench, limit: str) -> None:
+    broken_ones(bench)
+    bench.extract(max_failures=FailureLimit.parse(limit))
+    assert bench.counts()["failed"] == 10
+
+
+@pytest.mark.parametrize("text", ["", "-1", "101%", "many", "2.5", "nan%", "inf%", "%"])
+def test_a_limit_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(FvcliError) as refusal:
+        FailureLimit.parse(text)
+    assert refusal.value.exit_code == 2
+
+
+def test_the_command_says_why_it_gave_up(tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    for number in range(4):
+        pictures.put(photographs, f"{number}.png", pictures.broken(number))
+    done = commands.run("extract", photographs, "-o", tmp_path / "features", "--max-failures", "2", "-b", "1")
+    assert done.code == 1
+    assert "gave up: 3 of 4 inputs failed, more than --max-failures allows" in done.said
