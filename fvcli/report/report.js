@@ -211,9 +211,10 @@
 
     const canvas = byId("canvas"), card = byId("card"), plane = byId("plane"), find = byId("find");
     canvas.setAttribute("aria-label", `Map of ${many(total, "image")}`);
-    const context = canvas.getContext("2d");
+    const below = document.createElement("canvas");
+    const context = canvas.getContext("2d"), under = below.getContext("2d");
     const view = { x: wide / 2, y: high / 2, zoom: 1 };
-    let width = 0, height = 0, scale = 1, tall = 1, current = -1, mode = "dots", needle = "", matches = null, waiting = 0;
+    let width = 0, height = 0, scale = 1, tall = 1, current = -1, mode = "dots", needle = "", matches = null, laid = null, waiting = 0;
     const images = new Map();
 
     const left = (i) => (xs[i] - view.x) * scale + width / 2;
@@ -225,9 +226,12 @@
       const shape = width < 600 ? 1 : .58;
       height = Math.round(Math.min(width * shape, Math.max(360, window.innerHeight - 220)));
       canvas.style.height = `${height}px`;
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      if (!width) return; // not laid out yet; the observer calls again
+      for (const each of [canvas, below]) {
+        each.width = Math.round(width * ratio);
+        each.height = Math.round(height * ratio);
+        each.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+      }
       draw();
     }
     function fit() {
@@ -255,89 +259,93 @@
       if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; draw(); });
     }
 
+    /* Everything but the marked image, onto a canvas of its own, so that pointing redraws none of it. */
     function draw() {
       fit();
       const paint = colours();
-      context.clearRect(0, 0, width, height);
-      const radius = Math.max(1.3, Math.min(3.4, 90 / Math.sqrt(total))) * Math.min(1.8, Math.sqrt(view.zoom));
-      const dot = (i, r) => { context.beginPath(); context.arc(left(i), top(i), r, 0, 7); context.fill(); };
+      const radius = size();
+      const dot = (i, r) => { under.beginPath(); under.arc(left(i), top(i), r, 0, 7); under.fill(); };
       const seen = (i) => { const x = left(i), y = top(i); return x > -9 && y > -9 && x < width + 9 && y < height + 9; };
-      const faded = mode === "pictures" || matches;
+      laid = mode === "pictures" ? cells() : null;
+      under.clearRect(0, 0, width, height);
+      under.fillStyle = paint.ink;
       if (!all) {
-        context.fillStyle = paint.faint;
-        context.globalAlpha = total > 20000 ? .35 : .5;
+        under.globalAlpha = laid || matches ? .08 : total > 20000 ? .2 : .28;
         const side = Math.max(1, radius * 1.3);
-        for (let i = 0; i < total; i += 1) if (!isNamed[i] && seen(i)) context.fillRect(left(i) - side / 2, top(i) - side / 2, side, side);
+        for (let i = 0; i < total; i += 1) if (!isNamed[i] && seen(i)) under.fillRect(left(i) - side / 2, top(i) - side / 2, side, side);
       }
-      context.fillStyle = paint.ink;
-      context.globalAlpha = faded ? .16 : .62;
+      under.globalAlpha = laid || matches ? .16 : .62;
       for (const [point] of plan.named) if (seen(point)) dot(point, radius);
-      context.globalAlpha = 1;
-      const framed = mode === "pictures" && mosaic(paint);
+      under.globalAlpha = 1;
+      if (laid) mosaic(paint);
       if (matches) {
-        context.fillStyle = paint.accent;
+        under.fillStyle = paint.accent;
         for (const place of matches) dot(plan.named[place][0], radius + 1.2);
       }
-      if (current >= 0 && !framed) {
-        const [point] = plan.named[current];
-        context.fillStyle = paint.accent;
-        context.strokeStyle = paint.ground;
-        context.lineWidth = 2;
-        context.beginPath();
-        context.arc(left(point), top(point), radius + 3, 0, 7);
-        context.fill();
-        context.stroke();
+      mark(paint);
+    }
+    const size = () => Math.max(1.3, Math.min(3.4, 90 / Math.sqrt(total))) * Math.min(1.8, Math.sqrt(view.zoom));
+
+    function mark(paint = colours()) {
+      if (!below.width) return;
+      context.clearRect(0, 0, width, height);
+      context.drawImage(below, 0, 0, width, height);
+      if (current < 0) return;
+      const [point] = plan.named[current];
+      const cell = laid && laid.found.get(laid.key(left(point), top(point)));
+      if (cell && cell.place === current) {
+        context.strokeStyle = paint.accent;
+        context.lineWidth = 3;
+        context.strokeRect(cell.x + 1.5, cell.y + 1.5, laid.side - 3, laid.side - 3);
+        return;
       }
+      context.fillStyle = paint.accent;
+      context.strokeStyle = paint.ground;
+      context.lineWidth = 2;
+      context.beginPath();
+      context.arc(left(point), top(point), size() + 3, 0, 7);
+      context.fill();
+      context.stroke();
     }
 
     /* One picture for each square of a grid that has any: of what matches if something is looked for. */
     function cells() {
       const side = width / Math.max(1, Math.round(width / (width < 600 ? 36 : 48)));
       const rows = Math.max(1, Math.floor(height / side)), above = (height - rows * side) / 2;
-      const taken = new Map();
-      const candidates = matches || plan.named.keys();
-      for (const place of candidates) {
+      const column = (x) => Math.floor(x / side), row = (y) => Math.min(rows - 1, Math.max(0, Math.floor((y - above) / side)));
+      const key = (x, y) => row(y) * 4096 + column(x);
+      const found = new Map();
+      for (const place of matches || plan.named.keys()) {
         const [point, index] = plan.named[place];
         if (items[index].state !== "shown") continue;
         const x = left(point), y = top(point);
         if (x < 0 || y < 0 || x >= width || y >= height) continue;
-        const column = Math.floor(x / side), row = Math.min(rows - 1, Math.max(0, Math.floor((y - above) / side))), key = row * 4096 + column;
-        const far = (x - (column + .5) * side) ** 2 + (y - above - (row + .5) * side) ** 2;
-        const before = taken.get(key);
-        if (!before || far < before.far) taken.set(key, { place, index, far, x: column * side, y: above + row * side });
+        const cell = { place, index, x: column(x) * side, y: above + row(y) * side };
+        cell.far = (x - cell.x - side / 2) ** 2 + (y - cell.y - side / 2) ** 2;
+        const before = found.get(key(x, y));
+        if (!before || cell.far < before.far) found.set(key(x, y), cell);
       }
-      return { side, above, taken };
+      return { side, key, found };
     }
     function mosaic(paint) {
-      const { side, taken } = cells();
-      let framed = false;
-      for (const cell of taken.values()) {
-        const found = image(cell.index), inner = side - 3;
-        if (found) {
-          const square = Math.min(found.naturalWidth, found.naturalHeight);
-          context.drawImage(found, (found.naturalWidth - square) / 2, (found.naturalHeight - square) / 2, square, square, cell.x + 1.5, cell.y + 1.5, inner, inner);
+      const inner = laid.side - 3;
+      for (const cell of laid.found.values()) {
+        const loaded = image(cell.index);
+        if (loaded) {
+          const square = Math.min(loaded.naturalWidth, loaded.naturalHeight);
+          under.drawImage(loaded, (loaded.naturalWidth - square) / 2, (loaded.naturalHeight - square) / 2, square, square, cell.x + 1.5, cell.y + 1.5, inner, inner);
         } else {
-          context.fillStyle = paint.faint;
-          context.globalAlpha = .3;
-          context.fillRect(cell.x + 1.5, cell.y + 1.5, inner, inner);
-          context.globalAlpha = 1;
-        }
-        if (cell.place === current) {
-          context.strokeStyle = paint.accent;
-          context.lineWidth = 3;
-          context.strokeRect(cell.x + 1.5, cell.y + 1.5, inner, inner);
-          framed = true;
+          under.fillStyle = paint.faint;
+          under.globalAlpha = .3;
+          under.fillRect(cell.x + 1.5, cell.y + 1.5, inner, inner);
+          under.globalAlpha = 1;
         }
       }
-      return framed;
     }
 
     function nearest(x, y, reach) {
-      if (mode === "pictures") {
-        const { side, above, taken } = cells();
-        const cell = taken.get(Math.floor((y - above) / side) * 4096 + Math.floor(x / side));
-        if (cell) return cell.place;
-      }
+      const cell = laid && laid.found.get(laid.key(x, y));
+      if (cell) return cell.place;
       let best = -1, least = reach * reach;
       plan.named.forEach(([point], place) => {
         const far = (left(point) - x) ** 2 + (top(point) - y) ** 2;
@@ -348,7 +356,7 @@
     function show(place, spoken) {
       if (place === current && !spoken) return;
       current = place;
-      draw();
+      mark();
       if (place < 0) { card.hidden = true; return; }
       const [point, index] = plan.named[place];
       const item = items[index];
@@ -375,7 +383,7 @@
       });
       if (best < 0) return;
       const [point] = plan.named[best];
-      if (left(point) < 0 || left(point) > width || top(point) < 0 || top(point) > height) { view.x = xs[point]; view.y = ys[point]; fit(); }
+      if (left(point) < 0 || left(point) > width || top(point) < 0 || top(point) > height) { view.x = xs[point]; view.y = ys[point]; keep(); draw(); }
       show(best, true);
     }
     function zoom(factor, x = width / 2, y = height / 2) {
@@ -388,8 +396,8 @@
       keep();
       const place = current;
       current = -1;
-      show(place);
       draw();
+      show(place);
     }
     function keep() {
       if (view.zoom === 1) { view.x = wide / 2; view.y = high / 2; }
