@@ -1,0 +1,220 @@
+"""fvcli against the limit of the machine and against the usual TensorFlow Hub script; ``make bench``.
+
+    python -m benchmarks.speed [FOLDER] [--quick] [--rounds N] [--network NAME] [--scratch DIR]
+
+The limit is what the machine gives when each half of the work has all cores to itself: reading, hashing, decoding
+and resizing on the one hand, int8 inference on the other, each in one process a core, so that not even a shared
+interpreter stands in the way. Decoding is measured with fvcli's own loader and with simplejpeg (where installed); the
+faster one counts. In every round each contestant runs in turn, the halves before and after fvcli; ratios are taken
+within a round, and the median over the rounds is told. fvcli is the whole command, from process start to exit, into
+a fresh folder; the script's start (imports, hub.load, a first pass) is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import pictures
+from benchmarks.contest import Contestant, Pass, extract
+from fvcli.run.cpus import usable_cpus
+from fvcli.run.environment import environment
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int
+    small: int  # images for fvcli
+    large: int
+    large_distinct: int
+    formats: int
+
+
+FULL = Effort(rounds=7, small=14_000, large=600, large_distinct=24, formats=200)
+QUICK = Effort(rounds=2, small=3_500, large=120, large_distinct=8, formats=40)
+
+
+@dataclass(slots=True)
+class Scores:
+    """All passes of a setting, by contestant; the i-th of each belongs to round i."""
+
+    passes: dict[str, list[Pass]] = field(default_factory=dict)
+
+    def add(self, name: str, one: Pass) -> None:
+        self.passes.setdefault(name, []).append(one)
+
+    def median(self, name: str, value: Callable[[Pass], float]) -> float:
+        return statistics.median(value(each) for each in self.passes[name])
+
+    def limit(self) -> list[float]:
+        """Images/s of each round: 1 / (1/decode + 1/infer), with the faster decoder."""
+        decoders = [name for name in ("decode", "simplejpeg") if name in self.passes]
+        best = max(decoders, key=lambda name: self.median(name, lambda each: each.rate))
+        halves = zip(self.passes[best], self.passes["infer"], strict=True)
+        return [1 / (1 / decode.rate + 1 / infer.rate) for decode, infer in halves]
+
+    def ratios(self, rates: Sequence[float]) -> list[float]:
+        """fvcli's rate over another's, round by round."""
+        return [each.rate / other for each, other in zip(self.passes["fvcli"], rates, strict=True)]
+
+    def overhead(self) -> list[float]:
+        """The share of fvcli's CPU time, round by round, that neither half accounts for."""
+        rounds = zip(self.passes["fvcli"], self.passes["decode"], self.passes["infer"], strict=True)
+        return [1 - (decode.cpu + infer.cpu) / whole.cpu for whole, decode, infer in rounds]
+
+
+def average(first: Pass, second: Pass) -> Pass:
+    """Two passes as one."""
+    return Pass(
+        first.images + second.images,
+        first.seconds + second.seconds,
+        first.cpu_seconds + second.cpu_seconds,
+        max(first.peak_mb, second.peak_mb),
+    )
+
+
+def measure(files: Sequence[Path], linked: Path, module: str | None, rounds: int, scratch: Path, hub: int) -> Scores:
+    """``files`` are the halves' images, the first ``hub`` of them the script's, ``linked`` is fvcli's folder."""
+    cpus = usable_cpus()
+    halves = [Contestant("decode", files, cpus), Contestant("infer", files[:512], cpus)]
+    if importlib.util.find_spec("simplejpeg") is not None:
+        halves.append(Contestant("simplejpeg", files, cpus))
+    rivals = [] if module is None else [Contestant("tf-hub", files[:hub], 1, module)]
+    scores = Scores()
+    try:
+        extract(linked, scratch)
+        for number in range(rounds):
+            before = [each.go() for each in halves]
+            scores.add("fvcli", extract(linked, scratch))
+            after = [each.go() for each in reversed(halves)][::-1]
+            for each, first, second in zip(halves, before, after, strict=True):
+                scores.add(each.name, average(first, second))
+            for rival in rivals:
+                scores.add(rival.name, rival.go())
+            if cpus > 1:
+                scores.add("fvcli -j 1", extract(linked, scratch, "-j", "1"))
+            last = scores.passes["fvcli"][-1].rate
+            print(f"  round {number + 1} of {rounds}: fvcli {last:,.1f} images/s", file=sys.stderr, flush=True)
+    finally:
+        for each in [*halves, *rivals]:
+            each.close()
+    return scores
+
+
+def table(title: str, scores: Scores) -> list[str]:
+    """Markdown."""
+    ours = scores.median("fvcli", lambda each: each.rate)
+    lines = [f"### {title}", "", "| | images/s | of fvcli | CPU ms/image | peak MB |", "|---|---:|---:|---:|---:|"]
+    names = {
+        "decode": "decode only: read, SHA-256, decode, resize",
+        "simplejpeg": "the same with simplejpeg",
+        "infer": "infer only: int8",
+        "tf-hub": "TensorFlow Hub script",
+        "fvcli": "**fvcli extract**",
+        "fvcli -j 1": "fvcli extract -j 1",
+    }
+    limit = statistics.median(scores.limit())
+    for name, told in names.items():
+        if name in scores.passes:
+            rate, cpu = scores.median(name, lambda each: each.rate), scores.median(name, lambda each: each.cpu)
+            peak = scores.median(name, lambda each: each.peak_mb)
+            lines.append(f"| {told} | {rate:,.1f} | {rate / ours:.2f} | {cpu * 1000:.3f} | {peak:,.0f} |")
+        if name == "infer":
+            lines.append(f"| limit: 1 / (1/decode + 1/infer) | {limit:,.1f} | {limit / ours:.2f} | | |")
+    bars = {"fvcli / limit": scores.ratios(scores.limit())}
+    if "tf-hub" in scores.passes:
+        bars["fvcli / TensorFlow Hub script"] = scores.ratios([each.rate for each in scores.passes["tf-hub"]])
+    if "fvcli -j 1" in scores.passes:
+        bars["all workers / one worker"] = scores.ratios([each.rate for each in scores.passes["fvcli -j 1"]])
+    bars["CPU beyond the two halves"] = scores.overhead()
+    lines += ["", "| ratio within a round | median | least | most |", "|---|---:|---:|---:|"]
+    for name, values in bars.items():
+        lines.append(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+    return [*lines, ""]
+
+
+def formats_table(files: Sequence[Path], scratch: Path, effort: Effort) -> list[str]:
+    """Decoding of each format, at the photographs' own size, on all cores."""
+    folders = {"JPEG": list(files[: effort.formats]), **pictures.formats(files, scratch / "formats", effort.formats)}
+    contestants = {name: Contestant("decode", made, usable_cpus()) for name, made in folders.items()}
+    results: dict[str, list[Pass]] = {name: [] for name in contestants}
+    for _ in range(effort.rounds):
+        for name, contestant in contestants.items():
+            results[name].append(contestant.go())
+    for contestant in contestants.values():
+        contestant.close()
+    lines = ["### Decode only, by format", "", "| | images/s | CPU ms/image | KB/file |", "|---|---:|---:|---:|"]
+    for name, passes in results.items():
+        rate = statistics.median(each.rate for each in passes)
+        cpu = statistics.median(each.cpu for each in passes)
+        size = statistics.mean(path.stat().st_size for path in folders[name]) / 1024
+        lines.append(f"| {name} | {rate:,.0f} | {cpu * 1000:.2f} | {size:,.0f} |")
+    return [*lines, ""]
+
+
+def heading(arguments: Sequence[str]) -> list[str]:
+    values = environment()
+    versions = ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("cpu", "platform"))
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    command = " ".join(["python -m benchmarks.speed", *arguments])
+    return [f"`{command}`, {when}; {usable_cpus()} CPUs: {values['cpu']}; {versions}.", ""]
+
+
+def hub_module(network: str, scratch: Path) -> str:
+    folder = scratch / "hub"
+    module = folder / "module"
+    if not module.exists():
+        command = [sys.executable, "-m", "benchmarks.hub_module", network, str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return str(module)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=PHOTOGRAPHS, help="photographs (JPEG)")
+    parser.add_argument("--quick", action="store_true", help="a minute's worth")
+    parser.add_argument("--rounds", type=int, help="how often each contestant runs")
+    parser.add_argument("--network", default="embedded", help="the quantops network of the TensorFlow Hub script")
+    parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where images and outputs go")
+    given = parser.parse_args()
+    effort = QUICK if given.quick else FULL
+    rounds = given.rounds or effort.rounds
+    scratch: Path = given.scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    files = pictures.photographs(given.folder)
+    if len(files) < 16:
+        sys.exit(f"{given.folder}: at least 16 JPEGs are needed")
+    module = hub_module(given.network, scratch)
+    lines = heading(sys.argv[1:])
+    print("photographs", file=sys.stderr)
+    linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
+    lines += table(
+        f"The photographs ({effort.small:,} links to {len(files)} files)",
+        measure(files, linked, module, rounds, scratch, 706),
+    )
+    print("12 megapixels", file=sys.stderr)
+    big = pictures.made_apart(files, scratch / "large", effort.large_distinct)
+    linked = pictures.repeat(big, scratch / f"large-{effort.large}", effort.large)
+    size = statistics.mean(path.stat().st_size for path in big) / 2**20
+    lines += table(
+        f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)",
+        measure(big * 2, linked, module, rounds, scratch, 24),
+    )
+    print("formats", file=sys.stderr)
+    lines += formats_table(files, scratch, effort)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
