@@ -12,6 +12,7 @@ from fvcli.images.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.images.patterns import Filter
 from fvcli.images.tar import EXTENSION, SEPARATOR, DamagedArchiveError, Member, ReadAt, members
 from fvcli.records import ImageRef
+from fvcli.remote import cut_query
 
 _INSIDE = re.compile(re.escape((EXTENSION + SEPARATOR).encode()), re.IGNORECASE)
 
@@ -25,7 +26,7 @@ def inputs(archive: ImageRef, wanted: Filter) -> list[ImageRef]:
     try:
         descriptor = os.open(archive.location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
-        return [_whole(archive, 0, -1)]
+        return [unreadable(archive, 0, -1)]
     try:
         found = os.fstat(descriptor)
 
@@ -34,7 +35,7 @@ def inputs(archive: ImageRef, wanted: Filter) -> list[ImageRef]:
 
         return images(archive, read_at, found.st_size, found.st_mtime_ns, wanted)
     except OSError:
-        return [_whole(archive, 0, -1)]
+        return [unreadable(archive, 0, -1)]
     finally:
         os.close(descriptor)
 
@@ -48,15 +49,16 @@ def images(archive: ImageRef, read_at: ReadAt, size: int, mtime_ns: int, wanted:
             if _is_image(member, read_at):
                 found[member.name] = member
     except DamagedArchiveError as error:
-        refs.append(_whole(archive, error.offset, mtime_ns))
-    raw_archive = os.fsencode(archive.path) if archive.path_bytes is None else archive.path_bytes
+        refs.append(unreadable(archive, error.offset, mtime_ns))
+    place, query = cut_query(archive.path)
+    raw_archive = os.fsencode(place) if archive.path_bytes is None else archive.path_bytes
     for shown, member in _shown(found):
-        path = f"{archive.path}{SEPARATOR}{shown}"
-        if wanted.takes(path, len(archive.path) + 1):
+        path = f"{place}{SEPARATOR}{shown}"
+        if wanted.takes(path, len(place) + 1):
             raw = raw_archive + SEPARATOR.encode() + member.name
             path_bytes = None if path.encode("utf-8", "replace") == raw else raw
-            refs.append(ImageRef(archive.root, path, path_bytes, member.size, mtime_ns, member.offset))
-    return refs
+            refs.append(ImageRef(archive.root, path + query, path_bytes, member.size, mtime_ns, member.offset))
+    return sorted(refs, key=lambda ref: ref.path) if query else refs
 
 
 def split(location: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -93,9 +95,10 @@ def _index(archive: bytes, device: int, inode: int, size: int, mtime_ns: int) ->
     return found
 
 
-def _whole(archive: ImageRef, offset: int, mtime_ns: int) -> ImageRef:
+def unreadable(archive: ImageRef, offset: int, mtime_ns: int) -> ImageRef:
+    """What stands for the members that cannot be known: a member without a name."""
     raw = None if archive.path_bytes is None else archive.path_bytes + SEPARATOR.encode()
-    return ImageRef(archive.root, archive.path + SEPARATOR, raw, -1, mtime_ns, offset)
+    return ImageRef(archive.root, SEPARATOR.join(cut_query(archive.path)), raw, -1, mtime_ns, offset)
 
 
 def _is_image(member: Member, read_at: ReadAt) -> bool:

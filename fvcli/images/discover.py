@@ -20,6 +20,9 @@ from fvcli.images.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.images.patterns import Filter
 from fvcli.images.tar import EXTENSION, SEPARATOR, is_archive
 from fvcli.records import ImageRef
+from fvcli.remote import cut_query, is_remote, local_path
+
+_EXAMINED_TOGETHER = 1000  # named objects of a store are looked at in one go, each would take a round trip
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,15 @@ def _resolve(source: str, folders: set[str], files: set[bytes]) -> None:
     """Sort one named source into folders and single files."""
     if not source:
         raise UsageError("an empty name is no source")
-    if os.path.isdir(source):
+    source = local_path(source)
+    if is_remote(source):
+        from fvcli.images import remote
+
+        if remote.is_folder(source):
+            folders.add(source)
+        else:
+            files.add(source.encode())
+    elif os.path.isdir(source):
         folders.add(source.rstrip("/") or "/")
     elif os.path.lexists(source):
         files.add(os.fsencode(source))
@@ -111,7 +122,12 @@ def _stream(
             yield ref
         before = ref.path
     for root in sorted(folders.difference(unreadable_roots)):
-        yield from _walk(root, wanted, follow_symlinks)
+        if is_remote(root):
+            from fvcli.images import remote
+
+            yield from remote.walk(root, wanted)
+        else:
+            yield from _walk(root, wanted, follow_symlinks)
 
 
 def _path_of(item: tuple[str, bytes | None]) -> str:
@@ -127,9 +143,9 @@ def _listed(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterat
         if not streams:
             return
         _, own, ref, stream = heapq.heappop(streams)
-        if ref.offset < 0 and ref.size_bytes >= 0 and is_archive(ref.path):
+        if ref.offset < 0 and ref.size_bytes >= 0 and is_archive(cut_query(ref.path)[0]):
             if wanted.enters(ref.path):
-                _push(streams, number, iter(inputs(ref, wanted)))
+                _push(streams, number, iter(_inside(ref, wanted)))
         elif ref.path != before:
             yield ref
             before = ref.path
@@ -146,16 +162,43 @@ def _push(
         heapq.heappush(streams, (ref.path, number, ref, stream))
 
 
+def _inside(archive: ImageRef, wanted: Filter) -> list[ImageRef]:
+    if not is_remote(archive.path):
+        return inputs(archive, wanted)
+    from fvcli.images import remote
+
+    return remote.inputs(archive, wanted)
+
+
 def _named_files(names: Iterable[tuple[str, bytes | None]], wanted: Filter) -> Iterator[ImageRef]:
     before: tuple[str, bytes | None] = ("", None)
+    chosen: list[tuple[str, bytes | None]] = []
     for path, raw in names:
-        if (path, raw) == before or not (wanted.takes(path) or is_archive(path)):
+        if (path, raw) == before:
             continue
         clash = path == before[0]
         before = (path, raw)
+        plain = cut_query(path)[0]
+        if not (wanted.takes(plain) or is_archive(plain)):
+            continue
         if clash:  # a stand-in that reads as the name before it: no name holds a NUL, so it is unique and in order
             path, raw = path + "\0", path.encode() if raw is None else raw
-        size, mtime = _examine(path if raw is None else raw)
+        chosen.append((path, raw))
+        if len(chosen) == _EXAMINED_TOGETHER:
+            yield from _examined(chosen)
+            chosen = []
+    yield from _examined(chosen)
+
+
+def _examined(names: list[tuple[str, bytes | None]]) -> Iterator[ImageRef]:
+    distant = [path for path, raw in names if raw is None and is_remote(path)]
+    found: dict[str, tuple[int, int]] = {}
+    if distant:
+        from fvcli.images import remote
+
+        found = dict(zip(distant, remote.examine(distant), strict=True))
+    for path, raw in names:
+        size, mtime = found.get(path) or _examine(path if raw is None else raw)
         yield ImageRef("", path, raw, size, mtime)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fvcli.errors import UsageError
+from fvcli.remote import Location, is_remote, local_path, retried
 
 _BLOCK = 1 << 20
 
@@ -24,11 +25,15 @@ def read_listing(files_from: str, null_separated: bool) -> Iterator[tuple[str, b
     try:
         if files_from == "-":
             text = _read(sys.stdin.buffer)
+        elif is_remote(files_from):
+            location = Location.parse(files_from)
+            with retried(lambda: location.filesystem.open_input_file(location.path)) as stream:
+                text = _read(stream)
         else:
-            with open(files_from, "rb") as stream:
+            with open(local_path(files_from), "rb") as stream:
                 text = _read(stream)
     except OSError as error:
-        raise UsageError(f"cannot read the list of files {files_from!r}: {error.strerror}") from None
+        raise UsageError(f"cannot read the list of files {files_from!r}: {error.strerror or error}") from None
     if not text:
         return iter(())
     return _sorted_names(_split(text, null_separated))

@@ -14,7 +14,7 @@ from typing import TypeAlias
 SEPARATOR = "!"
 EXTENSION = ".tar"
 
-_BLOCK = 512
+HEADER_BYTES = _BLOCK = 512
 _LONGEST_NAME = 1 << 20  # bytes that a pax or long-name record may take; real ones take hundreds
 _REGULAR = (b"0", b"\0", b"7")
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes: whatever size they announce
@@ -91,6 +91,15 @@ def members(read_at: ReadAt, size: int) -> Iterator[Member]:
                 if name and not name.endswith(b"/"):
                     yield Member(name, data, length)
         at = data + -(-length // _BLOCK) * _BLOCK
+
+
+def header_size(header: bytes) -> int | None:
+    """The size that a member's header announces, None where the bytes are no header."""
+    try:
+        _check(header)
+        return _number(header[124:136])
+    except (ValueError, IndexError):
+        return None
 
 
 def _check(header: bytes) -> None:
