@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from fvcli.models.quiet import LITERT, stderr_without
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 _announced = False
+
+_FEW_STEPS: Final = 4
 
 Feed = Callable[[UInt8Array, Any], None]
 
@@ -105,18 +107,36 @@ def _feed(spec: InputSpec, dtype: np.dtype[Any]) -> Feed:
         return scaled
     # An int8 tensor holds code - 128, which in two's complement is the uint8 code with its highest bit flipped.
     flip = np.uint8(128 if dtype == np.int8 else 0)
-    if spec.pixel_table is None or spec.pixel_table == tuple(range(256)):
+    steps = _steps(spec.pixel_table or tuple(range(256)))
+    if len(steps) <= _FEW_STEPS:
 
-        def flipped(image: UInt8Array, tensor: Any) -> None:
-            np.bitwise_xor(image, flip, out=tensor.view(np.uint8))
+        def stepped(image: UInt8Array, tensor: Any) -> None:
+            codes = tensor.view(np.uint8)
+            np.bitwise_xor(image, flip, out=codes)
+            for threshold, step in steps:
+                # Flipping the highest bit is adding 128, so adding in any order wraps round to the same.
+                codes += (image >= threshold).view(np.uint8) * step
 
-        return flipped
+        return stepped
     table = np.array(spec.pixel_table, np.uint8) ^ flip
 
     def looked_up(image: UInt8Array, tensor: Any) -> None:
         np.take(table, image, out=tensor.view(np.uint8), mode="clip")
 
     return looked_up
+
+
+def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.uint8]]:
+    """(first pixel value, what is added from there on, modulo 256) wherever table[p] - p changes.
+
+    A quantops table leaves the pixel by 1 over a part of its range. Comparing and adding takes a quarter of the time of
+    looking 76,800 values up.
+    """
+    offsets = [(code - pixel) % 256 for pixel, code in enumerate(table)]
+    changes = [
+        (pixel, after - before) for pixel, (before, after) in enumerate(zip([0, *offsets], offsets, strict=False))
+    ]
+    return [(np.uint8(pixel), np.uint8(change % 256)) for pixel, change in changes if change]
 
 
 def _interpreter(data: bytes, name: str) -> Any:

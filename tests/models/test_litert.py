@@ -56,12 +56,24 @@ def test_an_empty_batch_gives_no_rows() -> None:
     assert load_model()(np.empty((0, 160, 160, 3), np.uint8)).shape == (0, 1024)
 
 
-def test_pixels_go_through_the_table(images: np.ndarray) -> None:
+TABLES = {
+    "the pixel": list(range(256)),
+    "one more above the middle": [code + (128 <= code < 255) for code in range(256)],
+    "one more at first": [code + (code < 128) for code in range(256)],
+    "all of one": [200] * 256,
+    "clipped": [min(code + 9, 255) for code in range(256)],
+    "every step its own": [(code * 37) % 256 for code in range(256)],
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_pixels_go_through_the_table(images: np.ndarray, table: list[int]) -> None:
     card = ModelCard.parse((FOLDER / "mobilenet_v1_1.0_160.json").read_text())
-    table = tuple(min(code + 9, 255) for code in range(256))
-    shifted = LiteRTModel(replace(card, input_spec=replace(card.input_spec, pixel_table=table)), FILE.read_bytes())
-    expected = LiteRTModel(card, FILE.read_bytes())(np.minimum(images.astype(int) + 9, 255).astype(np.uint8))
-    assert shifted(images).tobytes() == expected.tobytes()
+    model, plain = (
+        LiteRTModel(replace(card, input_spec=replace(card.input_spec, pixel_table=codes)), FILE.read_bytes())
+        for codes in (tuple(table), tuple(range(256)))
+    )
+    assert model(images).tobytes() == plain(np.array(table, np.uint8)[images]).tobytes()
 
 
 def test_default_model_needs_no_tensorflow_and_says_nothing() -> None:
