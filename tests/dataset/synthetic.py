@@ -1,0 +1,61 @@
+"""A dataset made of given vectors, without images or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.layout import KINDS, DataFormat, DType
+from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
+from fvcli.dataset.reader import Dataset, open_dataset
+from fvcli.dataset.shard_file import Encoding, ShardWriter
+from fvcli.records import Float32Array, ImageInfo, ImageRef
+
+
+def rows_of(vectors: Float32Array, start: int = 0, root: str = "photos", contents: Iterable[str] | None = None) -> Rows:
+    """Rows called 000000000.jpg and so on from ``start``; each has a content of its own unless told."""
+    numbers = range(start, start + len(vectors))
+    hashes = [f"{number:064x}" for number in numbers] if contents is None else list(contents)
+    refs = [ImageRef(root, f"{number:09d}.jpg") for number in numbers]
+    infos = [ImageInfo(sha256, 1000, 1, 640, 480, "JPEG") for sha256 in hashes]
+    return Rows(refs, infos, vectors)
+
+
+def write_dataset(
+    folder: Path, shards: Iterable[Rows], format: DataFormat = "parquet", dtype: DType = "float32"
+) -> Dataset:
+    """The files as a run writes them, and a manifest that names them."""
+    store = LocalStore(folder)
+    for key in ("tmp", *(kind for kind, _, _ in KINDS[format])):
+        store.make_folder(key)
+    described = []
+    dimension = 0
+    for number, rows in enumerate(shards):
+        dimension = rows.vectors.shape[1]
+        writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, dtype, dimension, {}))
+        for start in range(0, len(rows), 1000):
+            part = slice(start, start + 1000)
+            writer.append(Rows(rows.refs[part], rows.infos[part], rows.vectors[part]))
+        files = []
+        for (kind, prefix, suffix), written in zip(KINDS[format], writer.close(), strict=True):
+            file = DataFile(f"{kind}/{prefix}{number:05d}{suffix}", written.bytes, written.sha256)
+            written.path.rename(store.path(file.file))
+            files.append(file)
+        first, last = rows.refs[0], rows.refs[-1]
+        described.append(Shard(number, len(rows), tuple(files), (first.root, first.path), (last.root, last.path)))
+    total = sum(shard.rows for shard in described)
+    manifest = Manifest(
+        format,
+        dtype,
+        dimension,
+        model={"name": "none", "identity": "0" * 64, "licence": "unknown"},
+        recipe={},
+        environment={},
+        roots=tuple(sorted({shard.first[0] for shard in described})),
+        shards=tuple(described),
+        counts=Counts(discovered=total, extracted=total),
+    )
+    store.replace("manifest.json", manifest.to_bytes())
+    return open_dataset(folder)

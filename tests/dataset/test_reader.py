@@ -1,0 +1,144 @@
+"""The reader: every way to read gives the same rows, whatever the layout, and what cannot be read is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fvcli.dataset.layout import DataFormat
+from fvcli.dataset.reader import Dataset, open_dataset
+from fvcli.errors import DatasetError
+from fvcli.records import Float32Array
+from tests.dataset.synthetic import rows_of, write_dataset
+
+SIZES = (2300, 1, 700)
+FORMATS: tuple[DataFormat, ...] = ("parquet", "npy")
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Float32Array:
+    return np.random.default_rng(3).standard_normal((sum(SIZES), 24), np.float32)
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def dataset(request: pytest.FixtureRequest, vectors: Float32Array, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write(tmp_path_factory.mktemp("data"), vectors, request.param)
+
+
+def write(folder: Path, vectors: Float32Array, format: DataFormat, sizes: tuple[int, ...] = SIZES) -> Dataset:
+    starts = np.cumsum([0, *sizes])
+    parts = zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    return write_dataset(folder, (rows_of(vectors[start:end], start) for start, end in parts), format)
+
+
+def test_vectors_are_those_written(dataset: Dataset, vectors: Float32Array) -> None:
+    assert len(dataset) == 3001
+    assert dataset.dimension == 24
+    assert np.array_equal(dataset.vectors(), vectors)
+
+
+def test_a_single_npy_shard_is_mapped_not_read(vectors: Float32Array, tmp_path: Path) -> None:
+    mapped = write(tmp_path, vectors[:100], "npy", (100,)).vectors()
+    assert isinstance(mapped, np.memmap)
+    assert not mapped.flags.writeable
+    assert np.array_equal(mapped, vectors[:100])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 999, 1000, 5000])
+def test_blocks_cover_all_rows_in_order(dataset: Dataset, vectors: Float32Array, rows: int) -> None:
+    blocks = list(dataset.vector_blocks(rows))
+    assert all(0 < len(block) <= rows for _, block in blocks)
+    assert [start for start, _ in blocks] == np.cumsum([0, *(len(block) for _, block in blocks[:-1])]).tolist()
+    assert np.array_equal(np.concatenate([block for _, block in blocks]), vectors)
+
+
+def test_a_scan_gives_results_in_order(dataset: Dataset, vectors: Float32Array) -> None:
+    sums = list(dataset.scan(lambda start, block: (start, block.sum(axis=1)), threads=3))
+    assert [start for start, _ in sums] == sorted(start for start, _ in sums)
+    assert np.array_equal(np.concatenate([part for _, part in sums]), vectors.sum(axis=1))
+
+
+def test_batches_join_vectors_to_their_names(dataset: Dataset, vectors: Float32Array) -> None:
+    table = pa.Table.from_batches(dataset.batches())
+    assert table.schema.equals(dataset.schema)
+    assert table.column("path").to_pylist() == [f"{number:09d}.jpg" for number in range(3001)]
+    assert np.array_equal(
+        np.concatenate([np.stack(chunk.to_numpy(False)) for chunk in table["embedding"].chunks]), vectors
+    )
+
+
+@pytest.mark.parametrize("names", [["width"], ["embedding"], ["path", "embedding"], ["sha256", "root"]])
+def test_chosen_columns(dataset: Dataset, names: list[str]) -> None:
+    table = pa.Table.from_batches(dataset.batches(names))
+    assert sorted(table.schema.names) == sorted(names)
+    assert table.num_rows == 3001
+
+
+def test_an_unknown_column_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match=r"no column 'colour'; there are root, path"):
+        list(dataset.batches(["colour"]))
+    with pytest.raises(DatasetError, match=r"vectors\(\)"):
+        dataset.metadata(["embedding"])
+
+
+def test_take_gives_rows_in_the_order_asked_for(dataset: Dataset, vectors: Float32Array) -> None:
+    rows = np.array([3000, 5, 2300, 5, 2299, 0])
+    assert np.array_equal(dataset.take(rows), vectors[rows])
+    assert [path for _, path in dataset.keys(rows)] == [f"{row:09d}.jpg" for row in rows]
+    for wrong in (-1, 3001):
+        with pytest.raises(IndexError):
+            dataset.take(np.array([0, wrong]))
+
+
+@pytest.mark.parametrize("name", ["000002300.jpg", "photos/000002300.jpg"])
+def test_a_row_is_found_by_its_path_with_or_without_the_root(dataset: Dataset, name: str) -> None:
+    assert dataset.find(name) == [2300]
+
+
+def test_the_same_path_below_two_roots_is_found_twice(vectors: Float32Array, tmp_path: Path) -> None:
+    shards = [rows_of(vectors[:5], root="a"), rows_of(vectors[5:10], root="b/c")]
+    dataset = write_dataset(tmp_path, shards)
+    assert dataset.find("000000002.jpg") == [2, 7]
+    assert dataset.find("b/c/000000002.jpg") == [7]
+    assert dataset.find("b/000000002.jpg") == []
+
+
+def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a dataset"):
+        open_dataset(tmp_path)
+    with pytest.raises(DatasetError, match="there is no folder"):
+        open_dataset(tmp_path / "nowhere")
+    (tmp_path / ".fvcli").mkdir()
+    (tmp_path / ".fvcli" / "plan.json").write_text("{}")
+    with pytest.raises(DatasetError, match="unfinished run"):
+        open_dataset(tmp_path)
+
+
+def test_an_interrupted_last_step_is_finished(dataset: Dataset, vectors: Float32Array, tmp_path: Path) -> None:
+    folder = write(tmp_path / "d", vectors, "parquet").folder
+    (folder / ".fvcli").mkdir()
+    os.rename(folder / "manifest.json", folder / ".fvcli" / "pending-manifest.json")
+    assert np.array_equal(open_dataset(folder).vectors(), vectors)
+    assert (folder / "manifest.json").exists()
+    assert not (folder / ".fvcli" / "pending-manifest.json").exists()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "gone"])
+def test_a_damaged_file_is_named(vectors: Float32Array, tmp_path: Path, format: DataFormat, damage: str) -> None:
+    dataset = write(tmp_path, vectors, format)
+    file = dataset.folder / dataset.manifest.shards[1].files[0].file
+    data = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(data[:100] if damage == "cut" else bytes(len(data)))
+    said = "is gone" if damage == "gone" else "is damaged"
+    with pytest.raises(DatasetError, match=f"{file.name} {said}"):
+        dataset.vectors()
+    with pytest.raises(DatasetError, match=f"{file.name} {said}"):
+        list(dataset.vector_blocks())
