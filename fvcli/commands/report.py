@@ -33,8 +33,8 @@ def report(
         fvcli report features -o report.html
     """
     with reported():
+        from fvcli.dataset.local_store import LocalStore
         from fvcli.dataset.reader import open_dataset
-        from fvcli.dataset.store import Store
         from fvcli.report.facts import missing
         from fvcli.report.gather import Options, gather
         from fvcli.report.histograms import in_bytes
@@ -46,7 +46,7 @@ def report(
         with _Steps(quiet) as steps:
             facts = gather(open_dataset(dataset), dataset, options, steps)
         page = render(facts)
-        Store(target.parent).replace(target.name, page)
+        LocalStore(target.parent).replace(target.name, page)
         if not quiet:
             without = missing(facts.items)
             typer.echo(f"{output}: {facts.summary.rows:,} rows, {in_bytes(len(page))}", err=True)

@@ -30,9 +30,9 @@ def verify(
     with reported():
         leave_pandas_out()
         from fvcli.dataset import verify as checks
-        from fvcli.dataset.store import Store
+        from fvcli.dataset.store import open_store
 
-        store = Store(dataset)
+        store = open_store(dataset)
         verdict = checks.verify(store)
         again = None
         if recompute and not verdict.damages:
@@ -78,9 +78,9 @@ def repair(dataset: Dataset, quiet: Quiet = False) -> None:
     with reported():
         leave_pandas_out()
         from fvcli.dataset import verify as checks
-        from fvcli.dataset.store import Store
+        from fvcli.dataset.store import open_store
 
-        dropped = checks.repair(Store(dataset))
+        dropped = checks.repair(open_store(dataset))
         if quiet:
             return
         for damage in dropped:

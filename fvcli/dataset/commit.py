@@ -79,7 +79,7 @@ class Workspace:
 
     def _in_place(self, commit: Commit, frozen: Plan) -> bool:
         for file in commit.shard.files if commit.shard else ():
-            places = [_staged(file), file.file]
+            places = {self.store.waiting(file.file), file.file}
             if not any(self.store.size(place) == file.bytes for place in places):
                 return False
         if _first_run(frozen):
@@ -93,7 +93,7 @@ class Workspace:
             for (folder, prefix, suffix), file in zip(KINDS[self.encoding.format], written, strict=True):
                 name = layout.shard_name(prefix, planned.number, suffix, file.sha256)
                 data_file = DataFile(f"{folder}/{name}", file.bytes, file.sha256)
-                self.store.move(f"{layout.STAGING}/{file.path.name}", _staged(data_file))
+                self.store.move(f"{layout.STAGING}/{file.path.name}", self.store.waiting(data_file.file))
                 files.append(data_file)
             self.store.sync(layout.STAGING)
             commit = replace(commit, shard=replace(commit.shard, files=tuple(files)))
@@ -104,7 +104,7 @@ class Workspace:
 
     def _move_in(self, commit: Commit) -> None:
         for file in commit.shard.files if commit.shard else ():
-            self.store.move(_staged(file), file.file)
+            self.store.move(self.store.waiting(file.file), file.file)
 
     def finish(
         self,
@@ -147,7 +147,7 @@ class Workspace:
         file = DataFile(f"{layout.FAILURES}/{layout.shard_name('failures-', 0, '.jsonl', digest)}", len(data), digest)
         if self.store.size(file.file) != len(data):
             self.store.make_folder(layout.FAILURES)
-            self.store.replace(_staged(file), data)
+            self.store.replace(self.store.waiting(file.file), data)
         return (file,)
 
     def discard_plan(self) -> None:
@@ -162,10 +162,6 @@ class Workspace:
 def _first_run(frozen: Plan) -> bool:
     """Whether there is no older dataset whose readers must not be shown parts of the new one."""
     return frozen.base is None
-
-
-def _staged(file: DataFile) -> str:
-    return f"{layout.STAGING}/{file.file.rsplit('/', 1)[1]}"
 
 
 def _whole(shard: PlannedShard, missing: set[int | None]) -> bool:
@@ -204,8 +200,9 @@ def recover(store: Store) -> None:
     decided = manifest.load(store, layout.PENDING_MANIFEST)
     if decided is not None:
         for file in decided.files:
-            if store.exists(_staged(file)):
-                store.move(_staged(file), file.file)
+            waiting = store.waiting(file.file)
+            if waiting != file.file and store.exists(waiting):
+                store.move(waiting, file.file)
         for folder in (*layout.DATA_FOLDERS, layout.FAILURES):
             if store.exists(folder):
                 store.sync(folder)

@@ -61,8 +61,8 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             advice = "run fvcli repair"
             if not key.startswith(FAILURES):
-                advice = f"remove {store.path(STATE)} while no run is going on, and repeat the command"
-            raise DatasetError(f"{store.path(key)}, line {number}, is damaged; {advice}") from error
+                advice = f"remove {store.describe(STATE)} while no run is going on, and repeat the command"
+            raise DatasetError(f"{store.describe(key)}, line {number}, is damaged; {advice}") from error
 
 
 def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:

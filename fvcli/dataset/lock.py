@@ -41,7 +41,7 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
     with translated("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _take(descriptor, str(store.folder))
+        _take(descriptor, store.place)
         stop = threading.Event()
         heart = threading.Thread(target=_beat, args=(descriptor, stop), name="lock", daemon=True)
         heart.start()
@@ -73,8 +73,8 @@ def _refuse_if_held(store: Store, key: str) -> None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LockedError(_held(str(store.folder), _holder(descriptor))) from None
-        _refuse_if_beating(descriptor, str(store.folder))
+                raise LockedError(_held(store.place, _holder(descriptor))) from None
+        _refuse_if_beating(descriptor, store.place)
     finally:
         os.close(descriptor)
 

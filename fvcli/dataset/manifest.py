@@ -155,4 +155,4 @@ class Manifest:
 def load(store: Store, key: str = MANIFEST) -> Manifest | None:
     """The manifest, None where there is none yet. Raises DatasetError when it is damaged."""
     data = store.read(key)
-    return None if data is None else Manifest.from_bytes(data, str(store.path(key)))
+    return None if data is None else Manifest.from_bytes(data, store.describe(key))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from fvcli.dataset import manifest
-from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, temporary_name
+from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
 from fvcli.dataset.manifest import Counts, Manifest
-from fvcli.dataset.store import Store, flush, sync_folder, translated
+from fvcli.dataset.store import Store, flush, translated
 from fvcli.errors import DatasetError
 from fvcli.records import ImageRef
 
@@ -131,8 +130,8 @@ class EntriesWriter:
     """Writes ``plan.arrow`` batch by batch; it exists under its name only when whole."""
 
     def __init__(self, store: Store) -> None:
-        self._target = store.path(PLAN_ENTRIES)
-        self._temporary = self._target.with_name(temporary_name(self._target.name))
+        self._store = store
+        self._temporary = store.draft(PLAN_ENTRIES)
         with translated("write", self._temporary):
             self._file = open(self._temporary, "wb")
         self._writer = pa.ipc.new_file(self._file, _SCHEMA)
@@ -157,8 +156,7 @@ class EntriesWriter:
             self._writer.close()
             flush(self._file)
             self._file.close()
-            os.replace(self._temporary, self._target)
-            sync_folder(self._target.parent)
+        self._store.adopt(self._temporary, PLAN_ENTRIES)
 
     def abandon(self) -> None:
         for tidy in (self._file.close, lambda: self._temporary.unlink(missing_ok=True)):
@@ -168,12 +166,12 @@ class EntriesWriter:
 
 def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:
     """A shard's inputs, in row order. Raises DatasetError when the plan cannot be read."""
-    path = store.path(PLAN_ENTRIES)
+    place = store.describe(PLAN_ENTRIES)
     try:
-        with translated("read", path), pa.OSFile(str(path)) as file:
+        with translated("read", place), store.open(PLAN_ENTRIES) as file:
             values = pa.ipc.open_file(file).get_batch(shard.index).to_pydict()
     except pa.ArrowException as error:
-        raise DatasetError(f"{path} is damaged; remove {path.parent} and repeat the command") from error
+        raise DatasetError(f"{place} is damaged; remove {store.describe(STATE)} and repeat the command") from error
     return [_entry(*row) for row in zip(*(values[name] for name in _SCHEMA.names), strict=True)]
 
 

@@ -24,7 +24,7 @@ from fvcli.dataset import columns, commit, failures, layout, manifest, shard_fil
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Key, Manifest, Shard
 from fvcli.dataset.shard_file import ROW_GROUP
-from fvcli.dataset.store import Store, translated
+from fvcli.dataset.store import Store, open_store, translated
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
@@ -39,7 +39,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     If a crash interrupted a run's very last step, that step is finished first, unless a run is going on or the folder
     cannot be written: then the dataset is what its manifest says. Raises DatasetError where there is none.
     """
-    store = Store(path)
+    store = open_store(path)
     with suppress(DatasetError):  # on a read-only disk: the manifest still names whole files only
         commit.settle(store)
     found = manifest.load(store)
@@ -51,12 +51,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 def _why_none(store: Store) -> str:
     if store.exists(layout.PLAN):
         return (
-            f"{store.folder} holds an unfinished run and no manifest yet; "
+            f"{store.place} holds an unfinished run and no manifest yet; "
             "repeat its fvcli extract command, it goes on where it stopped"
         )
     if not store.exists(""):
-        return f"there is no folder {store.folder}; fvcli extract makes one"
-    return f"{store.folder} is not a dataset: it has no {layout.MANIFEST}"
+        return f"there is no folder {store.place}; fvcli extract makes one"
+    return f"{store.place} is not a dataset: it has no {layout.MANIFEST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Dataset:
 
     @property
     def folder(self) -> Path:
-        return self._store.folder
+        return Path(self._store.place)
 
     @property
     def manifest(self) -> Manifest:
@@ -129,7 +129,9 @@ class Dataset:
         schema = self._chosen(everything if names is None else names)
         if columns.VECTOR in schema.names:
             raise DatasetError("metadata() gives every column but the vectors; vectors() gives those")
-        tables = [shard_file.read_metadata(self._metadata_path(shard), schema.names) for shard in self._manifest.shards]
+        tables = [
+            shard_file.read_metadata(self._store, shard.files[-1].file, schema.names) for shard in self._manifest.shards
+        ]
         return pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in tables)])
 
     def vectors(self) -> NDArray[Any]:
@@ -201,7 +203,9 @@ class Dataset:
         for shard in self._manifest.shards:
             inside = np.unique(rows[(rows >= start) & (rows < start + shard.rows)])
             if len(inside):
-                table = shard_file.read_metadata(self._metadata_path(shard), columns.KEY_COLUMNS).take(inside - start)
+                table = shard_file.read_metadata(self._store, shard.files[-1].file, columns.KEY_COLUMNS).take(
+                    inside - start
+                )
                 keys = zip(*(column.to_pylist() for column in table.columns), strict=True)
                 found.update(zip(inside.tolist(), keys, strict=True))
             start += shard.rows
@@ -234,7 +238,7 @@ class Dataset:
         return failures.of(self._store, self._manifest)
 
     def _rows_with(self, shard: Shard, keys: Sequence[Key]) -> Iterator[int]:
-        table = shard_file.read_metadata(self._metadata_path(shard), columns.KEY_COLUMNS)
+        table = shard_file.read_metadata(self._store, shard.files[-1].file, columns.KEY_COLUMNS)
         wanted = set(keys)
         for row, key in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
             if key in wanted:

@@ -6,6 +6,7 @@ smaller than byte-stream-split and, unlike it, every reader takes it for float16
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.layout import KINDS, DataFormat, DType
-from fvcli.dataset.store import flush, sha256_of, translated
+from fvcli.dataset.store import Store, flush, sha256_of, translated
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
@@ -201,27 +202,30 @@ def _slice(rows: Rows, start: int, stop: int) -> Rows:
     return Rows(rows.refs[start:stop], rows.infos[start:stop], rows.vectors[start:stop])
 
 
-def read_metadata(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+def read_metadata(store: Store, key: str, names: Sequence[str] | None = None) -> pa.Table:
     """Columns of a Parquet shard, without the vectors unless named. Raises DatasetError when it cannot be read."""
-    try:
-        with translated("read", path), open(path, "rb") as file:
-            return pq.ParquetFile(file).read(columns=list(names or columns.metadata_schema().names), use_threads=False)
-    except (pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{path} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
+    with _reading(store, key), store.open(key) as file:
+        return pq.ParquetFile(file).read(columns=list(names or columns.metadata_schema().names), use_threads=False)
 
 
-def read_vectors(path: Path) -> Float32Array:
+def read_vectors(store: Store, key: str) -> Float32Array:
     """The vectors of a shard as stored: [n, d], float32 or float16. Raises DatasetError when they cannot be read."""
-    try:
-        with translated("read", path):
-            if path.suffix == ".npy":
-                return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-            with open(path, "rb") as file:
-                column = pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False).column(0)
-    except (pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{path} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
+    with _reading(store, key), store.open(key) as file:
+        if key.endswith(".npy"):
+            return np.load(io.BytesIO(file.read()), allow_pickle=False)  # type: ignore[no-any-return]
+        column = pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False).column(0)
     parts = [np.asarray(chunk.flatten()).reshape(len(chunk), column.type.list_size) for chunk in column.chunks]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@contextmanager
+def _reading(store: Store, key: str) -> Iterator[None]:
+    place = store.describe(key)
+    try:
+        with translated("read", place):
+            yield
+    except (pa.ArrowException, ValueError) as error:
+        raise DatasetError(f"{place} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The folder a dataset lives in: durable writes, atomic replacement, and one place where OSError is translated.
+"""Where a dataset lives, whichever kind of place it is, and one place where OSError is translated.
 
 Keys are relative paths with "/" between the parts.
 """
@@ -11,10 +11,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from fvcli.dataset.layout import temporary_name
+import pyarrow as pa
+
 from fvcli.errors import DatasetError
+from fvcli.remote import Location, is_remote, local_path
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
@@ -38,81 +40,83 @@ def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
         raise DatasetError(f"cannot {action} {os.fspath(place)}: {reason}") from error
 
 
-class Store:
-    """A local folder. Every method raises DatasetError when the file system refuses."""
+class Store(Protocol):
+    """A local folder or a place in an object store. Every method raises DatasetError when the store refuses."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    @property
+    def place(self) -> str:
+        """What the user calls it."""
+        ...
 
     def path(self, key: str) -> Path:
-        return self.folder / key
+        """A local path. Raises DatasetError where the key's content is in an object store."""
+        ...
 
-    def exists(self, key: str) -> bool:
-        return os.path.lexists(self.path(key))
+    def describe(self, key: str) -> str:
+        """How messages call a key."""
+        ...
+
+    def waiting(self, key: str) -> str:
+        """The key under which a finished file waits for the end of its run: its own where nothing can be renamed."""
+        ...
+
+    def draft(self, key: str) -> Path:
+        """Where a large file can be written before ``adopt`` gives it its key."""
+        ...
+
+    def adopt(self, draft: Path, key: str) -> None:
+        """Puts a flushed file in its place; readers see the old one or the new one."""
+        ...
+
+    def open(self, key: str) -> pa.NativeFile:
+        """A file for random access. Raises OSError, as do reads from it."""
+        ...
+
+    def sha256(self, key: str) -> str:
+        """SHA-256 (hex) of a file's bytes."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
 
     def size(self, key: str) -> int | None:
         """Bytes of a regular file, None where there is none."""
-        try:
-            return self.path(key).stat().st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DatasetError(f"cannot examine {self.path(key)}: {error.strerror}") from error
+        ...
 
-    def make_folder(self, key: str = "") -> None:
-        with translated("create the folder", self.path(key)):
-            self.path(key).mkdir(parents=True, exist_ok=True)
+    def make_folder(self, key: str = "") -> None: ...
 
     def read(self, key: str) -> bytes | None:
         """The whole file, None where there is none."""
-        try:
-            return self.path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DatasetError(f"cannot read {self.path(key)}: {error.strerror}") from error
+        ...
 
     def replace(self, key: str, data: bytes) -> None:
         """Writes a small file so that readers see the old one or the new one, whole, also after a power cut."""
-        target = self.path(key)
-        temporary = target.with_name(temporary_name(target.name))
-        with translated("write", target):
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    flush(file)
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+        ...
 
     def move(self, source: str, target: str) -> None:
-        """Renames within the store; done already counts as done, so that it can be repeated after a crash."""
-        with translated("move into place", self.path(target)):
-            try:
-                os.replace(self.path(source), self.path(target))
-            except FileNotFoundError:
-                if not self.exists(target):
-                    raise
+        """Gives a finished file another key; done already counts as done, so that it can be repeated after a crash."""
+        ...
 
     def sync(self, key: str) -> None:
         """Makes the renames in a folder durable."""
-        with translated("write", self.path(key)):
-            sync_folder(self.path(key))
+        ...
 
-    def remove(self, key: str) -> None:
-        with translated("remove", self.path(key)):
-            self.path(key).unlink(missing_ok=True)
+    def remove(self, key: str) -> None: ...
 
     def names(self, key: str) -> list[str]:
         """Sorted names of the files in a folder; none where the folder is missing."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self.path(key)) if not entry.is_dir(follow_symlinks=False))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise DatasetError(f"cannot list {self.path(key)}: {error.strerror}") from error
+        ...
+
+
+def open_store(place: str | os.PathLike[str]) -> Store:
+    """The store behind a path or URI. Raises UsageError for an address that cannot mean anything."""
+    name = os.fspath(place)
+    if is_remote(name):
+        from fvcli.dataset.object_store import ObjectStore
+
+        return ObjectStore(Location.parse(name))
+    from fvcli.dataset.local_store import LocalStore
+
+    return LocalStore(local_path(name))
 
 
 def flush(file: BinaryIO) -> None:

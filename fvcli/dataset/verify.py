@@ -12,7 +12,7 @@ import pyarrow as pa
 from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
 from fvcli.dataset.commit import recover, settle
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
-from fvcli.dataset.store import Store, sha256_of
+from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
@@ -53,7 +53,7 @@ def load_manifest(store: Store) -> Manifest:
     if found is None:
         unfinished = store.exists(layout.PLAN)
         hint = "its first run has not ended; repeat the command that began it" if unfinished else "there is no dataset"
-        raise DatasetError(f"{store.path(layout.MANIFEST)} does not exist: {hint}")
+        raise DatasetError(f"{store.describe(layout.MANIFEST)} does not exist: {hint}")
     return found
 
 
@@ -152,7 +152,7 @@ def _file_problem(store: Store, file: DataFile) -> str | None:
         return "it is missing"
     if size != file.bytes:
         return f"it has {size} bytes instead of {file.bytes}"
-    if sha256_of(store.path(file.file)) != file.sha256:
+    if store.sha256(file.file) != file.sha256:
         return "its SHA-256 is not the manifest's: bytes were changed"
     return None
 
@@ -164,8 +164,8 @@ def _shard_problems(store: Store, found: Manifest, shard: Shard) -> Iterator[str
             yield problem if file is shard.files[0] else f"{file.file}: {problem}"
             return
     try:
-        metadata = shard_file.read_metadata(store.path(shard.files[-1].file))
-        vectors = shard_file.read_vectors(store.path(shard.files[0].file))
+        metadata = shard_file.read_metadata(store, shard.files[-1].file)
+        vectors = shard_file.read_vectors(store, shard.files[0].file)
     except DatasetError as error:
         yield str(error)
         return

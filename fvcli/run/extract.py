@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fvcli.dataset import lock
 from fvcli.dataset.manifest import Counts
-from fvcli.dataset.store import Store
+from fvcli.dataset.store import open_store
 from fvcli.models.loading import load_model
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.session import Session
@@ -48,7 +48,7 @@ def extract(request: ExtractRequest, observer: Observer) -> RunSummary:
     """
     started = time.monotonic()
     model = load_model(request.model, request.engine)
-    store = Store(request.output)
+    store = open_store(request.output)
     store.make_folder()
     with lock.hold(store):
         session = Session(request, model, store, observer)
@@ -60,5 +60,5 @@ def extract(request: ExtractRequest, observer: Observer) -> RunSummary:
         output=request.output,
         model=model.name,
         identity=model.identity,
-        failures_file=str(store.path(result.failures[0].file)) if result.failures else None,
+        failures_file=store.describe(result.failures[0].file) if result.failures else None,
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 
 _FINISHED = "fvcli_last_finished_timestamp_seconds"
 
@@ -43,7 +43,7 @@ def write_metrics(path: Path, metrics: RunMetrics) -> None:
 
     Raises DatasetError when it cannot be written.
     """
-    store = Store(path.parent)
+    store = LocalStore(path.parent)
     label = metrics.dataset.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     before = _values((store.read(path.name) or b"").decode("utf-8", "replace"), label)
     values = {

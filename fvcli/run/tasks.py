@@ -18,7 +18,7 @@ from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Workspace, recover, settle, standing_failures
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.plan import Plan, PlannedShard
-from fvcli.dataset.store import Store
+from fvcli.dataset.store import Store, open_store
 from fvcli.errors import DatasetError, UsageError
 from fvcli.models.loading import load_model
 from fvcli.run.crew import Crew, Duty, carried
@@ -122,7 +122,7 @@ def plan(request: ExtractRequest, observer: Observer) -> Planned:
     Raises UsageError, ModelError, DatasetError (LockedError) and StoppedError.
     """
     model = load_model(request.model, request.engine)
-    store = Store(request.output)
+    store = open_store(request.output)
     store.make_folder()
     with lock.hold(store):
         session = Session(request, model, store, observer)
@@ -138,7 +138,7 @@ def work(output: str, task: Task, effort: Effort, observer: Observer) -> TaskSum
     TooManyFailuresError and StoppedError; what was committed stays, and the same call goes on from there.
     """
     started = time.monotonic()
-    store = Store(output)
+    store = open_store(output)
     frozen = plan_file.load(store)
     if frozen is None:
         _require_dataset(store, output)
@@ -176,7 +176,7 @@ def finalize(output: str) -> RunSummary:
     are at work).
     """
     started = time.monotonic()
-    store = Store(output)
+    store = open_store(output)
     if plan_file.load(store) is None:
         settle(store)
         return _summary(_require_dataset(store, output), store, started)
@@ -206,10 +206,10 @@ def _summary(found: Manifest, store: Store, started: float) -> RunSummary:
         counts=found.counts,
         extracted=0,
         seconds=time.monotonic() - started,
-        output=str(store.folder),
+        output=store.place,
         model=found.model["name"],
         identity=found.model["identity"],
-        failures_file=str(store.path(found.failures[0].file)) if found.failures else None,
+        failures_file=store.describe(found.failures[0].file) if found.failures else None,
     )
 
 

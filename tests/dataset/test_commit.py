@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset import verify
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError, StoppedError
 from tests.reliability import contents, pictures
 from tests.reliability.in_process import Bench
@@ -162,7 +162,7 @@ def test_repairing_in_the_middle_of_an_update_is_no_harm(bench: Bench) -> None:
     stop_after(bench, 1)
     shard = sorted((bench.features / "data").iterdir())[1]
     shard.write_bytes(b"PAR1" + shard.read_bytes()[4:-1] + b"X")
-    assert [damage.shard for damage in verify.repair(Store(bench.features))] == [1]
+    assert [damage.shard for damage in verify.repair(LocalStore(bench.features))] == [1]
 
     assert bench.extract() == 10 + 3
     fresh = bench.features.with_name("fresh")
@@ -205,7 +205,7 @@ def test_an_update_over_a_damaged_shard_is_told_and_changes_nothing(bench: Bench
         bench.extract()
     assert shard.name in str(told.value)
     assert {file.name: file.read_bytes() for file in (bench.features / "data").iterdir()} == before
-    verify.repair(Store(bench.features))
+    verify.repair(LocalStore(bench.features))
     assert bench.extract() == 11
     fresh = bench.features.with_name("fresh")
     bench.extract(output=fresh)

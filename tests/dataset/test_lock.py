@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from fvcli.dataset import lock
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import LockedError
 from tests.reliability import commands, contents, pictures
 
 HOLDER = """
 import sys, time
 from fvcli.dataset import lock
-from fvcli.dataset.store import Store
-with lock.hold(Store(sys.argv[1])):
+from fvcli.dataset.local_store import LocalStore
+with lock.hold(LocalStore(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -43,7 +43,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_held_lock_is_refused_with_its_holder_named(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    with pytest.raises(LockedError) as refusal, lock.hold(Store(tmp_path)):
+    with pytest.raises(LockedError) as refusal, lock.hold(LocalStore(tmp_path)):
         pytest.fail("held by two")
     assert refusal.value.exit_code == 75
     assert f"process {holder.pid} on {socket.gethostname()}, since 20" in str(refusal.value)
@@ -53,14 +53,14 @@ def test_the_lock_of_a_dead_process_is_taken(holder: subprocess.Popen[str], tmp_
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["pid"] == holder.pid
-    with lock.hold(Store(tmp_path)):
+    with lock.hold(LocalStore(tmp_path)):
         assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["pid"] == os.getpid()
 
 
 def test_the_lock_is_free_after_its_holder(tmp_path: Path) -> None:
-    with lock.hold(Store(tmp_path)):
+    with lock.hold(LocalStore(tmp_path)):
         pass
-    with lock.hold(Store(tmp_path)):
+    with lock.hold(LocalStore(tmp_path)):
         pass
 
 
@@ -75,20 +75,23 @@ def elsewhere(folder: Path, age: float) -> None:
 
 def test_another_hosts_beating_lock_is_refused(tmp_path: Path) -> None:
     elsewhere(tmp_path, age=30)
-    with pytest.raises(LockedError, match="process 1 on another-host, since 2026-01-01"), lock.hold(Store(tmp_path)):
+    with (
+        pytest.raises(LockedError, match="process 1 on another-host, since 2026-01-01"),
+        lock.hold(LocalStore(tmp_path)),
+    ):
         pytest.fail("held by two")
 
 
 def test_another_hosts_lock_that_stands_still_is_taken_over(tmp_path: Path) -> None:
     elsewhere(tmp_path, age=lock.STALE_SECONDS + 1)
-    with lock.hold(Store(tmp_path)):
+    with lock.hold(LocalStore(tmp_path)):
         assert json.loads((tmp_path / ".fvcli" / "lock").read_bytes())["host"] == socket.gethostname()
 
 
 def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.01)
     file = tmp_path / ".fvcli" / "lock"
-    with lock.hold(Store(tmp_path)):
+    with lock.hold(LocalStore(tmp_path)):
         os.utime(file, (1, 1))
         deadline = time.monotonic() + 10
         while file.stat().st_mtime == 1 and time.monotonic() < deadline:

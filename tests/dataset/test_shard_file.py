@@ -16,6 +16,7 @@ import pytest
 
 from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Rows
+from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.shard_file import Encoding, ShardWriter
 from fvcli.dataset.store import sha256_of
 from fvcli.errors import DatasetError
@@ -43,6 +44,10 @@ def write(folder: Path, format: str, dtype: str, *parts: Rows) -> list[Path]:
         assert file.bytes == file.path.stat().st_size
         assert file.sha256 == sha256_of(file.path)
     return [file.path.rename(file.path.with_name(file.path.name.removesuffix(".tmp"))) for file in written]
+
+
+def placed(file: Path) -> tuple[LocalStore, str]:
+    return LocalStore(file.parent), file.name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -91,7 +96,7 @@ def test_rows_come_back_in_order_however_they_were_handed_over(
     starts = np.cumsum((0, *counts))
     parts = [some_rows(count, int(start)) for count, start in zip(counts, starts, strict=False)]
     files = write(tmp_path, format, "float32", *parts)
-    metadata, vectors = shard_file.read_metadata(files[-1]), shard_file.read_vectors(files[0])
+    metadata, vectors = shard_file.read_metadata(*placed(files[-1])), shard_file.read_vectors(*placed(files[0]))
     back = columns.rows_of(metadata, vectors)
     assert [ref.path for ref in back.refs] == [ref.path for part in parts for ref in part.refs]
     assert back.infos == [info for part in parts for info in part.infos]
@@ -124,16 +129,16 @@ def test_what_is_no_shard_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "part-00000-01234567.parquet"
     file.write_bytes(content)
     with pytest.raises(DatasetError, match="part-00000"):
-        shard_file.read_metadata(file)
+        shard_file.read_metadata(*placed(file))
     with pytest.raises(DatasetError, match="part-00000"):
-        shard_file.read_vectors(file)
+        shard_file.read_vectors(*placed(file))
 
 
 def test_an_npy_of_objects_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "img_emb_00000-01234567.npy"
     np.save(file, np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(DatasetError, match="img_emb_00000"):
-        shard_file.read_vectors(file)
+        shard_file.read_vectors(*placed(file))
 
 
 def test_the_schema_is_the_documented_one() -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset import verify
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
 from tests.reliability import commands, contents, pictures
 from tests.reliability.in_process import Bench
@@ -49,11 +49,11 @@ def test_a_damaged_shard_is_named_dropped_and_redone_alone(
     folder = (["data"] if options["format"] == "parquet" else ["img_emb", "metadata"])[part]
     harm(second(bench.features, folder))
 
-    (damage,) = verify.verify(Store(bench.features)).damages
+    (damage,) = verify.verify(LocalStore(bench.features)).damages
     assert damage.shard == 1
     assert f"its rows: 10, from {bench.photographs}/0010.png to {bench.photographs}/0019.png" in damage.problem
 
-    assert verify.repair(Store(bench.features)) == (damage,)
+    assert verify.repair(LocalStore(bench.features)) == (damage,)
     assert bench.damages() == []
     assert bench.counts()["rows"] == 20
     assert bench.extract(**options) == 10
@@ -101,10 +101,10 @@ def test_rows_that_no_run_writes_are_named(bench: Bench, change: Callable[[pa.Ta
     pictures.make_folder(bench.photographs, range(30))
     bench.extract()
     rewrite(bench, change)
-    (damage,) = verify.verify(Store(bench.features)).damages
+    (damage,) = verify.verify(LocalStore(bench.features)).damages
     assert damage.shard == 1
     assert said.format(bench.photographs) in f"{damage.file}: {damage.problem}"
-    verify.repair(Store(bench.features))
+    verify.repair(LocalStore(bench.features))
     assert bench.extract() == 10
     assert bench.damages() == []
 
@@ -130,7 +130,7 @@ def test_a_manifest_that_contradicts_itself_is_damage(
     change(values)
     manifest.write_text(json.dumps(values))
     assert any(said in problem for problem in bench.damages())
-    verify.repair(Store(bench.features))
+    verify.repair(LocalStore(bench.features))
     assert bench.damages() == []
     bench.extract()
     assert len(bench.rows()) == 30
@@ -142,9 +142,9 @@ def test_a_damaged_failure_list_is_named_and_its_inputs_tried_again(bench: Bench
     pictures.put(bench.photographs, "broken.png", pictures.broken(1))
     bench.extract()
     flip(next((bench.features / "failures").iterdir()))
-    (damage,) = verify.verify(Store(bench.features)).damages
+    (damage,) = verify.verify(LocalStore(bench.features)).damages
     assert damage.file.startswith("failures/")
-    verify.repair(Store(bench.features))
+    verify.repair(LocalStore(bench.features))
     assert bench.extract() == 0
     assert bench.failed() == {"broken.png": "decode"}
     assert bench.damages() == []
@@ -157,7 +157,7 @@ def test_files_that_readers_of_the_folder_would_take_are_damage(bench: Bench) ->
     shutil.copy(shard, shard.with_name("part-00007-00000000.parquet"))
     shutil.copy(shard, shard.with_name("mine.parquet"))
     assert len(bench.damages()) == 2
-    verify.repair(Store(bench.features))
+    verify.repair(LocalStore(bench.features))
     assert [damage.split(":")[0] for damage in bench.damages()] == ["data/mine.parquet"], "not fvcli's to remove"
     assert shard.with_name("mine.parquet").exists()
 
@@ -168,7 +168,7 @@ def test_what_a_run_replaces_meanwhile_is_no_damage(bench: Bench, monkeypatch: p
     looked = verify._damages
     turns: list[int] = []
 
-    def meanwhile(store: Store, found: object) -> object:
+    def meanwhile(store: LocalStore, found: object) -> object:
         turns.append(1)
         if len(turns) == 1:
             pictures.put(bench.photographs, "0005-new.png", pictures.picture(500))
@@ -176,7 +176,7 @@ def test_what_a_run_replaces_meanwhile_is_no_damage(bench: Bench, monkeypatch: p
         return looked(store, found)  # type: ignore[arg-type]
 
     monkeypatch.setattr(verify, "_damages", meanwhile)
-    verdict = verify.verify(Store(bench.features))
+    verdict = verify.verify(LocalStore(bench.features))
     assert verdict.damages == ()
     assert verdict.rows == 31
     assert len(turns) == 2
@@ -185,7 +185,7 @@ def test_what_a_run_replaces_meanwhile_is_no_damage(bench: Bench, monkeypatch: p
 def test_where_there_is_no_dataset_none_is_made(tmp_path: Path) -> None:
     for function in (verify.verify, verify.repair):
         with pytest.raises(DatasetError, match="there is no dataset"):
-            function(Store(tmp_path / "typo"))
+            function(LocalStore(tmp_path / "typo"))
     assert not (tmp_path / "typo").exists()
 
 

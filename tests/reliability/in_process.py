@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 
 from fvcli.dataset import verify
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 from fvcli.images.discover import Sources
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 from fvcli.run import extract as extraction
@@ -112,7 +110,7 @@ class Bench:
 
     def damages(self) -> list[str]:
         """What verify finds, in the words it uses."""
-        return [f"{damage.file}: {damage.problem}" for damage in verify.verify(Store(self.features)).damages]
+        return [f"{damage.file}: {damage.problem}" for damage in verify.verify(LocalStore(self.features)).damages]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fvcli.dataset import lock
-from fvcli.dataset.store import Store
+from fvcli.dataset.local_store import LocalStore
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
@@ -143,7 +143,7 @@ def test_nothing_to_do_is_no_error(photographs: Path, local: Path, tmp_path: Pat
 def test_tasks_and_whole_runs_keep_each_other_out(photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "f"
     done("plan", photographs, "-o", output, "--shard-size", "4")
-    store = Store(output)
+    store = LocalStore(output)
     with lock.hold(store, ".fvcli/tasks/00001-of-00002.lock"):
         assert f"process {os.getpid()} on" in done("extract", "-o", output, "--task", "1/2", "-q", code=75).stderr
         done("finalize", output, code=75)
