@@ -1,0 +1,168 @@
+"""Rows into a pipe, by the installed command with the real model: order, latency, ends of all kinds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fvcli
+
+FVCLI = str(Path(sys.executable).with_name("fvcli"))
+GOOD = ("rocket.jpg", "cat.jpg", "coffee.jpg", "galaxies.bmp")
+
+
+def stream(*arguments: str, names: bytes = b"", cwd: Path, code: int = 0) -> tuple[bytes, list[dict[str, object]]]:
+    """Standard output, and the failures that were told on standard error."""
+    command = [FVCLI, "extract", "-o", "-", *arguments]
+    done = subprocess.run(command, input=names, capture_output=True, cwd=cwd, check=False)
+    assert done.returncode == code, done.stderr.decode()
+    return done.stdout, [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b"{")]
+
+
+@pytest.fixture(scope="module")
+def vectors(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What extract writes into a dataset, by path."""
+    folder = tmp_path_factory.mktemp("features")
+    fvcli.extract(sample_images, folder)
+    dataset = fvcli.open_dataset(folder)
+    return dict(zip(dataset.metadata(["path"]).column(0).to_pylist(), dataset.vectors(), strict=True))
+
+
+def test_rows_come_in_the_order_of_the_names_and_as_often(sample_images: Path, vectors: dict[str, np.ndarray]) -> None:
+    order = [*GOOD, "cat.jpg", *reversed(GOOD)]
+    names = "".join(f"{name}\n" for name in order).encode()
+    out, failures = stream("--files-from", "-", "--format", "jsonl", "-b", "2", names=names, cwd=sample_images)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["path"] for row in rows] == order
+    assert failures == []
+    for row in rows:
+        assert np.array_equal(np.array(row["embedding"], np.float32), vectors[row["path"]])
+        assert (row["root"], row["size_bytes"]) == ("", (sample_images / row["path"]).stat().st_size)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_arrow_stream_has_the_columns_of_a_shard(
+    sample_images: Path, vectors: dict[str, np.ndarray], dtype: str, tmp_path: Path
+) -> None:
+    out, failures = stream(".", "--format", "arrow", "--dtype", dtype, cwd=sample_images, code=3)
+    table = pa.ipc.open_stream(out).read_all()
+    assert table.column("path").to_pylist() == list(vectors)
+    found = np.stack(table.column("embedding").to_numpy())
+    assert np.array_equal(found, np.stack(list(vectors.values())).astype(dtype))
+    assert json.loads(table.schema.metadata[b"fvcli"])["model"]["name"] == "embedded"
+    assert [(line["path"], line["stage"]) for line in failures] == [("broken-on-purpose.jpg", "decode")]
+
+
+def test_failures_are_lines_in_their_place_and_exit_3(sample_images: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff\xfe.jpg"
+    with open(odd, "wb") as file:
+        file.write((sample_images / "cat.jpg").read_bytes())
+    names = b"\0".join([b"missing.jpg", b"cat.jpg", odd, b"broken-on-purpose.jpg", b"", b"cat.jpg"])
+    arguments = ("--files-from", "-", "-0", "--format", "jsonl", "--quiet")
+    out, failures = stream(*arguments, names=names, cwd=sample_images, code=3)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row.get("path_bytes") for row in rows] == [None, odd.hex(), None]
+    assert [(line["path"], line["error"]) for line in failures] == [
+        ("missing.jpg", "NotFound"),
+        ("broken-on-purpose.jpg", "Truncated"),
+    ]
+
+
+def test_a_row_is_out_before_the_next_name_is_in(sample_images: Path) -> None:
+    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=sample_images) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for name in GOOD:
+            process.stdin.write(f"{name}\n".encode())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["path"] == name
+        process.stdin.close()
+        assert process.stdout.read() == b""
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("format", ["jsonl", "arrow"])
+def test_a_reader_that_has_seen_enough_is_no_error(sample_images: Path, format: str) -> None:
+    """However much is still to come on standard input."""
+    command = f"yes cat.jpg | {FVCLI} extract --files-from - -o - --format {format} | head -c 1000 >/dev/null"
+    done = subprocess.run(
+        ["bash", "-c", f'{command}; echo "${{PIPESTATUS[1]}}"'], capture_output=True, cwd=sample_images, timeout=60
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_stream_that_waits_for_names(sample_images: Path, number: signal.Signals) -> None:
+    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=sample_images, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"cat.jpg\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+
+
+def test_output_that_cannot_be_written_is_an_error(sample_images: Path) -> None:
+    command = f"echo cat.jpg | {FVCLI} extract --files-from - -o - --format jsonl >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=sample_images, check=False)
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+
+
+def test_names_are_not_read_far_ahead_of_a_reader_that_stops(sample_images: Path) -> None:
+    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl", "-j", "1"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=sample_images, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        descriptor = process.stdin.fileno()
+        os.set_blocking(descriptor, False)
+        taken, last = 0, time.monotonic()
+        while time.monotonic() - last < 2 and taken < 2_000_000:
+            try:
+                taken += os.write(descriptor, b"cat.jpg\n" * 500)
+                last = time.monotonic()
+            except BlockingIOError:
+                time.sleep(0.05)
+        process.stdout.close()
+        assert process.wait(30) == 0
+    assert taken < 400_000  # the two pipes, a block of names, and some batches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "-"], "--format jsonl"),
+        (["--format", "jsonl"], "-o -"),
+        (["-o", "-", "--format", "jsonl", "--prune"], "--prune"),
+        (["-o", "-", "--format", "jsonl", "--json"], "--json"),
+        (["-o", "-", "--format", "jsonl", "--max-failures", "2%"], "a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(sample_images: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    command = [FVCLI, "extract", str(sample_images), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_failures_end_a_stream(sample_images: Path) -> None:
+    names = b"missing.jpg\n" * 50 + b"cat.jpg\n"
+    arguments = ("--files-from", "-", "--format", "jsonl", "--max-failures", "3")
+    out, failures = stream(*arguments, names=names, cwd=sample_images, code=1)
+    assert out == b""
+    assert 3 < len(failures) < 50
