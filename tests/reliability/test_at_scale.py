@@ -1,0 +1,38 @@
+"""The scale promises, on fewer files: what is written and how much is computed do not depend on their number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.reliability import at_scale, commands, contents
+from tests.reliability.at_scale import Changes
+from tests.reliability.in_process import Bench
+
+
+def test_nothing_new_writes_nothing_but_the_history(memory_path: Path) -> None:
+    photographs, features = at_scale.link_folder(memory_path, 300), memory_path / "features"
+    assert commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "100").code == 0
+    assert at_scale.repeat(photographs, features).written == {"manifest.json", ".fvcli/lock"}
+
+
+def test_an_update_costs_as_many_inferences_as_there_are_new_contents(bench: Bench) -> None:
+    changes = Changes(files=1200, added=120, replaced=12, renamed=12, deleted=12)
+    bench.photographs.rmdir()
+    at_scale.make_distinct(bench.photographs, changes.files)
+    assert bench.extract(shard_size=100, batch_size=8) == 1200
+    changes.apply(bench.photographs)
+
+    assert bench.extract(shard_size=100, batch_size=8, prune=True) == 132
+
+    assert bench.counts() == {
+        "discovered": 1308,
+        "extracted": 132,
+        "reused": 1176,
+        "failed": 0,
+        "stale": 0,
+        "rows": 1308,
+    }
+    fresh = bench.features.with_name("fresh")
+    bench.extract(output=fresh)
+    assert contents.rows(bench.features) == contents.rows(fresh)
+    assert bench.damages() == []
