@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fvcli.errors import UsageError
 from fvcli.images.archive import inputs
 from fvcli.images.formats import SNIFF_BYTES, has_image_extension, sniff
+from fvcli.images.names import Names
 from fvcli.images.patterns import Filter
 from fvcli.images.tar import EXTENSION, SEPARATOR, is_archive
 from fvcli.records import ImageRef
@@ -211,12 +212,12 @@ def _below_unreadable_root(root: str, ref: ImageRef) -> ImageRef:
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder being walked: its names still to come (reversed), where it is, and what leads to it."""
+    """A folder being walked: where it is, its (stand-in, name) still to come, and what leads to it."""
 
     location: str
     prefix: str
     raw_prefix: bytes | None
-    names: list[tuple[str, str]]
+    names: Iterator[tuple[str, str]]
     ancestors: frozenset[tuple[int, int]]
 
 
@@ -231,10 +232,11 @@ def _walk(root: str, wanted: Filter, follow_symlinks: bool) -> Iterator[ImageRef
     stack = [_Folder(root.rstrip("/") + "/", "", None, names, loops)]
     while stack:
         folder = stack[-1]
-        if not folder.names:
+        following = next(folder.names, None)
+        if following is None:
             stack.pop()
             continue
-        shown, name = folder.names.pop()
+        shown, name = following
         path = folder.prefix + shown
         location = folder.location + name
         if shown.endswith(SEPARATOR) and is_archive(name):
@@ -269,30 +271,36 @@ def _raw(folder: _Folder, name: str) -> bytes | None:
     return None if _is_utf8(name) else os.fsencode(folder.prefix + name)
 
 
-def _entries(location: str, follow_symlinks: bool) -> list[tuple[str, str]]:
-    """(stand-in, name) of what may be an image or hold some, last first.
+def _entries(location: str, follow_symlinks: bool) -> Iterator[tuple[str, str]]:
+    """(stand-in, name) of what may be an image or hold some, ascending by stand-in.
 
     Names of folders end in "/", stand-ins of archives in "!".
     """
-    names: list[str] = []
+    names = Names()
+    plain = True
     with os.scandir(location) as entries:
         for entry in entries:
             name = entry.name
             if entry.is_dir(follow_symlinks=False):
-                names.append(name + "/")
-            elif entry.is_symlink():
-                if _is_folder(entry):
-                    if follow_symlinks:
-                        names.append(name + "/")
-                elif has_image_extension(name) is not False or is_archive(name):
-                    names.append(name)
-            elif entry.is_file(follow_symlinks=False) and (has_image_extension(name) is not False or is_archive(name)):
-                names.append(name)
-    pairs = _with_stand_ins(names)
-    if any(is_archive(name) for name in names):
+                name += "/"
+            elif entry.is_symlink() and _is_folder(entry):
+                if not follow_symlinks:
+                    continue
+                name += "/"
+            elif not (entry.is_symlink() or entry.is_file(follow_symlinks=False)) or not _may_be_input(name):
+                continue
+            plain = plain and _is_utf8(name) and not is_archive(name)
+            names.add(name)
+    if plain:
+        return ((name, name) for name in names)
+    pairs = _with_stand_ins(list(names))
+    if any(is_archive(name) for _, name in pairs):
         pairs = _with_archives(pairs)
-    pairs.sort(reverse=True)
-    return pairs
+    return iter(sorted(pairs))
+
+
+def _may_be_input(name: str) -> bool:
+    return has_image_extension(name) is not False or is_archive(name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

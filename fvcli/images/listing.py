@@ -57,11 +57,16 @@ def _split(text: bytearray, null_separated: bool) -> pa.LargeBinaryArray:
         text += b"\0"
     codes = np.frombuffer(text, np.uint8)
     separator = 0 if null_separated else ord("\n")
-    blocks = [np.flatnonzero(codes[at : at + _BLOCK] == separator) + at for at in range(0, len(codes), _BLOCK)]
-    ends = np.concatenate(blocks)
-    codes[ends] = 0
-    offsets = np.concatenate([np.zeros(1, np.int64), ends + 1])
-    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+    blocks = [codes[at : at + _BLOCK] for at in range(0, len(codes), _BLOCK)]
+    offsets = np.zeros(1 + sum(np.count_nonzero(block == separator) for block in blocks), np.int64)
+    number = 1
+    for at, block in zip(range(0, len(codes), _BLOCK), blocks, strict=True):
+        ends = np.flatnonzero(block == separator)
+        block[ends] = 0
+        offsets[number : number + len(ends)] = at + ends + 1
+        number += len(ends)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
 
 def _sorted_names(names: pa.LargeBinaryArray) -> Iterator[tuple[str, bytes | None]]:
