@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
 from fvcli.dataset.layout import STAGING, temporary_name
-from fvcli.dataset.store import Store, flush, sha256_of, sync_folder, translated
+from fvcli.dataset.store import Store, T, flush, sha256_of, sync_folder, translated
 from fvcli.errors import DatasetError
 
 
@@ -41,8 +42,10 @@ class LocalStore(Store):
             os.replace(draft, target)
             sync_folder(target.parent)
 
-    def open(self, key: str) -> pa.NativeFile:
-        return pa.OSFile(os.fsencode(self.path(key)))
+    def using(self, key: str, action: Callable[[pa.NativeFile], T]) -> T:
+        path = self.path(key)
+        with translated("read", path), pa.OSFile(os.fsencode(path)) as file:
+            return action(file)
 
     def sha256(self, key: str) -> str:
         return sha256_of(self.path(key))

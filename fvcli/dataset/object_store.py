@@ -14,20 +14,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from fvcli.dataset.layout import IN_WORK, LOCK, STAGING, temporary_name
 from fvcli.dataset.local_store import LocalStore
-from fvcli.dataset.store import Store, translated
+from fvcli.dataset.store import Store, T, translated
 from fvcli.errors import DatasetError
 from fvcli.remote import Location, is_final, reason, retried
 
 _BLOCK = 8 * 1024**2
-
-T = TypeVar("T")
 
 
 class ObjectStore(Store):
@@ -61,19 +58,23 @@ class ObjectStore(Store):
         with translated("remove", draft):
             draft.unlink(missing_ok=True)
 
-    def open(self, key: str) -> pa.NativeFile:
+    def using(self, key: str, action: Callable[[pa.NativeFile], T]) -> T:
         location = self._location.below(key)
-        return retried(lambda: location.filesystem.open_input_file(location.path))
+
+        def attempt() -> T:
+            with location.filesystem.open_input_file(location.path) as file:
+                return action(file)
+
+        return self._do("read", key, attempt)
 
     def sha256(self, key: str) -> str:
-        def digest() -> str:
+        def digest(file: pa.NativeFile) -> str:
             hashed = hashlib.sha256()
-            with self.open(key) as file:
-                while block := file.read(_BLOCK):
-                    hashed.update(block)
+            while block := file.read(_BLOCK):
+                hashed.update(block)
             return hashed.hexdigest()
 
-        return self._do("read", key, digest)
+        return self.using(key, digest)
 
     def exists(self, key: str) -> bool:
         if _stays_here(key):
@@ -93,12 +94,8 @@ class ObjectStore(Store):
         if _stays_here(key):
             return self._notes.read(key)
 
-        def whole() -> bytes:
-            with self.open(key) as file:
-                return bytes(file.read())
-
         try:
-            return self._do("read", key, whole)
+            return self.using(key, lambda file: bytes(file.read()))
         except DatasetError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
@@ -139,7 +136,7 @@ class ObjectStore(Store):
         self._do("remove", key, delete)
 
     def names(self, key: str) -> list[str]:
-        if _stays_here(f"{key}/"):
+        if _stays_here(key):
             return self._notes.names(key)
         location = self._location.below(key)
         selector = fs.FileSelector(location.path, allow_not_found=True)
@@ -171,7 +168,7 @@ class ObjectStore(Store):
 
 def _stays_here(key: str) -> bool:
     """Whether a key is this machine's own matter: shards being written, inputs in hand, what keeps its runs apart."""
-    return key.startswith(f"{STAGING}/") or key in (IN_WORK, LOCK) or key.endswith((".in-work", ".lock"))
+    return f"{key}/".startswith(f"{STAGING}/") or key in (IN_WORK, LOCK) or key.endswith((".in-work", ".lock"))
 
 
 def _own_folder(location: Location) -> Path:

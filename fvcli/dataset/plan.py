@@ -168,8 +168,7 @@ def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:
     """A shard's inputs, in row order. Raises DatasetError when the plan cannot be read."""
     place = store.describe(PLAN_ENTRIES)
     try:
-        with translated("read", place), store.open(PLAN_ENTRIES) as file:
-            values = pa.ipc.open_file(file).get_batch(shard.index).to_pydict()
+        values = store.using(PLAN_ENTRIES, lambda file: pa.ipc.open_file(file).get_batch(shard.index).to_pydict())
     except pa.ArrowException as error:
         raise DatasetError(f"{place} is damaged; remove {store.describe(STATE)} and repeat the command") from error
     return [_entry(*row) for row in zip(*(values[name] for name in _SCHEMA.names), strict=True)]

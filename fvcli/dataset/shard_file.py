@@ -204,28 +204,31 @@ def _slice(rows: Rows, start: int, stop: int) -> Rows:
 
 def read_metadata(store: Store, key: str, names: Sequence[str] | None = None) -> pa.Table:
     """Columns of a Parquet shard, without the vectors unless named. Raises DatasetError when it cannot be read."""
-    with _reading(store, key), store.open(key) as file:
-        return pq.ParquetFile(file).read(columns=list(names or columns.metadata_schema().names), use_threads=False)
+    wanted = list(names or columns.metadata_schema().names)
+    with _reading(store, key):
+        return store.using(key, lambda file: pq.ParquetFile(file).read(columns=wanted, use_threads=False))
 
 
 def read_vectors(store: Store, key: str) -> Float32Array:
     """The vectors of a shard as stored: [n, d], float32 or float16. Raises DatasetError when they cannot be read."""
-    with _reading(store, key), store.open(key) as file:
+    with _reading(store, key):
         if key.endswith(".npy"):
-            return np.load(io.BytesIO(file.read()), allow_pickle=False)  # type: ignore[no-any-return]
-        column = pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False).column(0)
+            data = store.using(key, lambda file: bytes(file.read()))
+            return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+        table = store.using(key, lambda file: pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False))
+    column = table.column(0)
     parts = [np.asarray(chunk.flatten()).reshape(len(chunk), column.type.list_size) for chunk in column.chunks]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @contextmanager
 def _reading(store: Store, key: str) -> Iterator[None]:
-    place = store.describe(key)
     try:
-        with translated("read", place):
-            yield
+        yield
     except (pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{place} is damaged ({_first_line(error)}); fvcli verify shows what is affected") from error
+        raise DatasetError(
+            f"{store.describe(key)} is damaged ({_first_line(error)}); fvcli verify shows what is affected"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import pyarrow as pa
 
 from fvcli.errors import DatasetError
 from fvcli.remote import Location, is_remote, local_path
+
+T = TypeVar("T")
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
@@ -68,8 +70,8 @@ class Store(Protocol):
         """Puts a flushed file in its place; readers see the old one or the new one."""
         ...
 
-    def open(self, key: str) -> pa.NativeFile:
-        """A file for random access. Raises OSError, as do reads from it."""
+    def using(self, key: str, action: Callable[[pa.NativeFile], T]) -> T:
+        """What ``action`` makes of a file, opened for random access; it may be called more than once."""
         ...
 
     def sha256(self, key: str) -> str:
