@@ -106,7 +106,7 @@ def teacher_size(area: float) -> int:
 def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
     """``count`` random views; the same seed gives the same views, whatever was drawn before.
 
-    A third of them mix two images: the teacher answers for the mixture, so that no label has to be known.
+    A sixth of them mix two images: the teacher answers for the mixture, so that no label has to be known.
     """
     generator = np.random.default_rng(seed)
     order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-2 * count // len(images)))])
@@ -118,10 +118,10 @@ def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
         size = teacher_size((box[2] - box[0]) * (box[3] - box[1]) / (first.width * first.height))
         seen = _view(first, box, size, generator)
         chance = generator.random()
-        if chance < 0.33:
+        if chance < 0.16:
             second = images[order[count + row]]
             other = _view(second, _random_box(second.size, generator), size, generator)
-            seen = _pasted(seen, other, generator) if chance < 0.2 else _blended(seen, other, generator)
+            seen = _pasted(seen, other, generator) if chance < 0.1 else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
     return Pair(tuple(teacher), student)
@@ -130,14 +130,14 @@ def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
 def _view(
     image: Image.Image, box: tuple[float, float, float, float], size: int, generator: np.random.Generator
 ) -> tuple[UInt8Array, UInt8Array]:
-    if generator.random() < 0.1:  # as if from a small file
+    if generator.random() < 0.05:  # as if from a small file
         factor = generator.uniform(0.4, 0.8)
         small = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         across, down = small[0] / image.width, small[1] / image.height
         image = image.resize(small, Image.Resampling.BOX)
         box = (box[0] * across, box[1] * down, min(box[2] * across, small[0]), min(box[3] * down, small[1]))
     kernel = KERNELS[generator.choice(len(KERNELS), p=KERNEL_SHARES)]
-    tone = _tone(generator) if generator.random() < 0.6 else None
+    tone = _tone(generator) if generator.random() < 0.4 else None
     flip = generator.random() < 0.5
     result = []
     for pixels, chosen in ((size, Image.Resampling.BICUBIC), (STUDENT_SIZE, kernel)):
@@ -150,12 +150,12 @@ def _view(
 
 
 def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[float, float, float, float]:
-    """A third nearly the whole image (squash), a quarter near the centre square (crop), the rest 25-100 % anywhere."""
+    """A third nearly the whole image (squash), 30 % near the centre square (crop), the rest 25-100 % anywhere."""
     width, height = size
     kind = generator.random()
     if kind < 0.33:
         w, h = width * generator.uniform(0.85, 1), height * generator.uniform(0.85, 1)
-    elif kind < 0.58:
+    elif kind < 0.63:
         side = min(width, height) * generator.uniform(0.75, 1)
         w = h = side
     else:
@@ -163,7 +163,7 @@ def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[
         aspect = np.exp(generator.uniform(-0.7, 0.7))
         w, h = min(width, np.sqrt(area * aspect)), min(height, np.sqrt(area / aspect))
     left, upper = generator.uniform(0, width - w), generator.uniform(0, height - h)
-    if 0.33 <= kind < 0.58:  # towards the centre
+    if 0.33 <= kind < 0.63:  # towards the centre
         left, upper = (left + (width - w) / 2) / 2, (upper + (height - h) / 2) / 2
     return float(left), float(upper), float(min(left + w, width)), float(min(upper + h, height))
 
@@ -171,7 +171,7 @@ def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[
 def _tone(generator: np.random.Generator) -> list[int]:
     """A look-up table for Image.point: exposure, contrast, gamma, and a tint."""
     unit = np.arange(256) / 255
-    gamma, contrast = np.exp(generator.uniform(-0.3, 0.3)), generator.uniform(0.75, 1.25)
+    gamma, contrast = np.exp(generator.uniform(-0.25, 0.25)), generator.uniform(0.8, 1.2)
     tables = []
     for _ in range(3):
         gain = generator.uniform(0.92, 1.08)

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,13 @@ from fvcli.models.tensorflow import network_model
 from fvcli.models.weights import MobileNetV1, exactness
 from training import photographs
 from training.evaluate import FITS, Validation, cosines
-from training.train import Recipe, restore
+from training.recipe import Recipe
+from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
 NAME = "mobilenet_v1_1.0_160"
 LICENCE = "Apache-2.0"
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy", "pillow")
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The files and folders that training reads."""
-
-    graph: Path
-    data: Path
-    labels: Path
 
 
 def card_of(network: MobileNetV1, data: bytes, notes: dict[str, Any]) -> ModelCard:
@@ -80,7 +71,7 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
     return result
 
 
-def notes(network: MobileNetV1, work: Path, figures: dict[str, Any], graph: Path) -> dict[str, Any]:
+def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict[str, Any]:
     """What the card says besides the model's contract."""
     reports = exactness(network)
     return {
@@ -97,12 +88,12 @@ def notes(network: MobileNetV1, work: Path, figures: dict[str, Any], graph: Path
         ),
         "origin": {
             "network": "MobileNet_v1_1.0_224 (2017_06_14), Google, TF-Slim, Apache-2.0",
-            "file": graph.name,
-            "sha256": hashlib.sha256(graph.read_bytes()).hexdigest(),
+            "file": places.graph.name,
+            "sha256": hashlib.sha256(places.graph.read_bytes()).hexdigest(),
         },
         "trained": {
             "command": "python -m training.train (see training/README.md)",
-            "recipe": json.loads((work / "recipe.json").read_text()),
+            "stages": json.loads((places.work / "recipe.json").read_text()),
             "images": "600 photographs of ImageNet samples and the 500 of BSDS500, without labels",
             "python": platform.python_version(),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -132,30 +123,34 @@ def _rounded(values: Any) -> Any:
     return round(values, 5) if isinstance(values, float) else values
 
 
-def ship(network: MobileNetV1, work: Path, places: Places, folder: Path) -> dict[str, Any]:
+def ship(network: MobileNetV1, places: Places, folder: Path) -> dict[str, Any]:
     """Writes the compiled file and its card into ``folder``; returns the figures."""
     data = compile_int8(network)
     figures = measured(network, data, places)
-    card = card_of(network, data, notes(network, work, figures, places.graph))
+    card = card_of(network, data, notes(network, places, figures))
     (folder / f"{NAME}.tflite").write_bytes(data)
     (folder / f"{NAME}.json").write_text(json.dumps(card.to_json(), indent=1, ensure_ascii=False) + "\n")
     return figures
 
 
+def trained(places: Places) -> MobileNetV1:
+    """The averaged weights that the training in ``places.work`` ended with, as integers."""
+    stages = [Recipe(**values) for values in json.loads((places.work / "recipe.json").read_text())]
+    first = float_trainer(stages[0], places)
+    checkpoints_of(first, places.work / "float")
+    last = quantized_trainer(stages[1], places, first)
+    checkpoints_of(last, places.work / "quantized")
+    last.swap_average()
+    return last.student.network(photographs.STUDENT_SIZE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.ship", description=__doc__)
-    parser.add_argument("--graph", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of a finished training")
+    Places.add_arguments(parser)
     parser.add_argument("--output", type=Path, default=FOLDER)
-    arguments = parser.parse_args()
-    recipe = Recipe(**json.loads((arguments.work / "recipe.json").read_text()))
-    trainer, _ = restore(recipe, arguments.graph, arguments.data, arguments.work)
-    trainer.swap_average()
-    network = trainer.student.network(photographs.STUDENT_SIZE)
-    places = Places(arguments.graph, arguments.data, arguments.labels)
-    print(json.dumps(_rounded(ship(network, arguments.work, places, arguments.output)), indent=1))
+    values = parser.parse_args()
+    places = Places(values.graph, values.data, values.labels, values.work)
+    print(json.dumps(_rounded(ship(trained(places), places, values.output)), indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from fvcli.records import Float32Array, InputSpec, UInt8Array
 INPUT = ActivationRange(np.float32(1 / 128), 128)
 """[-1, 127/128]: every pixel is 1/128 wide, as in Google's uint8 files; no pixel value is near a rounding tie."""
 
+INPUT_SPAN = Span(-1.0, 127 / 128)
 CEILING = 6.0
 ABSENT = 1e-4
 
@@ -72,7 +74,6 @@ def equalized(network: MobileNetV1, maxima: dict[str, Float32Array]) -> tuple[Mo
 
     for index, layer in enumerate(network.layers[:-1]):
         dead = maxima[layer.name] < ABSENT
-        kernels[index][:, :, dead] if depthwise[index] else kernels[index][..., dead]
         if depthwise[index]:
             kernels[index][:, :, dead] = 0
         else:
@@ -101,26 +102,39 @@ def equalized(network: MobileNetV1, maxima: dict[str, Float32Array]) -> tuple[Mo
 class Student(tf.Module):
     """Variables of each layer: kernel, a gain for each output channel, bias. FakeQuant sees kernel * gain.
 
-    The gains (first 1) take the coarse, cheap adjustments, at their own rate. Ranges of weights are symmetric about
-    zero and as wide as the largest weight, so that |code - zero point| <= 127 holds for every weight by itself.
+    The gains (first 1) take the coarse, cheap adjustments, at their own rate. Ranges of weights are fixed and symmetric
+    about zero, so that |code - zero point| <= 127 holds for every weight.
+
+    limits: by layer name the largest weight of the grid; the largest that there is, by default.
     """
 
-    def __init__(self, network: MobileNetV1) -> None:
+    def __init__(self, network: MobileNetV1, limits: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.names = [layer.name for layer in network.layers]
         self.kernels = [tf.Variable(layer.kernel, name=f"{layer.name}/kernel") for layer in network.layers]
         self.gains = [tf.Variable(tf.ones_like(layer.bias), name=f"{layer.name}/gain") for layer in network.layers]
         self.biases = [tf.Variable(layer.bias, name=f"{layer.name}/bias") for layer in network.layers]
+        self.limits = [
+            np.float32(np.abs(layer.kernel).max() if limits is None else limits[layer.name]) for layer in network.layers
+        ]
 
     def tensors(self, *, quantized: bool = True) -> NetworkTensors:
         """What the product's forward pass reads, at 8 bits or in float."""
         layers = []
-        for name, kernel, gain, bias in zip(self.names, self.kernels, self.gains, self.biases, strict=True):
-            whole = kernel * (gain[:, tf.newaxis] if name.endswith("_depthwise") else gain)
-            largest = tf.stop_gradient(tf.reduce_max(tf.abs(whole)))
-            spans = {"weights": Span(-largest, largest), "output": Span(0.0, CEILING)} if quantized else {}
+        for index, (kernel, gain, bias) in enumerate(zip(self.kernels, self.gains, self.biases, strict=True)):
+            whole = kernel * (gain[:, tf.newaxis] if self.names[index].endswith("_depthwise") else gain)
+            limit = self.limits[index]
+            spans = {"weights": Span(-limit, limit), "output": Span(0.0, CEILING)} if quantized else {}
             layers.append(LayerTensors(whole, bias, **spans))
-        return NetworkTensors(1.0, layers, Span(-1.0, 127 / 128) if quantized else None)
+        return NetworkTensors(1.0, layers, INPUT_SPAN if quantized else None)
+
+    def plain_network(self, like: MobileNetV1) -> MobileNetV1:
+        """The float network as it is now; everything else is that of ``like``."""
+        layers = [
+            Layer(name, tensors.kernel.numpy(), tensors.bias.numpy())
+            for name, tensors in zip(self.names, self.tensors(quantized=False).layers, strict=True)
+        ]
+        return replace(like, layers=tuple(layers))
 
     def network(self, size: int) -> MobileNetV1:
         """The quantised network as it is now."""

@@ -135,22 +135,38 @@ def read_chunk(folder: Path, number: int, producer: multiprocessing.process.Base
         return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
 
 
-def produce(model: Path, data: Path, folder: Path, seed: int, first: int, last: int, size: int, limit: int) -> None:
-    """Writes chunks first..last-1, while fewer than ``limit`` wait (the trainer deletes those it is done with)."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Which chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``.
+
+    The trainer deletes those it is done with.
+    """
+
+    model: Path
+    data: Path
+    folder: Path
+    seed: int
+    numbers: range
+    size: int
+    limit: int
+
+
+def produce(task: Task) -> None:
+    """Writes the chunks; ends early when the trainer that started it is gone."""
     parent = os.getppid()
-    images = [photographs.load(path) for path in photographs.split(data).train]
-    teacher = Teacher(model)
-    for number in range(first, last):
-        while len(list(folder.glob("chunk-*.npz"))) >= limit and os.getppid() == parent:
+    images = [photographs.load(path) for path in photographs.split(task.data).train]
+    teacher = Teacher(task.model)
+    for number in task.numbers:
+        while len(list(task.folder.glob("chunk-*.npz"))) >= task.limit and os.getppid() == parent:
             time.sleep(0.5)
-        if os.getppid() != parent:  # the trainer was killed
+        if os.getppid() != parent:
             return
-        if not chunk_path(folder, number).exists():
-            write_chunk(folder, number, photographs.draw(images, size, (seed, number)), teacher)
+        if not chunk_path(task.folder, number).exists():
+            write_chunk(task.folder, number, photographs.draw(images, task.size, (task.seed, number)), teacher)
 
 
-def start_producer(*arguments: Any) -> multiprocessing.process.BaseProcess:
+def start_producer(task: Task) -> multiprocessing.process.BaseProcess:
     """Runs :func:`produce` in a process of its own, which ends with this one."""
-    process = multiprocessing.get_context("spawn").Process(target=produce, args=arguments, daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=produce, args=(task,), daemon=True)
     process.start()
     return process

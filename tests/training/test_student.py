@@ -15,9 +15,9 @@ tf = pytest.importorskip("tensorflow")
 
 from training.half_gradients import half_gradients  # noqa: E402
 from training.optimizer import Optimizer  # noqa: E402
+from training.recipe import FLOAT  # noqa: E402
 from training.student import Student, activation_maxima, equalized, features_of  # noqa: E402
 from training.teacher import area_matrix  # noqa: E402
-from training.train import Recipe  # noqa: E402
 
 IMAGES = random_images(8, 128)
 
@@ -116,7 +116,7 @@ def test_the_optimiser_steps_pulls_and_averages() -> None:
 
 
 def test_the_level_of_the_schedule_does_not_depend_on_its_length() -> None:
-    short, long = Recipe(rounds=20), Recipe(rounds=50)
+    short, long = replace(FLOAT, rounds=20), replace(FLOAT, rounds=50)
     level = list(range(0, 14 * short.steps_a_round, 37))
     assert [short.schedule(step) for step in level] == [long.schedule(step) for step in level]
     assert short.schedule(0) < 0.02

@@ -1,0 +1,71 @@
+"""What decides the result of a training, beside the graph, the images and the library versions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One stage of training.
+
+    quantized: behind FakeQuant, or in float.
+    rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
+        ``window`` times; the first rounds repeat what there is.
+    kernel_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean square (equalisation
+        makes its unit arbitrary), of gains and biases as they are.
+    warm_up, decay: steps, and the share of the stage at its end; between them the rate is level.
+    pull: the share of the way back to the stage's start at each step. average: the moving average's memory.
+    *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
+        cross-entropy softened by ``temperature``.
+    """
+
+    quantized: bool
+    rounds: int
+    seed: int
+    kernel_rate: float
+    gain_rate: float
+    warm_up: int
+    decay: float
+    average: float
+    pull: float = 4e-4
+    chunk: int = 1024
+    window: int = 3
+    batch: int = 32
+    features_weight: float = 1.0
+    last_weight: float = 0.25
+    hint_weight: float = 0.25
+    classes_weight: float = 0.6
+    temperature: float = 2.0
+
+    @property
+    def steps_a_round(self) -> int:
+        return self.chunk * self.window // self.batch
+
+    def schedule(self, step: int) -> float:
+        """0..1: linear warm-up, a level, and over the last ``decay`` of the steps half a cosine to 1 %.
+
+        The level does not depend on the number of rounds, so that a run can be ended earlier or later than planned
+        (before the decay begins) and still be the run that this number of rounds gives from the start.
+        """
+        whole = self.rounds * self.steps_a_round
+        level_end = whole * (1 - self.decay)
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        done = max(0.0, (step - level_end) / (whole - level_end))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+FLOAT = Recipe(
+    quantized=False, rounds=16, seed=20, kernel_rate=8e-4, gain_rate=3e-4, warm_up=100, decay=0.5, average=0.998
+)
+"""The network learns to see at 160 what it sees at a larger size."""
+
+QUANTIZED = Recipe(
+    quantized=True, rounds=5, seed=21, kernel_rate=3e-4, gain_rate=1e-4, warm_up=30, decay=0.9, average=0.99
+)
+"""From the 8-bit grid that :mod:`training.rounding` found; a weight moves only if its gradient insists."""
+
+ROUNDING_VIEWS = 288
+"""Random views on which the grid is found."""

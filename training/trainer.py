@@ -1,0 +1,91 @@
+"""The student, its optimiser and one compiled step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fvcli.models import mobilenet_v1
+from fvcli.models.mobilenet_v1 import NetworkTensors
+from fvcli.models.weights import MobileNetV1
+from fvcli.records import Float32Array
+from training import teacher
+from training.half_gradients import half_gradients
+from training.optimizer import Optimizer
+from training.recipe import Recipe
+from training.student import Student
+
+
+class Trainer(tf.Module):
+    """Trains ``network`` as the recipe says; all its state is in variables, for checkpoints.
+
+    limits: of the kernels' grids, for a stage behind FakeQuant. factors: by layer name, what equalisation multiplied
+    its channels by, so that hints can be compared. original: Google's network, whose classifier is used.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: MobileNetV1,
+        limits: Mapping[str, float] | None,
+        factors: Mapping[str, Float32Array],
+        original: MobileNetV1,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.student = Student(network, limits)
+        self._variables = [*self.student.kernels, *self.student.gains, *self.student.biases]
+        sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers]
+        self._rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
+        self.optimizer = Optimizer(self._variables, pull=recipe.pull, average=recipe.average)
+        self.hint_factors = tf.constant(factors[teacher.HINT])
+        self._classifier = mobilenet_v1.network_arrays(original)
+
+    @tf.function
+    def step(self, images: Any, hints: Any, lasts: Any, features: Any, schedule: Any) -> tuple[Any, Any]:
+        """One batch. Returns the loss and its four parts, unweighted."""
+        recipe = self.recipe
+        with half_gradients():
+            maps = mobilenet_v1.endpoints(self.tensors(), tf.cast(images, tf.float32) / 255.0)
+        last = maps[teacher.LAST]
+        seen = mobilenet_v1.pooled(last)
+        hint = maps[teacher.HINT] / self.hint_factors
+        parts = tf.stack(
+            [
+                relative_error(seen, features),
+                relative_error(last, tf.cast(lasts, tf.float32)),
+                relative_error(hint, tf.cast(hints, tf.float32)),
+                self._class_error(seen, features),
+            ]
+        )
+        weights = [recipe.features_weight, recipe.last_weight, recipe.hint_weight, recipe.classes_weight]
+        loss = tf.reduce_sum(parts * tf.constant(weights))
+        gradients = tf.gradients(loss, self._variables)
+        self.optimizer.apply(gradients, self._rates, schedule)
+        return loss, parts
+
+    def _class_error(self, seen: Any, features: Any) -> Any:
+        """Divergence of the softened classes, through the teacher's own classifier on both sides."""
+        heat = self.recipe.temperature
+        wanted = tf.nn.log_softmax(mobilenet_v1.logits(self._classifier, features) / heat)
+        given = tf.nn.log_softmax(mobilenet_v1.logits(self._classifier, seen) / heat)
+        return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
+
+    def tensors(self) -> NetworkTensors:
+        """The student as this stage trains it: in float, or behind FakeQuant."""
+        return self.student.tensors(quantized=self.recipe.quantized)
+
+    def swap_average(self) -> None:
+        """Exchanges the variables and their moving averages; twice is nothing."""
+        for variable, average in zip(self._variables, self.optimizer.averages, strict=True):
+            value = tf.identity(variable)
+            variable.assign(average)
+            average.assign(value)
+
+
+def relative_error(given: Any, wanted: Any) -> Any:
+    """Squared error over the batch as a share of the squares of what was wanted."""
+    return tf.reduce_sum(tf.math.squared_difference(given, wanted)) / tf.reduce_sum(tf.square(wanted))
