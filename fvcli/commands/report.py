@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fvcli.commands.reporting import Dataset, Quiet, reported
+from fvcli.errors import FvcliError
 
 
 def report(
@@ -42,6 +43,8 @@ def report(
         from fvcli.run.cpus import usable_cpus
 
         target = Path(output)
+        if target.is_dir() or not target.parent.is_dir():  # said now rather than after the work
+            raise FvcliError(f"cannot write {output}: it is a folder, or the folder it would be in is not there")
         options = Options(seed, threshold, pictures, usable_cpus())
         with _Steps(quiet) as steps:
             facts = gather(open_dataset(dataset), dataset, options, steps)

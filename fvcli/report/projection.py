@@ -29,23 +29,51 @@ class Projection:
 def project(dataset: Dataset, rows: Indices) -> Projection:
     """The rows (sorted numbers) on the first two principal components of their directions (vectors of unit length).
 
-    Memory: one block of vectors and three float64 matrices [d, d], whatever the number of rows. The axes' signs are
+    Memory: one block of vectors and a few float64 matrices [d, d], whatever the number of rows. The axes' signs are
     fixed by each component's largest entry, so the same vectors give the same picture.
     """
-    dimension = dataset.dimension
+    if len(rows) < dataset.dimension:
+        return _of_few(dataset, rows)
     mean, covariance = _moments(dataset, rows)
     values, vectors = np.linalg.eigh(covariance)
-    axes = np.zeros((dimension, 2))
-    found = min(2, dimension)
-    axes[:, :found] = vectors[:, ::-1][:, :found]
-    axes *= np.where(axes[np.abs(axes).argmax(0), [0, 1]] < 0, -1.0, 1.0)
-    total = float(np.clip(values, 0.0, None).sum())
-    top = [float(max(value, 0.0)) for value in values[::-1][:2]] + [0.0]
-    explained = (top[0] / total, top[1] / total) if total > 0 else (0.0, 0.0)
+    axes = _two(vectors)
+    axes *= _signs(axes)
     xy = np.empty((len(rows), 2), np.float32)
     for start, block in _directions(dataset, rows):
         xy[start : start + len(block)] = (block - mean.astype(np.float32)) @ axes.astype(np.float32)
-    return Projection(xy, explained)
+    return Projection(xy, _shares(values))
+
+
+def _of_few(dataset: Dataset, rows: Indices) -> Projection:
+    """The same from the products of the rows with each other, [n, n]: quicker for fewer rows than components."""
+    units = np.zeros((len(rows), dataset.dimension))
+    for start, block in _directions(dataset, rows):
+        units[start : start + len(block)] = block
+    units -= units.mean(0)
+    values, vectors = np.linalg.eigh(units @ units.T)
+    left = _two(vectors)
+    lengths = np.sqrt(np.clip(_two(values[np.newaxis]), 0.0, None))
+    return Projection((left * lengths * _signs(units.T @ left)).astype(np.float32), _shares(values))
+
+
+def _two(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last two columns, the last one first; columns of zeros where there are fewer."""
+    result = np.zeros((len(ascending), 2))
+    found = ascending[:, ::-1][:, :2]
+    result[:, : found.shape[1]] = found
+    return result
+
+
+def _signs(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What makes the largest entry of each of the two axes [d, 2] positive."""
+    return np.where(axes[np.abs(axes).argmax(0), [0, 1]] < 0, -1.0, 1.0)
+
+
+def _shares(values: NDArray[np.float64]) -> tuple[float, float]:
+    """What part of all variance the two largest hold."""
+    kept = np.clip(values, 0.0, None)
+    first, second = _two(kept[np.newaxis])[0] / (kept.sum() or 1.0)
+    return float(first), float(second)
 
 
 def _moments(dataset: Dataset, rows: Indices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -377,8 +377,8 @@
         if (place === current) return;
         const dx = left(point) - left(from), dy = top(from) - top(point);
         const along = dx * across + dy * up, aside = Math.abs(dx * up) + Math.abs(dy * across);
-        if (along <= 0 || aside > along) return;
-        const far = along + aside * 2;
+        if (along <= 0) return;
+        const far = along + aside * 3;
         if (far < least) { least = far; best = place; }
       });
       if (best < 0) return;

@@ -57,9 +57,10 @@ class Vectors:
             yield start, self.all[start : start + 7]
 
 
-def test_projection_is_the_principal_components_of_the_chosen_rows() -> None:
+@pytest.mark.parametrize("dimension", [12, 200], ids=["more rows than numbers", "fewer"])
+def test_projection_is_the_principal_components_of_the_chosen_rows(dimension: int) -> None:
     generator = np.random.default_rng(3)
-    vectors = np.abs(generator.normal(2, 1, (100, 12)) * np.linspace(3, 0.1, 12)) + 1
+    vectors = np.abs(generator.normal(2, 1, (100, dimension)) * np.linspace(3, 0.1, dimension)) + 1
     rows = np.sort(generator.choice(100, 60, replace=False))
     found = project(Vectors(vectors), rows)  # type: ignore[arg-type]
     units = vectors[rows] / np.linalg.norm(vectors[rows], axis=1, keepdims=True)
