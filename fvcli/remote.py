@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 SCHEMES = ("s3://", "gs://")
-ATTEMPTS = 6
+ATTEMPTS = 7
 _FIRST_PAUSE_SECONDS = 0.1
 _OPTIONS = frozenset(["endpoint_override", "scheme", "region", "anonymous"])
 
@@ -78,7 +78,8 @@ class Location:
     @property
     def filesystem(self) -> FileSystem:
         """Raises UnreachableError where the store's client cannot be set up."""
-        return _filesystem(self.scheme, self.bucket.path, self.options)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return _filesystem(self.scheme, self.bucket.path, self.options, endpoint)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.path}"
@@ -97,7 +98,7 @@ def cut_query(place: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _filesystem(scheme: str, bucket: str, options: tuple[tuple[str, str], ...]) -> FileSystem:
+def _filesystem(scheme: str, bucket: str, options: tuple[tuple[str, str], ...], endpoint: str | None) -> FileSystem:
     from pyarrow import fs
 
     values: dict[str, Any] = dict(options)
@@ -106,13 +107,15 @@ def _filesystem(scheme: str, bucket: str, options: tuple[tuple[str, str], ...]) 
         if scheme == "gs":
             values.pop("region", None)
             return fs.GcsFileSystem(anonymous=anonymous, **values)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         if "endpoint_override" not in values and endpoint:
             parts = urlsplit(endpoint)
             values |= {"endpoint_override": parts.netloc or endpoint, "scheme": parts.scheme or "https"}
         if "region" not in values and "endpoint_override" not in values:
             values["region"] = fs.resolve_s3_region(bucket)
-        return fs.S3FileSystem(anonymous=anonymous, allow_delayed_open=True, connect_timeout=5, **values)
+        once = fs.AwsStandardS3RetryStrategy(max_attempts=1)  # trying again is retried's business
+        return fs.S3FileSystem(
+            anonymous=anonymous, allow_delayed_open=True, connect_timeout=5, retry_strategy=once, **values
+        )
     except (OSError, ValueError) as error:
         raise UnreachableError(f"cannot reach {scheme}://{bucket}: {reason(error)}") from error
 

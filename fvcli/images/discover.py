@@ -80,7 +80,8 @@ def _resolve(source: str, folders: set[str], files: set[bytes]) -> None:
         from fvcli.images import remote
 
         if remote.is_folder(source):
-            folders.add(source)
+            place, query = cut_query(source)
+            folders.add(place.rstrip("/") + query)
         else:
             files.add(source.encode())
     elif os.path.isdir(source):

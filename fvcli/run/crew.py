@@ -15,6 +15,7 @@ from fvcli.images.pipeline import ImageLoader
 from fvcli.models.base import FeatureModel
 from fvcli.records import Failure, ImageRef
 from fvcli.run import in_work
+from fvcli.run.ahead import ReadAhead
 from fvcli.run.cpus import usable_cpus
 from fvcli.run.environment import environment
 from fvcli.run.local import run_local
@@ -59,13 +60,14 @@ class Crew:
         count = max(1, min(self._workers, batch_count * len(duty.todo)))
         while len(self._models) < count:
             self._models.append(self._models[0].per_thread())
-        with in_work.record(duty.workspace.store, count, duty.in_work) as record:
+        crashing = duty.crashing or {}
+        with in_work.record(duty.workspace.store, count, duty.in_work) as record, ReadAhead(crashing) as ahead:
             workers = [
-                Worker(model, self._loader, slot, record, duty.carried, duty.crashing)
+                Worker(model, self._loader, slot, record, duty.carried, crashing, ahead.read)
                 for slot, model in enumerate(self._models[:count])
             ]
             work = ShardWork(duty.workspace, duty.plan, duty.carried, self._environment)
-            yield from run_local(duty.todo, work, workers, self._batch_size, observe, stopped)
+            yield from run_local(duty.todo, work, workers, self._batch_size, observe, stopped, ahead.begin)
 
 
 def carried(store: Store, frozen: Plan) -> BaseVectors | None:

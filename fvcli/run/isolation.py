@@ -7,7 +7,6 @@ loads the image as a worker would, and answers with one line. An answer that nev
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def crashes(suspects: Sequence[ImageRef], trial: Trial) -> dict[ImageRef, Failur
 
 def _try(ref: ImageRef, trial: Trial) -> Failure | None:
     request = {
-        "location": os.fsdecode(ref.location),
+        "ref": [ref.root, ref.path, None if ref.path_bytes is None else ref.path_bytes.hex()],
         "spec": asdict(trial.spec),
         "preprocessing": asdict(trial.preprocessing),
         "limits": asdict(trial.limits),
@@ -102,8 +101,8 @@ def _main() -> None:
         spec[name] = None if spec[name] is None else tuple(spec[name])
     input_spec = InputSpec(**spec)
     loader = ImageLoader(input_spec, Preprocessing(**request["preprocessing"]), Limits(**request["limits"]))
-    raw = os.fsencode(request["location"])
-    ref = ImageRef("", raw.decode("utf-8", "backslashreplace"), raw)
+    root, path, raw = request["ref"]
+    ref = ImageRef(root, path, None if raw is None else bytes.fromhex(raw))
     try:
         loader.load(ref, np.empty((input_spec.height, input_spec.width, 3), np.uint8))
     except ImageError:

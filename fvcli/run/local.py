@@ -66,11 +66,12 @@ def run_local(
     batch_size: int,
     observe: Callable[[Batch, Sequence[Outcome]], None],
     stopped: Callable[[], bool],
+    begin: Callable[[Batch], None] = lambda batch: None,
 ) -> Iterator[Commit]:
     """Yields each shard's commit as it is made, in plan order; once ``stopped()``, drops the shard in work and ends.
 
-    ``observe`` hears of every outcome as it enters its shard; what it raises ends the run. Raises DatasetError and
-    ModelError.
+    ``observe`` hears of every outcome as it enters its shard; what it raises ends the run. ``begin`` hears of
+    every batch before a worker gets it. Raises DatasetError and ModelError.
     """
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
@@ -90,7 +91,9 @@ def run_local(
             entries = plan_file.read_entries(work.workspace.store, planned)
             cut = list(batches(planned, entries, batch_size))
             yield _Opening(planned, entries, len(cut))
-            yield from cut
+            for batch in cut:
+                begin(batch)
+                yield batch
 
     window = len(workers) + 1 + _AHEAD_IMAGES // batch_size
     with (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from fvcli.errors import ImageError
 from fvcli.images.pipeline import ImageLoader
 from fvcli.images.read import read
 from fvcli.models.base import FeatureModel
-from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, UInt8Array
+from fvcli.records import Failure, Float32Array, ImageFile, ImageInfo, ImageRef, UInt8Array
 from fvcli.run.in_work import InWork
 
 
@@ -48,6 +48,7 @@ class Worker:
         in_work: InWork | None = None,
         carried: BaseVectors | None = None,
         crashing: Mapping[ImageRef, Failure] | None = None,
+        read: Callable[[ImageRef], ImageFile] = read,
     ) -> None:
         self._model = model
         self._loader = loader
@@ -55,6 +56,7 @@ class Worker:
         self._in_work = in_work
         self._carried = carried
         self._crashing = crashing or {}
+        self._read = read
 
     def __call__(self, batch: Batch) -> list[Outcome]:
         """One outcome for each input, in order. Raises ModelError or DatasetError, never ImageError."""
@@ -79,7 +81,7 @@ class Worker:
 
     def _prepare(self, ref: ImageRef, out: UInt8Array) -> ImageInfo | Outcome:
         try:
-            file = read(ref)
+            file = self._read(ref)
             if self._carried is not None and (found := self._carried.find(file.sha256)) is not None:
                 info, vector = found
                 return Success(replace(info, size_bytes=file.size_bytes, mtime_ns=file.mtime_ns), vector, reused=True)
