@@ -75,9 +75,9 @@ def calls_that_write(photographs: Path, features: Path) -> list[str]:
             return []
         lines = log.read().splitlines()
     changing = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|rename|unlink|mkdir|ftruncate")
-    place = re.escape(str(features))
-    calls = [line for line in lines if changing.search(line) and place in line and "= -1" not in line]
-    return sorted({re.sub(rf"^\d+ +|<[^>]*>|{place}/|, 0[0-7]+|\.\d+(?=\.tmp)", "", line) for line in calls})
+    calls = [line for line in lines if changing.search(line) and str(features) in line and "= -1" not in line]
+    noise = rf"^\d+ +|<[^>]*>|{re.escape(str(features))}/|, 0[0-7]+|\.\d+(?=\.tmp)"
+    return [re.sub(noise, "", line) for line in calls]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def make_distinct(photographs: Path, files: int) -> None:
 
 def _nothing_new(folder: Path, files: int) -> None:
     photographs, features = link_folder(folder, files), folder / "features"
-    done = commands.run("extract", photographs, "-o", features, "-q")
+    done = commands.run("extract", photographs, "-o", features, "-q", timeout=3600)
     assert done.code == 0, done
     for _ in range(3):
         repeated = repeat(photographs, features)
@@ -133,17 +133,17 @@ def _nothing_new(folder: Path, files: int) -> None:
 def _update(folder: Path, changes: Changes) -> None:
     photographs, features, fresh = folder / "photographs", folder / "features", folder / "fresh"
     make_distinct(photographs, changes.files)
-    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000")
+    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", timeout=600)
     assert done.code == 0, done
     changes.apply(photographs)
     started = time.monotonic()
-    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", "--prune")
+    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", "--prune", timeout=600)
     seconds = time.monotonic() - started
     assert done.code == 0, done
     values = contents.manifest(features)
     assert values is not None
     print(f"{changes}: {values['runs'][-1]['worked']} inferences in {seconds:.1f} s, counts {values['counts']}")
-    done = commands.run("extract", photographs, "-o", fresh, "-q")
+    done = commands.run("extract", photographs, "-o", fresh, "-q", timeout=600)
     assert done.code == 0, done
     assert values["runs"][-1]["worked"] == changes.added + changes.replaced
     assert contents.rows(features) == contents.rows(fresh)

@@ -23,11 +23,11 @@ class Outcome:
     said: str
 
 
-def run(*arguments: str | Path, kill_after: float | None = None) -> Outcome:
+def run(*arguments: str | Path, kill_after: float | None = None, timeout: float = 120) -> Outcome:
     """The installed command, with SIGKILL after so many seconds, should it still be there."""
     child = subprocess.Popen([FVCLI, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        said, _ = child.communicate(timeout=120 if kill_after is None else kill_after)
+        said, _ = child.communicate(timeout=timeout if kill_after is None else kill_after)
     except subprocess.TimeoutExpired:
         child.kill()
         said, _ = child.communicate()
