@@ -1,12 +1,13 @@
-"""A folder's names, perhaps a million, sorted in little memory."""
+"""Names of files, perhaps a million, sorted in little memory."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 
-_RUN = 1 << 15  # names sorted together; as one string of bytes they take a third of the memory of as many str
-_PIECE = 1 << 12  # bytes of a run that are names again at a time
+_RUN = 1 << 15  # names sorted together
+_PIECE = 1 << 9  # of them compressed together: neighbours in order are alike, so they take a few bytes each
 
 
 class Names:
@@ -14,14 +15,13 @@ class Names:
 
     def __init__(self) -> None:
         self._loose: list[str] = []
-        self._runs: list[bytes] = []
+        self._runs: list[list[bytes]] = []
 
     def add(self, name: str) -> None:
         self._loose.append(name)
         if len(self._loose) == _RUN:
             self._loose.sort()
-            # Bytes of UTF-8 keep the order of the characters; surrogates stand for bytes that are not UTF-8.
-            self._runs.append("\0".join(self._loose).encode("utf-8", "surrogatepass"))
+            self._runs.append([_packed(self._loose[at : at + _PIECE]) for at in range(0, _RUN, _PIECE)])
             self._loose = []
 
     def __iter__(self) -> Iterator[str]:
@@ -29,10 +29,11 @@ class Names:
         return heapq.merge(*map(_unpacked, self._runs), self._loose) if self._runs else iter(self._loose)
 
 
-def _unpacked(run: bytes) -> Iterator[str]:
-    start = 0
-    while start < len(run):
-        end = run.find(b"\0", start + _PIECE)
-        end = len(run) if end < 0 else end
-        yield from run[start:end].decode("utf-8", "surrogatepass").split("\0")
-        start = end + 1
+def _packed(names: Sequence[str]) -> bytes:
+    # Surrogates stand for bytes that are not UTF-8.
+    return zlib.compress("\0".join(names).encode("utf-8", "surrogatepass"), 1)
+
+
+def _unpacked(run: Sequence[bytes]) -> Iterator[str]:
+    for piece in run:
+        yield from zlib.decompress(piece).decode("utf-8", "surrogatepass").split("\0")
