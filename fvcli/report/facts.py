@@ -187,11 +187,15 @@ class Facts:
     items: tuple[Item, ...]
 
     def to_json(self) -> str:
-        """JSON that may stand inside a script element: no "<", ">" or "&", and no line separators of JavaScript."""
-        text = json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        for char in "<>&\u2028\u2029":
-            text = text.replace(char, f"\\u{ord(char):04x}")
-        return text
+        return embeddable(asdict(self))
+
+
+def embeddable(values: object) -> str:
+    """JSON that may stand inside a script element: no "<", ">" or "&", and no line separators of JavaScript."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
 
 
 def missing(items: Sequence[Item]) -> dict[PictureState, int]:

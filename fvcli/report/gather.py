@@ -31,6 +31,7 @@ from fvcli.report.facts import (
     NeighbourRow,
     Run,
     Summary,
+    embeddable,
 )
 from fvcli.report.histograms import histograms
 from fvcli.report.names import MESSAGE_CHARACTERS, readable
@@ -47,7 +48,7 @@ GROUP_ITEMS = 8
 DUPLICATE_ROWS = 200_000  # compared with each other; the time grows with the square
 FAILURE_KINDS = 30
 FAILURES = 600  # named, over all kinds
-PICTURE_CHARACTERS = 11_000_000  # of all pictures together, as base64
+ITEM_BYTES = 11_500_000  # of all names and pictures together, as they stand in the page
 RUNS = 10
 ROOTS = 20
 
@@ -225,15 +226,17 @@ def _details(dataset: Dataset, wanted: Indices) -> list[_Details]:
 def _described(
     details: Sequence[_Details], sides: Sequence[int], options: Options, observer: Observer
 ) -> tuple[Item, ...]:
+    names = [(readable(each.ref.path), readable(each.ref.root)) for each in details]
+    budget = ITEM_BYTES - len(embeddable(names).encode("utf-8", "backslashreplace"))
     wanted = [Wanted(each.ref, each.info.sha256, side) for each, side in zip(details, sides, strict=True)]
     taken: Iterable[Picture] = (Picture("off") for _ in wanted)
     if options.with_pictures:
         observer.reading(len(wanted))
-        taken = pictures(wanted, PICTURE_CHARACTERS, options.threads, options.limits, observer.read)
+        taken = pictures(wanted, budget, options.threads, options.limits, observer.read)
     return tuple(
         Item(
-            name=readable(each.ref.path),
-            folder=readable(each.ref.root),
+            name=name,
+            folder=folder,
             odd_name=each.ref.path_bytes is not None,
             width=each.info.width,
             height=each.info.height,
@@ -242,7 +245,7 @@ def _described(
             state=picture.state,
             picture=picture.uri,
         )
-        for each, picture in zip(details, taken, strict=True)
+        for each, (name, folder), picture in zip(details, names, taken, strict=True)
     )
 
 

@@ -38,7 +38,11 @@ class Case:
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+    # One thread for the linear algebra: on a busy machine its threads wait for each other longer than they work.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        [FVCLI, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, check=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,8 @@ def outermost(browser: Any, axis: int, sign: int) -> list[str]:
             const facts = JSON.parse(document.getElementById('facts').textContent), raw = atob(facts.map.points);
             const at = (i) => raw.charCodeAt(4 * i + 2 * axis) | raw.charCodeAt(4 * i + 2 * axis + 1) << 8;
             const most = Math.max(...facts.map.named.map(([point]) => sign * at(point)));
-            return facts.map.named.filter(([point]) => sign * at(point) === most).map(([, item]) => facts.items[item].name);
+            const outer = facts.map.named.filter(([point]) => sign * at(point) === most);
+            return outer.map(([, item]) => facts.items[item].name);
             """,
             axis,
             sign,

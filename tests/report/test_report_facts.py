@@ -196,6 +196,23 @@ def test_more_rows_than_the_limits_are_sampled(case: Case, monkeypatch: pytest.M
     assert "near-duplicates" not in steps
 
 
+def test_names_and_pictures_share_a_bound(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def step(self, what: str) -> None: ...
+
+        def reading(self, pictures: int) -> None: ...
+
+        def read(self) -> None: ...
+
+    monkeypatch.setattr(gathering, "ITEM_BYTES", 60_000)
+    monkeypatch.chdir(case.dataset.parent)
+    found = gathering.gather(open_dataset("features"), "features", gathering.Options(), Silent())
+    states = [item.state for item in found.items]
+    assert states.count("shown") > 2
+    assert states.count("left out") > 2
+    assert sum(len((item.name + item.folder + item.picture).encode()) for item in found.items) <= 60_000
+
+
 def test_a_dataset_without_rows_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
