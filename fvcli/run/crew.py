@@ -56,8 +56,7 @@ class Crew:
         """Yields each shard's commit, in plan order; see :func:`fvcli.run.local.run_local`."""
         if not duty.todo:
             return
-        batch_count = -(-max(shard.extract for shard in duty.todo) // self._batch_size)
-        count = max(1, min(self._workers, batch_count * len(duty.todo)))
+        count = max(1, min(self._workers, sum(shard.extract for shard in duty.todo)))
         while len(self._models) < count:
             self._models.append(self._models[0].per_thread())
         crashing = duty.crashing or {}

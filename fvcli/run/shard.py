@@ -19,14 +19,21 @@ from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run.worker import Batch, Outcome
 
 _CHUNK = 256  # rows handed to the file writer together
+_TAPER = 16  # a batch is at most this part of what is left of its shard
 
 
 def batches(planned: PlannedShard, entries: Sequence[Entry], size: int) -> Iterator[Batch]:
-    """The inputs of a shard that have to be read, ``size`` at a time."""
+    """The inputs of a shard that have to be read, ``size`` at a time, towards its end fewer and fewer.
+
+    So all workers end at almost the same moment, however long an image takes.
+    """
     positions = [position for position, entry in enumerate(entries) if entry.base_row == EXTRACT]
-    for start in range(0, len(positions), size):
-        some = tuple(positions[start : start + size])
+    start = 0
+    while start < len(positions):
+        count = min(size, max(1, (len(positions) - start) // _TAPER))
+        some = tuple(positions[start : start + count])
         yield Batch(planned.index, some, tuple(entries[position].ref for position in some))
+        start += count
 
 
 @dataclass(frozen=True, slots=True)
