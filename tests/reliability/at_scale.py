@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -25,16 +26,23 @@ _CONTENTS = 50
 _IN_A_FOLDER = 1000
 
 
-def link_folder(folder: Path, files: int) -> Path:
-    """So many names for a few pictures, a thousand in each folder below."""
-    originals = pictures.make_folder(folder / "originals", range(_CONTENTS))
-    photographs = folder / "photographs"
+def link_folder(photographs: Path, files: int) -> None:
+    """So many more names for the few pictures that are there, a thousand in each folder below."""
+    originals = photographs / "originals"
     for number in range(files):
         below = photographs / f"{number // _IN_A_FOLDER:03d}"
         if number % _IN_A_FOLDER == 0:
-            below.mkdir(parents=True)
+            below.mkdir()
         os.link(originals / f"{number % _CONTENTS:04d}.png", below / f"{number:06d}.png")
-    return photographs
+
+
+def prepare(photographs: Path, features: Path, files: int, *options: str) -> None:
+    """A folder of so many files and its dataset; only the first of each content costs an inference."""
+    pictures.make_folder(photographs / "originals", range(_CONTENTS))
+    for number in (0, files - _CONTENTS):
+        link_folder(photographs, number)
+        done = commands.run("extract", photographs, "-o", features, "-q", *options, timeout=3600)
+        assert done.code == 0, done
 
 
 def made(folder: Path) -> dict[str, tuple[int, int]]:
@@ -45,21 +53,25 @@ def made(folder: Path) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Repeated:
-    """A run with nothing new: how long the process lived, and which of the dataset's files it wrote."""
+    """A run with nothing new: how long the process lived, its CPU time, which of the dataset's files it wrote."""
 
     seconds: float
+    cpu_seconds: float
     written: set[str]
 
 
 def repeat(photographs: Path, features: Path) -> Repeated:
     """Runs the installed command on a dataset that is up to date."""
     before = made(features)
-    started = time.monotonic()
+    started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = commands.run("extract", photographs, "-o", features, "-q")
-    seconds = time.monotonic() - started
+    seconds, now = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.code == 0, done
+    cpu_seconds = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     after = made(features)
-    return Repeated(seconds, {name for name in after.keys() | before.keys() if after.get(name) != before.get(name)})
+    return Repeated(
+        seconds, cpu_seconds, {name for name in after.keys() | before.keys() if after.get(name) != before.get(name)}
+    )
 
 
 def calls_that_write(photographs: Path, features: Path) -> list[str]:
@@ -119,12 +131,12 @@ def make_distinct(photographs: Path, files: int) -> None:
 
 
 def _nothing_new(folder: Path, files: int) -> None:
-    photographs, features = link_folder(folder, files), folder / "features"
-    done = commands.run("extract", photographs, "-o", features, "-q", timeout=3600)
-    assert done.code == 0, done
+    photographs, features = folder / "photographs", folder / "features"
+    prepare(photographs, features, files)
     for _ in range(3):
         repeated = repeat(photographs, features)
-        print(f"{files} files, nothing new: {repeated.seconds:.2f} s, written: {sorted(repeated.written)}")
+        print(f"{files} files, nothing new: {repeated.seconds:.2f} s, of which {repeated.cpu_seconds:.2f} s on the CPU")
+        print(f"  written: {sorted(repeated.written)}")
     for call in calls_that_write(photographs, features):
         print(f"  {call}")
     print(f"load {os.getloadavg()[0]:.1f}")

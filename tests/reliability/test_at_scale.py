@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.reliability import at_scale, commands, contents
+from tests.reliability import at_scale, contents
 from tests.reliability.at_scale import Changes
 from tests.reliability.in_process import Bench
 
 
 def test_nothing_new_writes_nothing_but_the_history(memory_path: Path) -> None:
-    photographs, features = at_scale.link_folder(memory_path, 300), memory_path / "features"
-    assert commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "100").code == 0
+    photographs, features = memory_path / "photographs", memory_path / "features"
+    at_scale.prepare(photographs, features, 300, "--shard-size", "100")
     assert at_scale.repeat(photographs, features).written == {"manifest.json", ".fvcli/lock"}
 
 
