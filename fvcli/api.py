@@ -21,7 +21,7 @@ from fvcli.models.base import FeatureModel
 from fvcli.records import Decode, Engine, Fit, Float32Array, ImageRef, Preprocessing, Resize, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
-from fvcli.run.request import ExtractRequest, FailureLimit, Observer
+from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions
 
 __all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
 
@@ -37,6 +37,7 @@ class ExtractOptions(TypedDict, total=False):
     model: a name, path or handle. engine: None for the model's own.
     max_failures: a number of inputs, or a percentage such as "2%".
     workers: threads, None for all CPUs. batch_size: images that a thread holds at once. shard_size: rows of a file.
+    ray: a cluster to work on instead of this machine.
     """
 
     files_from: str | None
@@ -60,6 +61,7 @@ class ExtractOptions(TypedDict, total=False):
     max_failures: int | str | None
     workers: int | None
     batch_size: int
+    ray: RayOptions | None
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {

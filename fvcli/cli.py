@@ -9,7 +9,7 @@ import typer
 
 from fvcli import __version__
 from fvcli.commands import export, inspect, models, neighbors, options, report, selftest, streaming, tasks, verify
-from fvcli.commands.options import RUN
+from fvcli.commands.options import CLUSTER
 from fvcli.commands.recording import recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
 from fvcli.commands.startup import leave_pandas_out, open_standard_streams
@@ -65,9 +65,13 @@ def extract(
     max_failures: options.MaxFailures = None,
     workers: options.Workers = None,
     batch_size: options.BatchSize = 8,
+    on: options.On = "local",
+    ray_address: options.RayAddress = "auto",
+    ray_workers: options.RayWorkers = None,
+    ray_cpus_per_worker: options.RayCpusPerWorker = 1,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="I/N", help="Do one slice of what fvcli plan froze.", rich_help_panel=RUN),
+        typer.Option("--task", metavar="I/N", help="Do one slice of what fvcli plan froze.", rich_help_panel=CLUSTER),
     ] = None,
     metrics_file: options.MetricsFile = None,
     log_format: options.LogFormat = "text",
@@ -94,7 +98,8 @@ def extract(
             return
         if format in streaming.STREAMS:
             raise UsageError(f"--format {format} is a stream: add -o -")
-        leave_pandas_out()
+        if on == "local":  # Ray has a use for pandas
+            leave_pandas_out()
         from fvcli.json_log import JsonLog, event
         from fvcli.progress import Progress
         from fvcli.run.extract import extract as run

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fvcli.run.request import ExtractRequest
 
 INPUT, IMAGES, OUTPUT, UPDATE, RUN = "Input", "Images and model", "Output", "Update", "Run"
+CLUSTER = "Several machines"
 
 Paths = Annotated[
     list[str] | None,
@@ -98,12 +99,27 @@ MetricsFile = Annotated[
 LogFormat = Annotated[
     Literal["text", "json"], typer.Option("--log-format", help="How stderr is written.", rich_help_panel=RUN)
 ]
+On = Annotated[
+    Literal["local", "ray"], typer.Option("--on", help="This machine, or a Ray cluster.", rich_help_panel=CLUSTER)
+]
+RayAddress = Annotated[
+    str, typer.Option("--ray-address", metavar="auto|HOST:PORT", help="The cluster.", rich_help_panel=CLUSTER)
+]
+RayWorkers = Annotated[
+    int | None, typer.Option("--ray-workers", min=1, help="Actors (default: all that fit).", rich_help_panel=CLUSTER)
+]
+RayCpusPerWorker = Annotated[
+    int, typer.Option("--ray-cpus-per-worker", min=1, help="CPUs and threads of each.", rich_help_panel=CLUSTER)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=RUN)]
 
 
 def request(values: Mapping[str, Any]) -> ExtractRequest:
     """What a command with these options asks for. ``values`` are its parameters by name. Raises UsageError."""
     from fvcli import api
+    from fvcli.run.request import RayOptions
 
     options: Any = {name: values[name] for name in api.ExtractOptions.__annotations__ if name in values}
+    if values.get("on") == "ray":
+        options["ray"] = RayOptions(values["ray_address"], values["ray_workers"], values["ray_cpus_per_worker"])
     return api.request(values["sources"] or (), values["output"], **options)

@@ -11,7 +11,9 @@ from fvcli.commands.reporting import EXIT_SOME_FAILED, AsJson, Dataset, Quiet, r
 from fvcli.commands.startup import leave_pandas_out
 from fvcli.errors import UsageError
 
-_A_TASKS_OWN = frozenset(["task", "output", "workers", "batch_size", "max_failures", "as_json", "quiet"])
+_A_TASKS_OWN = frozenset(
+    ["task", "output", "workers", "batch_size", "max_failures", "as_json", "quiet", "log_format", "metrics_file"]
+)
 
 
 def plan(

@@ -43,11 +43,20 @@ class TooManyFailuresError(FvcliError):
 
 
 @dataclass(frozen=True, slots=True)
+class RayOptions:
+    """A cluster and what to take of it. address: "auto" or HOST:PORT; workers: actors, None for all that fit."""
+
+    address: str = "auto"
+    workers: int | None = None
+    cpus_per_worker: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractRequest:
     """Everything that ``fvcli extract`` can be asked.
 
     workers: threads, None for all CPUs the process may use; batch_size: images that one thread holds at once;
-    shard_size: rows of a data file; max_failures: when to give up.
+    shard_size: rows of a data file; max_failures: when to give up; ray: where to work instead of here.
     """
 
     sources: Sources
@@ -65,6 +74,7 @@ class ExtractRequest:
     retry_failed: bool = False
     overwrite: bool = False
     max_failures: FailureLimit | None = None
+    ray: RayOptions | None = None
 
     def fingerprint(self, recipe: Recipe) -> dict[str, Any]:
         """What decides a plan, as JSON values: the same again means that an unfinished plan is to be continued."""

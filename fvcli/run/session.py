@@ -8,7 +8,7 @@ from typing import Any
 
 from fvcli.dataset import commit as commits
 from fvcli.dataset import layout, manifest, plan
-from fvcli.dataset.commit import Workspace
+from fvcli.dataset.commit import Commit, Workspace
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan
@@ -130,8 +130,7 @@ class Session:
         self._watch.expect(frozen.extract, frozen.extract - sum(shard.extract for shard in todo), failed)
         if todo:
             duty = Duty(self._workspace, frozen, todo, carried(self._store, frozen), self._crashing)
-            crew = Crew(self._product, self._model, self._request.workers, self._request.batch_size)
-            for _ in crew.run(duty, self._watch.batch, self._watch.stopped):
+            for _ in self._commits(duty):
                 pass
         self._watch.raise_if_stopped()
         missing = len(frozen.shards) - len(self._workspace.commits(frozen))
@@ -143,6 +142,16 @@ class Session:
         result = self._finish(frozen, standing)
         self._store.remove(layout.CRASHED)
         return result
+
+    def _commits(self, duty: Duty) -> Iterator[Commit]:
+        """The runner's: this machine's threads, or a cluster."""
+        request = self._request
+        if request.ray is not None:
+            from fvcli.run.ray import run_on_ray
+
+            return run_on_ray(duty, request.output, request.ray, request.batch_size, self._watch)
+        crew = Crew(self._product, self._model, request.workers, request.batch_size)
+        return crew.run(duty, self._watch.batch, self._watch.stopped)
 
     def _finish(self, frozen: Plan, standing: Iterable[FailureLine]) -> Manifest:
         return finish(self._workspace, frozen, self._product, standing, self._started)
