@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or 
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """List the embedded model and the catalogue: name, size, multiplier, published top-1, where it is now."""
     with reported():
         from dataclasses import asdict
@@ -26,6 +26,7 @@ def list_models(as_json: AsJson = False) -> None:
         models = listed()
         if as_json:
             typer.echo(json.dumps([asdict(model) for model in models]))
+        if as_json or quiet:
             return
         typer.echo(f"{'NAME':28} {'SIZE':>4} {'MULTIPLIER':>10} {'TOP-1':>5}  WHERE")
         for model in models:
@@ -34,7 +35,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Show a model's card: input, output, identity, and how many channels int8 keeps exactly."""
     with reported():
         from fvcli.models.overview import describe_model
@@ -42,7 +43,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         values = describe_model(name)
         if as_json:
             typer.echo(json.dumps(values))
-        else:
+        elif not quiet:
             _print(values)
 
 

@@ -120,11 +120,7 @@ def _bounds(dataset: Dataset, rows: Rows) -> tuple[Float32Array, NDArray[np.int6
 
     With P orthonormal, x . y = Px . Py + rx . ry <= Px . Py + |rx| |ry|, r being what P leaves of a vector.
     """
-    sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
-    units = normalised(dataset.take(sample))
-    units = units[np.isfinite(units).all(axis=1)].astype(np.float64)
-    _, directions = np.linalg.eigh(units.T @ units)
-    basis = directions[:, ::-1][:, :_DIRECTIONS].astype(np.float32)
+    basis = _directions(dataset, rows)
     bounds = np.empty((len(rows), basis.shape[1] + 1), np.float32)
 
     def project(start: int, block: Float32Array) -> None:
@@ -142,6 +138,21 @@ def _bounds(dataset: Dataset, rows: Rows) -> tuple[Float32Array, NDArray[np.int6
     bounds[:, [0, spread]] = bounds[:, [spread, 0]]
     order = usable[np.argsort(bounds[usable, 0], kind="stable")]
     return bounds[order], order
+
+
+def _directions(dataset: Dataset, rows: Rows) -> Float32Array:
+    """An orthonormal basis [dimension, at most _DIRECTIONS] of where most of the vectors' lengths lie.
+
+    For a single tile of rows it is the whole space: finding the directions would take longer than they save.
+    """
+    if len(rows) <= _TILE:
+        return np.eye(dataset.dimension, dtype=np.float32)
+    sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
+    units = normalised(dataset.take(sample))
+    units = units[np.isfinite(units).all(axis=1)].astype(np.float64)
+    _, directions = np.linalg.eigh(units.T @ units)
+    basis: Float32Array = directions[:, ::-1][:, :_DIRECTIONS].astype(np.float32)
+    return basis
 
 
 def _candidates(bounds: Float32Array, places: Rows, threshold: float) -> Iterator[NDArray[np.int64]]:
