@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 #: How often a worker may be started anew, and a shard handed out again, before the run gives up.
 RESTARTS = 8
 _LOOK_SECONDS = 0.2
+_CONNECT_SECONDS = 10.0
 
 
 class RayError(FvcliError):
@@ -138,12 +140,12 @@ def _connected(address: str) -> Iterator[int]:
     """The number of CPUs of the cluster, as long as this process is its driver."""
     import ray
 
+    _require_answer(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="fvcli")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; --ray-address)") from None
+        raise _no_cluster(address, error) from None
     try:
         if threading.current_thread() is threading.main_thread():  # Ray puts its own in the place of SIGTERM's
             for number, handler in handlers.items():
@@ -152,6 +154,22 @@ def _connected(address: str) -> Iterator[int]:
     finally:
         _hush_threads()
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray would try for a minute what a connection tells at once. Raises RayError."""
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> RayError:
+    reason = str(error).strip().split("\n", 1)[0]
+    return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
 
 
 def _hush_threads() -> None:
