@@ -35,12 +35,12 @@ def leave_pandas_out() -> None:
     """
     if "pandas" in sys.modules or "pyarrow" in sys.modules:
         return
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     absence = _Absent()
     sys.meta_path.insert(0, absence)
     try:
         import pyarrow
 
-        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
         pyarrow.array([0])
     finally:
         sys.meta_path.remove(absence)
