@@ -106,7 +106,7 @@ def teacher_size(area: float) -> int:
 def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
     """``count`` random views; the same seed gives the same views, whatever was drawn before.
 
-    A sixth of them mix two images: the teacher answers for the mixture, so that no label has to be known.
+    Half of them mix two images: the teacher answers for the mixture, so that no label has to be known.
     """
     generator = np.random.default_rng(seed)
     order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-2 * count // len(images)))])
@@ -118,10 +118,10 @@ def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
         size = teacher_size((box[2] - box[0]) * (box[3] - box[1]) / (first.width * first.height))
         seen = _view(first, box, size, generator)
         chance = generator.random()
-        if chance < 0.16:
+        if chance < 0.5:
             second = images[order[count + row]]
             other = _view(second, _random_box(second.size, generator), size, generator)
-            seen = _pasted(seen, other, generator) if chance < 0.1 else _blended(seen, other, generator)
+            seen = _pasted(seen, other, generator) if chance < 0.3 else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
     return Pair(tuple(teacher), student)
@@ -130,14 +130,14 @@ def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
 def _view(
     image: Image.Image, box: tuple[float, float, float, float], size: int, generator: np.random.Generator
 ) -> tuple[UInt8Array, UInt8Array]:
-    if generator.random() < 0.05:  # as if from a small file
+    if generator.random() < 0.1:  # as if from a small file
         factor = generator.uniform(0.4, 0.8)
         small = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         across, down = small[0] / image.width, small[1] / image.height
         image = image.resize(small, Image.Resampling.BOX)
         box = (box[0] * across, box[1] * down, min(box[2] * across, small[0]), min(box[3] * down, small[1]))
     kernel = KERNELS[generator.choice(len(KERNELS), p=KERNEL_SHARES)]
-    tone = _tone(generator) if generator.random() < 0.4 else None
+    tone = _tone(generator) if generator.random() < 0.6 else None
     flip = generator.random() < 0.5
     result = []
     for pixels, chosen in ((size, Image.Resampling.BICUBIC), (STUDENT_SIZE, kernel)):
@@ -171,7 +171,7 @@ def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[
 def _tone(generator: np.random.Generator) -> list[int]:
     """A look-up table for Image.point: exposure, contrast, gamma, and a tint."""
     unit = np.arange(256) / 255
-    gamma, contrast = np.exp(generator.uniform(-0.25, 0.25)), generator.uniform(0.8, 1.2)
+    gamma, contrast = np.exp(generator.uniform(-0.3, 0.3)), generator.uniform(0.75, 1.25)
     tables = []
     for _ in range(3):
         gain = generator.uniform(0.92, 1.08)

@@ -34,7 +34,7 @@ class Recipe:
     window: int = 3
     batch: int = 32
     features_weight: float = 1.0
-    last_weight: float = 0.25
+    last_weight: float = 0.5
     hint_weight: float = 0.25
     classes_weight: float = 0.6
     temperature: float = 2.0
@@ -58,9 +58,12 @@ class Recipe:
 
 
 FLOAT = Recipe(
-    quantized=False, rounds=16, seed=20, kernel_rate=8e-4, gain_rate=3e-4, warm_up=100, decay=0.5, average=0.998
+    quantized=False, rounds=8, seed=20, kernel_rate=6e-4, gain_rate=3e-4, warm_up=60, decay=0.6, average=0.997
 )
 """The network learns to see at 160 what it sees at a larger size."""
+
+FLOAT_SHARE = 0.7
+"""How much of the way from Google's weights to the float stage's average is kept."""
 
 QUANTIZED = Recipe(
     quantized=True, rounds=5, seed=21, kernel_rate=3e-4, gain_rate=1e-4, warm_up=30, decay=0.9, average=0.99

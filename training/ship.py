@@ -21,7 +21,7 @@ from fvcli.models.tensorflow import network_model
 from fvcli.models.weights import MobileNetV1, exactness
 from training import photographs
 from training.evaluate import FITS, Validation, cosines
-from training.recipe import Recipe
+from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
 from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
@@ -94,6 +94,8 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         "trained": {
             "command": "python -m training.train (see training/README.md)",
             "stages": json.loads((places.work / "recipe.json").read_text()),
+            "kept_of_the_float_stage": FLOAT_SHARE,
+            "views_for_the_grid": ROUNDING_VIEWS,
             "images": "600 photographs of ImageNet samples and the 500 of BSDS500, without labels",
             "python": platform.python_version(),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},

@@ -110,6 +110,7 @@ class Student(tf.Module):
 
     def __init__(self, network: MobileNetV1, limits: Mapping[str, float] | None = None) -> None:
         super().__init__()
+        self.depth_multiplier = network.depth_multiplier
         self.names = [layer.name for layer in network.layers]
         self.kernels = [tf.Variable(layer.kernel, name=f"{layer.name}/kernel") for layer in network.layers]
         self.gains = [tf.Variable(tf.ones_like(layer.bias), name=f"{layer.name}/gain") for layer in network.layers]
@@ -126,7 +127,7 @@ class Student(tf.Module):
             limit = self.limits[index]
             spans = {"weights": Span(-limit, limit), "output": Span(0.0, CEILING)} if quantized else {}
             layers.append(LayerTensors(whole, bias, **spans))
-        return NetworkTensors(1.0, layers, INPUT_SPAN if quantized else None)
+        return NetworkTensors(self.depth_multiplier, layers, INPUT_SPAN if quantized else None)
 
     def plain_network(self, like: MobileNetV1) -> MobileNetV1:
         """The float network as it is now; everything else is that of ``like``."""
@@ -147,7 +148,8 @@ class Student(tf.Module):
             bias_codes = quantize_bias(tensors.bias.numpy(), before.scale, weights.scale)
             layers.append(quantized_layer(name, weights, bias_codes, before, after))
             before = after
-        return MobileNetV1(1.0, InputSpec(size, size, pixel_table=pixel_table(INPUT)), tuple(layers), INPUT)
+        spec = InputSpec(size, size, pixel_table=pixel_table(INPUT))
+        return MobileNetV1(self.depth_multiplier, spec, tuple(layers), INPUT)
 
 
 def features_of(tensors: NetworkTensors, images: UInt8Array) -> Any:

@@ -21,7 +21,7 @@ from fvcli.models.weights import MobileNetV1
 from fvcli.records import UInt8Array
 from training import photographs, teacher
 from training.evaluate import Validation
-from training.recipe import FLOAT, QUANTIZED, ROUNDING_VIEWS, Recipe
+from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import Trainer
@@ -61,13 +61,12 @@ def float_trainer(recipe: Recipe, places: Places) -> Trainer:
 
 
 def quantized_trainer(recipe: Recipe, places: Places, trained: Trainer) -> Trainer:
-    """At step 0: the average of what the float stage ended with, on the 8-bit grid."""
+    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the float stage went."""
     original = read_frozen_graph(places.graph)
     grid = places.work / "rounded.npz"
     if not grid.exists():
-        trained.swap_average()
+        trained.settle(FLOAT_SHARE)
         network = trained.student.plain_network(original)
-        trained.swap_average()
         save_rounded(grid, rounded(network, random_views(places, ROUNDING_VIEWS, recipe.seed), recipe.seed))
     result = load_rounded(grid, original)
     factors = {teacher.HINT: trained.hint_factors.numpy()}

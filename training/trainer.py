@@ -85,6 +85,16 @@ class Trainer(tf.Module):
             variable.assign(average)
             average.assign(value)
 
+    def settle(self, share: float) -> None:
+        """Puts every variable ``share`` of the way from where the stage began to its moving average.
+
+        Part of the way keeps more of what the start knew of other images (Wortsman et al., 2022).
+        """
+        for variable, start, average in zip(
+            self._variables, self.optimizer.initial, self.optimizer.averages, strict=True
+        ):
+            variable.assign(start + share * (average - start))
+
 
 def relative_error(given: Any, wanted: Any) -> Any:
     """Squared error over the batch as a share of the squares of what was wanted."""
