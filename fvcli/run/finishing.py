@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fvcli.dataset import manifest
@@ -18,10 +19,18 @@ from fvcli.run.environment import environment
 from fvcli.run.product import Product
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """started: by the monotonic clock. extracted: the vectors that were computed since."""
+
+    started: float
+    extracted: int
+
+
 def finish(
-    workspace: Workspace, frozen: Plan, product: Product, standing: Iterable[FailureLine], started: float
+    workspace: Workspace, frozen: Plan, product: Product, standing: Iterable[FailureLine], effort: Effort
 ) -> Manifest:
-    """Makes what is committed the dataset. ``started`` is this run's beginning by the monotonic clock."""
+    """Makes what is committed the dataset; ``effort`` is this process's own part in it, for the history."""
     base = manifest.load(workspace.store)
 
     def describe(commits: Sequence[Commit], counts: Counts) -> Manifest:
@@ -32,13 +41,13 @@ def finish(
             roots |= set() if frozen.overwrite else set(base.roots)
             if not made and not frozen.overwrite:
                 known = base.environment
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - effort.started
         run = {
             "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
             "host": socket.gethostname(),
             "environment": ",".join(sorted(made)) or environment_id(known),
-            "worked": sum(commit.counts.extracted for commit in commits),
+            "worked": effort.extracted,
             **counts.to_json(),
         }
         described = Manifest(

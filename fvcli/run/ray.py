@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import signal
 import socket
 import threading
@@ -23,6 +24,7 @@ from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Commit, Workspace
 from fvcli.dataset.store import open_store
 from fvcli.errors import DatasetError, FvcliError, UsageError
+from fvcli.models.quiet import stderr_without
 from fvcli.remote import is_remote
 from fvcli.run.crew import Crew, Duty, carried
 from fvcli.run.in_work import TASK_IN_WORK
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 RESTARTS = 8
 _LOOK_SECONDS = 0.2
 _CONNECT_SECONDS = 10.0
+_GREETING = re.compile(rb"Set ray log level from environment variable")
 
 
 class RayError(FvcliError):
@@ -143,7 +146,8 @@ def _connected(address: str) -> Iterator[int]:
     _require_answer(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="fvcli")
+        with stderr_without(_GREETING):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="fvcli")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, error) from None
     try:

@@ -120,5 +120,5 @@ def _cosine(a: Float32Array, b: Float32Array) -> float:
 
 def _same_environment(found: Manifest) -> bool:
     now = environment_id(environment())
-    made = {run["environment"] for run in found.runs if run.get("worked")}
+    made = {run["environment"] for run in found.runs if run.get("extracted")}
     return made <= {now} and dict(found.environment) == environment()

@@ -20,7 +20,7 @@ from fvcli.models.base import FeatureModel
 from fvcli.records import Failure, ImageRef
 from fvcli.run import in_work
 from fvcli.run.crew import Crew, Duty, carried
-from fvcli.run.finishing import finish
+from fvcli.run.finishing import Effort, finish
 from fvcli.run.isolation import Trial
 from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer
@@ -154,7 +154,7 @@ class Session:
         return crew.run(duty, self._watch.batch, self._watch.stopped)
 
     def _finish(self, frozen: Plan, standing: Iterable[FailureLine]) -> Manifest:
-        return finish(self._workspace, frozen, self._product, standing, self._started)
+        return finish(self._workspace, frozen, self._product, standing, Effort(self._started, self.extracted))
 
     def _refuse_another_recipe(self) -> None:
         now = {"format": self._request.format, "dtype": self._request.dtype, **self._product.recipe.to_json()}

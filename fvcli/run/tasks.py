@@ -21,9 +21,9 @@ from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.store import Store, open_store
 from fvcli.errors import DatasetError, UsageError
 from fvcli.models.loading import load_model
+from fvcli.run import finishing
 from fvcli.run.crew import Crew, Duty, carried
 from fvcli.run.extract import RunSummary
-from fvcli.run.finishing import finish
 from fvcli.run.in_work import TASK_IN_WORK
 from fvcli.run.isolation import Trial
 from fvcli.run.product import Product
@@ -191,7 +191,11 @@ def finalize(output: str) -> RunSummary:
         missing = [shard.index for shard in frozen.shards if shard.index not in done]
         if missing:
             raise _missing(store, output, frozen, missing)
-        return _summary(finish(workspace, frozen, product, standing_failures(store), started), store, started)
+        return _summary(
+            finishing.finish(workspace, frozen, product, standing_failures(store), finishing.Effort(started, 0)),
+            store,
+            started,
+        )
 
 
 def _require_dataset(store: Store, output: str) -> Manifest:
