@@ -6,12 +6,14 @@ that began here can end elsewhere, and the other way round.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import queue
 import re
 import signal
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -115,7 +117,7 @@ def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, wa
     job = _Job(place, os.getcwd(), duty.plan.id, threads, batch_size)
     shards = {shard.index: shard for shard in duty.todo}
     duty.workspace.store.make_folder(layout.TASKS)
-    with _connected(options.address) as cpus:
+    with _hushed(), _connected(options.address) as cpus:
         most = max(1, cpus // threads)
         workers = min(options.workers or most, len(shards))
         if workers > most:
@@ -156,7 +158,6 @@ def _connected(address: str) -> Iterator[int]:
                 signal.signal(number, handler)
         yield int(ray.cluster_resources().get("CPU", 0))
     finally:
-        _hush_threads()
         ray.shutdown()
 
 
@@ -176,8 +177,12 @@ def _no_cluster(address: str, error: Exception) -> RayError:
     return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
 
 
-def _hush_threads() -> None:
-    """A run that ends early takes the cluster from under Ray's threads, which would each print a traceback."""
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps Ray's threads from writing between our lines, stdout above all: what matters reaches the run as an error.
+
+    A run that ends early takes the cluster from under some of them, and they stay silent about that for good.
+    """
     before = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -185,6 +190,33 @@ def _hush_threads() -> None:
             before(args)
 
     threading.excepthook = hook
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_OthersOnly(stream) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+class _OthersOnly(io.TextIOBase):
+    """A stream that drops what Ray's threads write."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name.startswith("ray"):
+            return len(text)
+        return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return bool(self._stream.isatty())
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())
 
 
 def _rows(job: _Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
