@@ -4,7 +4,8 @@
 
 Makes a dataset of random vectors in both layouts (or, with --like, of another dataset's rows drawn over and over),
 then runs each measurement in a process of its own, in turns, and prints the medians of wall and CPU time and each
-process's peak memory. "numpy" is vectors @ query with the vectors in memory, not counting how they got there.
+process's peak memory. "mapped" is numpy's vectors @ query over the same .npy files, memory-mapped; "in memory" the
+same with the vectors read beforehand, not counting how they got there.
 """
 
 from __future__ import annotations
@@ -54,7 +55,14 @@ def measure(what: str, folder: Path, rounds: int) -> dict[str, float]:
     query = np.random.default_rng(2).standard_normal(DIMENSION, np.float32)
     seconds = []
     cpu = time.process_time()
-    if what == "numpy":
+    if what == "mapped":
+        files = sorted((folder / "npy" / "img_emb").iterdir())
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for file in files:
+                np.load(file, mmap_mode="r") @ query
+            seconds.append(time.perf_counter() - started)
+    elif what == "in memory":
         vectors = open_dataset(folder / "npy").vectors()
         cpu = time.process_time()
         for _ in range(rounds):
@@ -88,20 +96,20 @@ def main() -> None:
         make(given.folder / format, format, given.rows, given.like)
     results: dict[str, list[dict[str, float]]] = {}
     for _ in range(given.turns):
-        for what in ("numpy", "npy", "parquet"):
+        for what in ("mapped", "in memory", "npy", "parquet"):
             command = [sys.executable, "-m", "benchmarks.neighbors", "--measure", what]
             command += ["--folder", str(given.folder), "--rounds", str(given.rounds)]
             line = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
             results.setdefault(what, []).append(json.loads(line))
-    base = statistics.median(run["seconds"] for run in results["numpy"])
-    base_cpu = statistics.median(run["cpu"] for run in results["numpy"])
+    base = statistics.median(run["seconds"] for run in results["mapped"])
+    base_cpu = statistics.median(run["cpu"] for run in results["mapped"])
     print(f"{given.rows:,} x {DIMENSION} float32")
     for what, runs in results.items():
         seconds = statistics.median(run["seconds"] for run in runs)
         peak = max(run["peak_mb"] for run in runs)
         cpu = statistics.median(run["cpu"] for run in runs)
         print(
-            f"{what:8} {seconds:7.3f} s  {seconds / base:6.2f} x   CPU {cpu:7.3f} s  {cpu / base_cpu:6.2f} x   "
+            f"{what:10} {seconds:7.3f} s  {seconds / base:6.2f} x   CPU {cpu:7.3f} s  {cpu / base_cpu:6.2f} x   "
             f"peak {peak:,.0f} MB"
         )
 
