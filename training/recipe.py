@@ -66,7 +66,7 @@ FLOAT_SHARE = 0.7
 """How much of the way from Google's weights to the float stage's average is kept."""
 
 QUANTIZED = Recipe(
-    quantized=True, rounds=5, seed=21, kernel_rate=3e-4, gain_rate=1e-4, warm_up=30, decay=0.9, average=0.99
+    quantized=True, rounds=2, seed=21, kernel_rate=1e-4, gain_rate=5e-5, warm_up=20, decay=0.9, average=0.97
 )
 """From the 8-bit grid that :mod:`training.rounding` found; a weight moves only if its gradient insists."""
 

@@ -106,7 +106,7 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         },
         "measured": {
             "on": (
-                f"{photographs.VALIDATION} photographs of 1,000 ImageNet classes that training never saw; classes "
+                f"{photographs.VALIDATION} photographs of ImageNet samples that training never saw; classes "
                 "through the teacher's own classifier on the feature vectors"
             ),
             "mind": (
