@@ -1,8 +1,8 @@
 """The disk refuses one of the calls that a run makes; then it works again, and the run is repeated.
 
-``python -m tests.reliability.refusals`` fails in turn every call that changes the output, but for the single writes to
-a file, of which ``--writes N`` are taken at random: once with each errno, that call alone or (``+``) it and all after
-it; in a first run and in an update. Each time the command must exit 1 with one line that says where and why (or succeed
+``python -m tests.reliability.refusals`` fails in turn every call that changes the output (``--calls N``: so many of
+them, at random), but for the single writes to a file, of which ``--writes N`` are taken at random: with each errno, that
+call alone or (``+``) it and all after it; in a first run and in an update. Each time the command must exit 1 with one line that says where and why (or succeed
 without what is only tidying up), the dataset must be whole as it stands, and the same command must complete it as if
 nothing had happened.
 """
@@ -78,6 +78,7 @@ def sweep(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int)
     parser.add_argument("--writes", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
@@ -86,6 +87,8 @@ def main() -> None:
     def choose(calls: Sequence[str]) -> list[int]:
         others = [number for number, call in enumerate(calls, start=1) if call != "write"]
         writes = [number for number, call in enumerate(calls, start=1) if call == "write"]
+        if asked.calls is not None:
+            others = rng.sample(others, min(asked.calls, len(others)))
         return sorted([*others, *rng.sample(writes, min(asked.writes, len(writes)))])
 
     with Forks() as forks:
