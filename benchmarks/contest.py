@@ -96,7 +96,7 @@ def extract(sources: Path, scratch: Path, *options: str) -> Pass:
 
 
 def run(command: Sequence[str]) -> Pass:
-    """A command whose JSON line tells how many images it ``extracted``."""
+    """A command; where its last line is JSON, that tells how many images it ``extracted``."""
     with tempfile.TemporaryFile() as printed:
         started = time.perf_counter()
         child = subprocess.Popen(command, stdout=printed)
@@ -106,6 +106,6 @@ def run(command: Sequence[str]) -> Pass:
         if child.returncode:
             raise ContestError(f"{' '.join(command)} ended with exit code {child.returncode}")
         printed.seek(0)
-        lines = printed.read().splitlines()
-    images = json.loads(lines[-1])["extracted"] if lines else 0
+        last = printed.read().rstrip().rpartition(b"\n")[2]
+    images = json.loads(last).get("extracted", 0) if last.startswith(b"{") else 0
     return Pass(images, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)

@@ -41,7 +41,7 @@ class Effort:
     formats: int
 
 
-FULL = Effort(rounds=7, small=14_000, large=600, large_distinct=24, formats=200)
+FULL = Effort(rounds=5, small=10_000, large=400, large_distinct=16, formats=200)
 QUICK = Effort(rounds=2, small=3_500, large=120, large_distinct=8, formats=40)
 
 
@@ -163,11 +163,12 @@ def formats_table(files: Sequence[Path], scratch: Path, effort: Effort) -> list[
     return [*lines, ""]
 
 
-def heading(arguments: Sequence[str]) -> list[str]:
+def heading(module: str, arguments: Sequence[str]) -> list[str]:
+    """What was run, when, on what."""
     values = environment()
     versions = ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("cpu", "platform"))
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    command = " ".join(["python -m benchmarks.speed", *arguments])
+    command = " ".join([f"python -m {module}", *arguments])
     return [f"`{command}`, {when}; {usable_cpus()} CPUs: {values['cpu']}; {versions}.", ""]
 
 
@@ -196,7 +197,7 @@ def main() -> None:
     if len(files) < 16:
         sys.exit(f"{given.folder}: at least 16 JPEGs are needed")
     module = hub_module(given.network, scratch)
-    lines = heading(sys.argv[1:])
+    lines = heading("benchmarks.speed", sys.argv[1:])
     print("photographs", file=sys.stderr)
     linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
     lines += table(
