@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import jsonschema
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fvcli.cli import app
 from fvcli.dataset import lock
@@ -86,7 +84,7 @@ def test_every_command_explains_itself(name: str, tmp_path: Path) -> None:
     assert "Usage: fvcli" in done.stdout
     assert COMMANDS[name].help
     for parameter in COMMANDS[name].params:
-        if isinstance(parameter, click.Option) or parameter.param_type_name == "option":
+        if parameter.param_type_name == "option":
             assert parameter.help, f"{name} {parameter.name}"
 
 
