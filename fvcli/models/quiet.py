@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import IO, Any, Final
 
 LITERT: Final = re.compile(rb"Created TensorFlow Lite XNNPACK delegate for CPU")
 TENSORFLOW: Final = re.compile(
@@ -23,6 +23,13 @@ TENSORFLOW: Final = re.compile(
 )
 
 _one_at_a_time = threading.Lock()
+
+
+def _buffer() -> IO[bytes]:
+    """A file in memory where the system has such: a full disk is no reason not to start."""
+    if sys.platform == "linux":
+        return open(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextmanager
@@ -35,7 +42,7 @@ def stderr_without(lines: re.Pattern[bytes]) -> Iterator[None]:
         except (OSError, ValueError, AttributeError):  # there is no stderr
             yield
             return
-        with tempfile.TemporaryFile() as caught:
+        with _buffer() as caught:
             os.dup2(caught.fileno(), 2)
             try:
                 yield

@@ -81,7 +81,7 @@ def install(fault: Fault) -> None:
     plain_open = builtins.open
 
     def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        if not set(mode) & set("wxa+") or str(file).startswith(("/proc/", "/dev/null")):
+        if isinstance(file, int) or not set(mode) & set("wxa+") or str(file).startswith(("/proc/", "/dev/null")):
             return plain_open(file, mode, *arguments, **options)
         fault("open", file)
         return _Watched(plain_open(file, mode, *arguments, **options), file, fault)

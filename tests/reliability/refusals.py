@@ -1,10 +1,10 @@
 """The disk refuses one of the calls that a run makes; then it works again, and the run is repeated.
 
 ``python -m tests.reliability.refusals`` fails in turn every call that changes the output (``--calls N``: so many of
-them, at random), but for the single writes to a file, of which ``--writes N`` are taken at random: with each errno, that
-call alone or (``+``) it and all after it; in a first run and in an update. Each time the command must exit 1 with one line that says where and why (or succeed
-without what is only tidying up), the dataset must be whole as it stands, and the same command must complete it as if
-nothing had happened.
+them, at random), but for the single writes to a file, of which ``--writes N`` are taken at random: with each errno,
+that call alone or (``+``) it and all after it; in a first run and in an update. Each time the command must exit 1 with
+one line that says where and why (or succeed without what is only tidying up), the dataset must be whole as it stands,
+and the same command must complete it as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def main() -> None:
             for update in (False, True):
                 with tempfile.TemporaryDirectory(prefix="fvcli-refusals-") as folder:
                     runs, refused = sweep(Path(folder), forks, error, update, choose)
-                what = "update" if update else "first run"
-                print(f"{error} in a {what}: {runs} runs, {refused} exited 1, all completed when repeated")
+                what = "an update" if update else "a first run"
+                print(f"{error} in {what}: {runs} runs, {refused} exited 1, all completed when repeated")
                 sys.stdout.flush()
 
 

@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_few_open_files_are_enough(forks: Forks, memory_path: Path) -> None:
     )
     assert limited.returncode == 3, limited.stderr
     assert len(contents.rows(memory_path / "features")) == 30
+
+
+def test_nothing_is_written_elsewhere(forks: Forks, memory_path: Path) -> None:
+    """A full /tmp is no reason not to work."""
+    prepare(memory_path, forks, update=False)
+    script = (
+        "import sys, tempfile; tempfile.tempdir = '/nowhere'; sys.argv[0] = 'fvcli'\nfrom fvcli.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments(memory_path))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
 
 
 @pytest.mark.parametrize("kind", ["a file", "below a file"])
