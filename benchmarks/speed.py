@@ -197,24 +197,23 @@ def main() -> None:
     if len(files) < 16:
         sys.exit(f"{given.folder}: at least 16 JPEGs are needed")
     module = hub_module(given.network, scratch)
-    lines = heading("benchmarks.speed", sys.argv[1:])
+    tell(heading("benchmarks.speed", sys.argv[1:]))
     print("photographs", file=sys.stderr)
     linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
-    lines += table(
-        f"The photographs ({effort.small:,} links to {len(files)} files)",
-        measure(files, linked, module, rounds, scratch, 706),
-    )
+    scores = measure(files, linked, module, rounds, scratch, 706)
+    tell(table(f"The photographs ({effort.small:,} links to {len(files)} files)", scores))
     print("12 megapixels", file=sys.stderr)
     big = pictures.made_apart(files, scratch / "large", effort.large_distinct)
     linked = pictures.repeat(big, scratch / f"large-{effort.large}", effort.large)
     size = statistics.mean(path.stat().st_size for path in big) / 2**20
-    lines += table(
-        f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)",
-        measure(big * 2, linked, module, rounds, scratch, 24),
-    )
+    scores = measure(big * 2, linked, module, rounds, scratch, 24)
+    tell(table(f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)", scores))
     print("formats", file=sys.stderr)
-    lines += formats_table(files, scratch, effort)
-    print("\n".join(lines))
+    tell(formats_table(files, scratch, effort))
+
+
+def tell(lines: Sequence[str]) -> None:
+    print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":
