@@ -145,17 +145,17 @@ def _nothing_new(folder: Path, files: int) -> None:
 def _update(folder: Path, changes: Changes) -> None:
     photographs, features, fresh = folder / "photographs", folder / "features", folder / "fresh"
     make_distinct(photographs, changes.files)
-    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", timeout=600)
+    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", timeout=3600)
     assert done.code == 0, done
     changes.apply(photographs)
     started = time.monotonic()
-    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", "--prune", timeout=600)
+    done = commands.run("extract", photographs, "-o", features, "-q", "--shard-size", "1000", "--prune", timeout=3600)
     seconds = time.monotonic() - started
     assert done.code == 0, done
     values = contents.manifest(features)
     assert values is not None
     print(f"{changes}: {values['runs'][-1]['worked']} inferences in {seconds:.1f} s, counts {values['counts']}")
-    done = commands.run("extract", photographs, "-o", fresh, "-q", timeout=600)
+    done = commands.run("extract", photographs, "-o", fresh, "-q", timeout=3600)
     assert done.code == 0, done
     assert values["runs"][-1]["worked"] == changes.added + changes.replaced
     assert contents.rows(features) == contents.rows(fresh)
