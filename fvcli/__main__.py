@@ -1,0 +1,17 @@
+"""The ``fvcli`` command, also as ``python -m fvcli``."""
+
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Runs the command line; Ctrl-C ends it without a traceback wherever no run has yet taken the signal over."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from fvcli.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
