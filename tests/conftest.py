@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,4 +28,12 @@ def shared() -> Path:
     folder = REPOSITORY.parent / "shared"
     if not (folder / "models").is_dir():
         pytest.skip("needs the folder ../shared with models and photographs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample images that are whole, 20 and more, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("photographs") / "photos"
+    shutil.copytree(sample_images, folder, ignore=shutil.ignore_patterns("README.md", "broken*"))
     return folder

@@ -54,14 +54,6 @@ def failures(output: Path) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample images that are whole, in a folder of their own."""
-    folder = tmp_path_factory.mktemp("photographs") / "photos"
-    shutil.copytree(sample_images, folder, ignore=shutil.ignore_patterns("README.md", "broken*"))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def features(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("features") / "f"
     extract(photographs, "-o", output)

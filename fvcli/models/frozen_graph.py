@@ -18,6 +18,7 @@ import numpy as np
 
 from fvcli.errors import ModelError
 from fvcli.models.mobilenet_v1 import MULTIPLIERS, TABLE, Convolution, classifier, convolutions
+from fvcli.models.network_file import read_network
 from fvcli.models.weights import (
     ACTIVATION_CODES,
     WEIGHT_CODES,
@@ -64,14 +65,7 @@ def read_frozen_graph(path: Path) -> MobileNetV1:
 
     Raises ModelError, naming the file, when it is no GraphDef, no MobileNet V1, or a layer is missing or damaged.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        return parse_frozen_graph(data)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+    return read_network(path, parse_frozen_graph)
 
 
 def parse_frozen_graph(data: bytes) -> MobileNetV1:

@@ -22,6 +22,7 @@ from fvcli.errors import ModelError
 from fvcli.models.card import input_spec_from_json
 from fvcli.models.compile import METADATA, METADATA_ROUNDED, SHIFT
 from fvcli.models.mobilenet_v1 import MULTIPLIERS, Convolution, classifier, convolutions
+from fvcli.models.network_file import read_network
 from fvcli.models.tflite_graph import IDENTIFIER
 from fvcli.models.weights import ActivationRange, Layer, MobileNetV1, QuantizedTensor, quantized_layer
 from fvcli.records import InputSpec
@@ -47,14 +48,7 @@ def read_tflite(path: Path) -> MobileNetV1:
     In Google's uint8 files the pixel is the input code as it stands. Raises ModelError, which names the file, for
     anything but a MobileNet V1 that takes images.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        return parse_tflite(data)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+    return read_network(path, parse_tflite)
 
 
 def parse_tflite(data: bytes) -> MobileNetV1:

@@ -31,13 +31,6 @@ def vectors(output: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs") / "photos"
-    shutil.copytree(sample_images, folder, ignore=shutil.ignore_patterns("README.md", "broken*"))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def shards(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photographs in 7 archives."""
     folder = tmp_path_factory.mktemp("packed") / "shards"

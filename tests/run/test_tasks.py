@@ -34,14 +34,6 @@ def data_files(output: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 and more whole images."""
-    folder = tmp_path_factory.mktemp("photographs") / "photos"
-    shutil.copytree(sample_images, folder, ignore=shutil.ignore_patterns("README.md", "broken*"))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def local(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset that one process makes."""
     output = tmp_path_factory.mktemp("local") / "f"
