@@ -5,7 +5,8 @@
 Makes a dataset of random vectors in both layouts (or, with --like, of another dataset's rows drawn over and over),
 then runs each measurement in a process of its own, in turns, and prints the medians of wall and CPU time and each
 process's peak memory. "mapped" is numpy's vectors @ query over the same .npy files, memory-mapped; "in memory" the
-same with the vectors read beforehand, not counting how they got there.
+same with the vectors read beforehand, not counting how they got there. "pyarrow" is pyarrow reading the same Parquet
+files, a row group at a time with its own threads, and numpy's product of each with the query.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.layout import DataFormat
@@ -62,6 +64,14 @@ def measure(what: str, folder: Path, rounds: int) -> dict[str, float]:
             for file in files:
                 np.load(file, mmap_mode="r") @ query
             seconds.append(time.perf_counter() - started)
+    elif what == "pyarrow":
+        files = sorted((folder / "parquet" / "data").iterdir())
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for file in files:
+                for batch in pq.ParquetFile(file).iter_batches(SHARD, columns=["embedding"]):
+                    batch.column(0).flatten().to_numpy().reshape(-1, DIMENSION) @ query
+            seconds.append(time.perf_counter() - started)
     elif what == "in memory":
         vectors = open_dataset(folder / "npy").vectors()
         cpu = time.process_time()
@@ -96,7 +106,7 @@ def main() -> None:
         make(given.folder / format, format, given.rows, given.like)
     results: dict[str, list[dict[str, float]]] = {}
     for _ in range(given.turns):
-        for what in ("mapped", "in memory", "npy", "parquet"):
+        for what in ("mapped", "in memory", "npy", "pyarrow", "parquet"):
             command = [sys.executable, "-m", "benchmarks.neighbors", "--measure", what]
             command += ["--folder", str(given.folder), "--rounds", str(given.rounds)]
             line = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
