@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,9 @@ def _connected(address: str) -> Iterator[int]:
                 signal.signal(number, handler)
         yield int(ray.cluster_resources().get("CPU", 0))
     finally:
-        ray.shutdown()
+        # What the cluster said last, of a node that died for example, Ray prints from this thread, and to stdout.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            ray.shutdown()
 
 
 def _require_answer(address: str) -> None:

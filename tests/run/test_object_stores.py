@@ -12,8 +12,6 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset.store import open_store
@@ -22,6 +20,7 @@ from fvcli.images.discover import Sources, discover
 from fvcli.images.read import read
 from fvcli.records import ImageRef
 from fvcli.remote import Location, UnreachableError
+from tests.run.buckets import stand_in_for_s3, upload, vectors
 from tests.s3_server import S3Server
 
 FVCLI = Path(sys.executable).with_name("fvcli")
@@ -31,20 +30,7 @@ OPTIONS = ("--shard-size", "5", "-q", "--json")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
     """A running server that this process and its children take for S3."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "tmp").mkdir()
-    settings = {
-        "AWS_ACCESS_KEY_ID": "the-key",
-        "AWS_SECRET_ACCESS_KEY": "the-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_REGION": "us-east-1",
-        "TMPDIR": str(tmp_path / "tmp"),
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    with S3Server() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+    with stand_in_for_s3(monkeypatch, tmp_path) as server:
         yield server
 
 
@@ -68,22 +54,6 @@ def extract(*arguments: str | Path, code: int = 0) -> dict[str, int]:
     assert done.returncode == code, done.stderr.decode()
     assert b"the-secret" not in done.stderr
     return json.loads(done.stdout or b"{}")  # type: ignore[no-any-return]
-
-
-def vectors(shards: Iterator[bytes] | list[bytes]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for shard in shards:
-        rows = pq.read_table(io.BytesIO(shard), columns=["path", "embedding"])
-        names = [path.split("photos/")[-1].split("!")[-1] for path in rows["path"].to_pylist()]
-        values = np.stack(rows["embedding"].to_numpy())
-        found |= {name: vector.tobytes() for name, vector in zip(names, values, strict=True)}
-    return found
-
-
-def upload(server: S3Server, folder: Path, prefix: str) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            server.put(prefix + file.relative_to(folder).as_posix(), file.read_bytes())
 
 
 def test_a_bucket_gives_the_vectors_of_the_folder_and_holds_the_dataset(

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.run.clusters import add_node, small_cluster
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 SHARD_SIZE = "10"
 PATIENCE_SECONDS = 180.0
@@ -45,45 +47,10 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(sample_images: Path, tm
     assert f"no Ray cluster at {address}" in done.stderr.read()  # type: ignore[union-attr]
 
 
-def _ports() -> dict[str, int]:
-    """Free ports for a node's agents: choosing their own, they can be too slow for their raylet."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    sockets = [socket.socket() for _ in names]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return dict(zip(names, [one.getsockname()[1] for one in sockets], strict=True))
-    finally:
-        for one in sockets:
-            one.close()
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster of our own; all its processes end with the tests."""
-    pytest.importorskip("ray")
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    from ray.cluster_utils import Cluster
-
-    node = {"include_dashboard": False, "object_store_memory": 100 * 1024**2}
-    cluster = Cluster()
-    try:
-        for cpus in (0, 1, 1):
-            _add_node(cluster, num_cpus=cpus, **node)
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-def _add_node(cluster: Any, **options: Any) -> Any:
-    """Ray gives a node half a minute to come up, which a busy machine may not."""
-    for attempt in range(4):
-        try:
-            return cluster.add_node(**options, **_ports())
-        except Exception as error:
-            if attempt == 3:
-                pytest.skip(f"the machine is too busy to start a Ray node: {error}")
-    return None
+    with small_cluster() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +158,7 @@ def test_a_killed_driver_is_followed_by_a_run_anywhere(
 def test_a_killed_raylet_costs_nothing_but_time(
     cluster: Any, photographs: Path, local: dict[str, bytes], tmp_path: Path
 ) -> None:
-    extra = _add_node(cluster, num_cpus=1, include_dashboard=False, object_store_memory=100 * 1024**2)
+    extra = add_node(cluster, cpus=1)
     driver = run(photographs, tmp_path / "f", cluster.address)
     wait_for(lambda: committed(tmp_path / "f"))
     cluster.remove_node(extra, allow_graceful=False)
