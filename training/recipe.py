@@ -40,6 +40,11 @@ class Recipe:
     temperature: float = 2.0
 
     @property
+    def name(self) -> str:
+        """Of the folder that the stage works in."""
+        return "quantized" if self.quantized else f"float-{self.seed}"
+
+    @property
     def steps_a_round(self) -> int:
         return self.chunk * self.window // self.batch
 
@@ -58,12 +63,16 @@ class Recipe:
 
 
 FLOAT = Recipe(
-    quantized=False, rounds=8, seed=20, kernel_rate=6e-4, gain_rate=3e-4, warm_up=60, decay=0.6, average=0.997
+    quantized=False, rounds=24, seed=20, kernel_rate=6e-4, gain_rate=3e-4, warm_up=60, decay=0.6, average=0.997
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
+FLOAT_SEEDS = (20, 22)
+"""The float stage is run once with each, from the same start, and the results are averaged: each run has its own
+misconceptions of so few images (Wortsman et al., 2022, "Model soups")."""
+
 FLOAT_SHARE = 0.7
-"""How much of the way from Google's weights to the float stage's average is kept."""
+"""How much of the way from the float stage's start to its result is kept."""
 
 QUANTIZED = Recipe(
     quantized=True, rounds=2, seed=21, kernel_rate=1e-4, gain_rate=5e-5, warm_up=20, decay=0.9, average=0.97

@@ -1,6 +1,7 @@
 """Trains the embedded model: ``python -m training.train --help``. See training/README.md.
 
-Three steps, each resumed where it was left: the float stage, rounding to the 8-bit grid, the quantised stage.
+Four steps, each resumed where it was left: how far kernels reach at 160, the float stage, rounding to the 8-bit grid,
+the quantised stage.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from fvcli.models.weights import MobileNetV1
 from fvcli.records import UInt8Array
 from training import photographs, teacher
 from training.evaluate import Validation
-from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
+from training.reach import SEARCHED, STEPS, Nearness, found, resampled
+from training.recipe import FLOAT, FLOAT_SEEDS, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import Trainer
@@ -53,23 +56,35 @@ def random_views(places: Places, count: int, seed: int) -> UInt8Array:
     return photographs.draw(images, count, (seed, 10**6)).student
 
 
-def float_trainer(recipe: Recipe, places: Places) -> Trainer:
-    """At step 0: the teacher's weights, equalised by what 1,024 random views activate."""
+def float_trainers(recipe: Recipe, places: Places) -> list[Trainer]:
+    """For each of ``FLOAT_SEEDS``, at step 0: the teacher's weights, resampled for 160, equalised by what 1,024 random
+    views activate."""
     original = read_frozen_graph(places.graph)
-    network, factors = equalized(original, activation_maxima(original, random_views(places, 1024, recipe.seed)))
-    return Trainer(recipe, network, None, factors, original)
+    start = resampled(original, found_reaches(original, places))
+    network, factors = equalized(start, activation_maxima(start, random_views(places, 1024, FLOAT_SEEDS[0])))
+    return [Trainer(replace(recipe, seed=seed), network, None, factors, original) for seed in FLOAT_SEEDS]
 
 
-def quantized_trainer(recipe: Recipe, places: Places, trained: Trainer) -> Trainer:
-    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the float stage went."""
+def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
+    """By layer name, from ``places.work`` where they were found before."""
+    path = places.work / "reach.json"
+    if not path.exists():
+        reaches = found(Nearness(original, places.data).divergence, SEARCHED, STEPS)
+        path.write_text(json.dumps(reaches, indent=1) + "\n")
+    return dict(json.loads(path.read_text()))
+
+
+def quantized_trainer(recipe: Recipe, places: Places, trained: Sequence[Trainer]) -> Trainer:
+    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the runs of the float stage went on average."""
     original = read_frozen_graph(places.graph)
     grid = places.work / "rounded.npz"
     if not grid.exists():
-        trained.settle(FLOAT_SHARE)
-        network = trained.student.plain_network(original)
+        first = trained[0]
+        first.settle([trainer.optimizer.averages for trainer in trained], FLOAT_SHARE)
+        network = first.student.plain_network(original)
         save_rounded(grid, rounded(network, random_views(places, ROUNDING_VIEWS, recipe.seed), recipe.seed))
     result = load_rounded(grid, original)
-    factors = {teacher.HINT: trained.hint_factors.numpy()}
+    factors = {teacher.HINT: trained[0].hint_factors.numpy()}
     return Trainer(recipe, result.network, result.limits, factors, original)
 
 
@@ -92,8 +107,9 @@ def load_rounded(path: Path, like: MobileNetV1) -> Rounded:
     return Rounded(replace(like, layers=tuple(layers), logits=None), limits)
 
 
-def checkpoints_of(trainer: Trainer, folder: Path) -> tf.train.CheckpointManager:
+def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManager:
     """The stage's checkpoints; ``trainer`` takes the last one's state."""
+    folder = places.work / trainer.recipe.name
     checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=tf.Variable(0, dtype=tf.int64, trainable=False))
     checkpoints = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=3)
     if checkpoints.latest_checkpoint:
@@ -107,19 +123,21 @@ def train(stages: tuple[Recipe, Recipe], places: Places) -> Trainer:
     (places.work / "recipe.json").write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
     if not (places.work / "teacher.tflite").exists():
         teacher.write_teacher(places.graph, places.work / "teacher.tflite")
-    first = float_trainer(stages[0], places)
-    run_stage(first, places, "float")
-    second = quantized_trainer(stages[1], places, first)
-    run_stage(second, places, "quantized")
-    return second
+    trained = float_trainers(stages[0], places)
+    for trainer in trained:
+        run_stage(trainer, places)
+    result = quantized_trainer(stages[1], places, trained)
+    run_stage(result, places)
+    return result
 
 
-def run_stage(trainer: Trainer, places: Places, name: str) -> None:
+def run_stage(trainer: Trainer, places: Places) -> None:
     """Trains from the stage's last checkpoint to the end of its recipe."""
-    recipe, folder = trainer.recipe, places.work / name
+    recipe = trainer.recipe
+    folder = places.work / recipe.name
     # In float the rounding of bfloat16 does no harm and saves a third of the time; behind FakeQuant it would be noise.
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": not recipe.quantized})
-    checkpoints = checkpoints_of(trainer, folder)
+    checkpoints = checkpoints_of(trainer, places)
     finished = checkpoints.checkpoint.rounds
     first = int(finished.numpy())
     if first >= recipe.rounds:
@@ -140,7 +158,7 @@ def run_stage(trainer: Trainer, places: Places, name: str) -> None:
     )
     producer = teacher.start_producer(task)
     steps = recipe.steps_a_round
-    with tqdm(desc=name, total=recipe.rounds * steps, initial=first * steps, unit="step") as bar:
+    with tqdm(desc=recipe.name, total=recipe.rounds * steps, initial=first * steps, unit="step") as bar:
         if first == 0:
             record(log, 0, validation, trainer, None)
         for number in range(first, recipe.rounds):
