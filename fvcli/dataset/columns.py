@@ -67,8 +67,11 @@ def metadata_table(rows: Rows) -> pa.Table:
 def table(rows: Rows, dimension: int, dtype: DType) -> pa.Table:
     """The rows with their vectors, of ``schema(dimension, dtype)``."""
     full = schema(dimension, dtype)
-    values = pa.array(np.ascontiguousarray(rows.vectors, dtype=dtype).reshape(-1))
-    vectors = pa.FixedSizeListArray.from_arrays(values, type=full.field(VECTOR).type)
+    kind = full.field(VECTOR).type
+    stored = np.ascontiguousarray(rows.vectors, dtype=dtype)
+    # pa.array would import numpy.ma first, a twentieth of the start-up.
+    values = pa.Array.from_buffers(kind.value_type, stored.size, [None, pa.py_buffer(stored)])
+    vectors = pa.FixedSizeListArray.from_arrays(values, type=kind)
     metadata = metadata_table(rows)
     arrays = [vectors if name == VECTOR else metadata.column(name) for name in full.names]
     return pa.Table.from_arrays(arrays, schema=full)
