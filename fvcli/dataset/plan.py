@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from fvcli.records import ImageRef
 
 EXTRACT = -1
 PLAN_VERSION = 3
+_AT_ONCE = 256
 
 _SCHEMA = pa.schema(
     [
@@ -164,19 +165,36 @@ class EntriesWriter:
                 tidy()
 
 
-def read_entries(store: Store, shard: PlannedShard) -> list[Entry]:
-    """A shard's inputs, in row order. Raises DatasetError when the plan cannot be read."""
+class ShardEntries:
+    """A shard's inputs, in row order. As objects there are only some at a time: a large shard must not cost memory."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch = batch
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
+    def __getitem__(self, position: int) -> Entry:
+        return next(_entries(self._batch.slice(position, 1)))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from _entries(self._batch.slice(start, _AT_ONCE))
+
+
+def read_entries(store: Store, shard: PlannedShard) -> ShardEntries:
+    """Raises DatasetError when the plan cannot be read."""
     place = store.describe(PLAN_ENTRIES)
     try:
-        values = store.using(PLAN_ENTRIES, lambda file: pa.ipc.open_file(file).get_batch(shard.index).to_pydict())
+        return ShardEntries(store.using(PLAN_ENTRIES, lambda file: pa.ipc.open_file(file).get_batch(shard.index)))
     except pa.ArrowException as error:
         raise DatasetError(f"{place} is damaged; remove {store.describe(STATE)} and repeat the command") from error
-    return [_entry(*row) for row in zip(*(values[name] for name in _SCHEMA.names), strict=True)]
 
 
-def _entry(*row: Any) -> Entry:
-    *ref, base_row, stale = row
-    return Entry(ImageRef(*ref), base_row, stale)
+def _entries(batch: pa.RecordBatch) -> Iterator[Entry]:
+    values = batch.to_pydict()
+    for *ref, base_row, stale in zip(*(values[name] for name in _SCHEMA.names), strict=True):
+        yield Entry(ImageRef(*ref), base_row, stale)
 
 
 def count_extract(entries: Iterable[Entry]) -> int:

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Commit
-from fvcli.dataset.plan import Entry, PlannedShard
-from fvcli.run.shard import ShardWork, batches, run_shard
+from fvcli.dataset.plan import PlannedShard, ShardEntries
+from fvcli.run.shard import ShardWork, batch_sizes, batches, run_shard
 from fvcli.run.worker import Batch, Outcome, Worker
 
 _AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
@@ -55,7 +55,7 @@ class _Opening:
     """Stands before a shard's batches in the stream."""
 
     planned: PlannedShard
-    entries: list[Entry]
+    entries: ShardEntries
     batches: int
 
 
@@ -89,9 +89,9 @@ def run_local(
     def steps() -> Iterator[_Opening | Batch]:
         for planned in todo:
             entries = plan_file.read_entries(work.workspace.store, planned)
-            cut = list(batches(planned, entries, batch_size))
-            yield _Opening(planned, entries, len(cut))
-            for batch in cut:
+            sizes = batch_sizes(planned.extract, batch_size)
+            yield _Opening(planned, entries, len(sizes))
+            for batch in batches(planned.index, entries, sizes):
                 begin(batch)
                 yield batch
 

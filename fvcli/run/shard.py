@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -22,18 +23,24 @@ _CHUNK = 256  # rows handed to the file writer together
 _TAPER = 16  # a batch is at most this part of what is left of its shard
 
 
-def batches(planned: PlannedShard, entries: Sequence[Entry], size: int) -> Iterator[Batch]:
-    """The inputs of a shard that have to be read, ``size`` at a time, towards its end fewer and fewer.
+def batch_sizes(inputs: int, size: int) -> list[int]:
+    """How many inputs of a shard go into each batch: ``size``, towards the shard's end fewer and fewer.
 
     So all workers end at almost the same moment, however long an image takes.
     """
-    positions = [position for position, entry in enumerate(entries) if entry.base_row == EXTRACT]
-    start = 0
-    while start < len(positions):
-        count = min(size, max(1, (len(positions) - start) // _TAPER))
-        some = tuple(positions[start : start + count])
-        yield Batch(planned.index, some, tuple(entries[position].ref for position in some))
-        start += count
+    sizes = []
+    while inputs > 0:
+        sizes.append(min(size, max(1, inputs // _TAPER)))
+        inputs -= sizes[-1]
+    return sizes
+
+
+def batches(shard: int, entries: Iterable[Entry], sizes: Iterable[int]) -> Iterator[Batch]:
+    """Those of the shard's entries that have to be read, as many at a time as ``sizes`` says."""
+    waiting = ((position, entry.ref) for position, entry in enumerate(entries) if entry.base_row == EXTRACT)
+    for size in sizes:
+        positions, refs = zip(*islice(waiting, size), strict=True)
+        yield Batch(shard, positions, refs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class ShardWork:
 
 
 def run_shard(
-    planned: PlannedShard, entries: Sequence[Entry], outcomes: Iterator[Outcome], work: ShardWork
+    planned: PlannedShard, entries: Iterable[Entry], outcomes: Iterator[Outcome], work: ShardWork
 ) -> Commit | None:
     """Writes and commits one shard. ``outcomes`` are those of its ``batches``, in order, as they become ready.
 
