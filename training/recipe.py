@@ -42,7 +42,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """Of the folder that the stage works in."""
-        return "quantized" if self.quantized else f"float-{self.seed}"
+        return "quantized" if self.quantized else "float"
 
     @property
     def steps_a_round(self) -> int:
@@ -67,11 +67,7 @@ FLOAT = Recipe(
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
-FLOAT_SEEDS = (20, 22)
-"""The float stage is run once with each, from the same start, and the results are averaged: each run has its own
-misconceptions of so few images (Wortsman et al., 2022, "Model soups")."""
-
-FLOAT_SHARE = 0.7
+FLOAT_SHARE = 0.5
 """How much of the way from the float stage's start to its result is kept."""
 
 QUANTIZED = Recipe(

@@ -21,8 +21,8 @@ from fvcli.models.tensorflow import network_model
 from fvcli.models.weights import MobileNetV1, exactness
 from training import photographs
 from training.evaluate import FITS, Validation, cosines
-from training.recipe import FLOAT_SEEDS, FLOAT_SHARE, ROUNDING_VIEWS, Recipe
-from training.train import Places, checkpoints_of, float_trainers, quantized_trainer
+from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
+from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
 NAME = "mobilenet_v1_1.0_160"
@@ -95,7 +95,6 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
             "command": "python -m training.train (see training/README.md)",
             "stages": json.loads((places.work / "recipe.json").read_text()),
             "reach_of_kernels": json.loads((places.work / "reach.json").read_text()),
-            "seeds_of_the_float_stage": list(FLOAT_SEEDS),
             "kept_of_the_float_stage": FLOAT_SHARE,
             "views_for_the_grid": ROUNDING_VIEWS,
             "images": "600 photographs of ImageNet samples and the 500 of BSDS500, without labels",
@@ -140,10 +139,9 @@ def ship(network: MobileNetV1, places: Places, folder: Path) -> dict[str, Any]:
 def trained(places: Places) -> MobileNetV1:
     """The averaged weights that the training in ``places.work`` ended with, as integers."""
     stages = [Recipe(**values) for values in json.loads((places.work / "recipe.json").read_text())]
-    runs = float_trainers(stages[0], places)
-    for run in runs:
-        checkpoints_of(run, places)
-    last = quantized_trainer(stages[1], places, runs)
+    first = float_trainer(stages[0], places)
+    checkpoints_of(first, places)
+    last = quantized_trainer(stages[1], places, first)
     checkpoints_of(last, places)
     last.swap_average()
     return last.student.network(photographs.STUDENT_SIZE)

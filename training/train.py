@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fvcli.records import UInt8Array
 from training import photographs, teacher
 from training.evaluate import Validation
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FLOAT, FLOAT_SEEDS, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
+from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import Trainer
@@ -56,13 +55,12 @@ def random_views(places: Places, count: int, seed: int) -> UInt8Array:
     return photographs.draw(images, count, (seed, 10**6)).student
 
 
-def float_trainers(recipe: Recipe, places: Places) -> list[Trainer]:
-    """For each of ``FLOAT_SEEDS``, at step 0: the teacher's weights, resampled for 160, equalised by what 1,024 random
-    views activate."""
+def float_trainer(recipe: Recipe, places: Places) -> Trainer:
+    """At step 0: the teacher's weights, resampled for 160, equalised by what 1,024 random views activate."""
     original = read_frozen_graph(places.graph)
     start = resampled(original, found_reaches(original, places))
-    network, factors = equalized(start, activation_maxima(start, random_views(places, 1024, FLOAT_SEEDS[0])))
-    return [Trainer(replace(recipe, seed=seed), network, None, factors, original) for seed in FLOAT_SEEDS]
+    network, factors = equalized(start, activation_maxima(start, random_views(places, 1024, recipe.seed)))
+    return Trainer(recipe, network, None, factors, original)
 
 
 def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
@@ -74,17 +72,16 @@ def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
     return dict(json.loads(path.read_text()))
 
 
-def quantized_trainer(recipe: Recipe, places: Places, trained: Sequence[Trainer]) -> Trainer:
-    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the runs of the float stage went on average."""
+def quantized_trainer(recipe: Recipe, places: Places, trained: Trainer) -> Trainer:
+    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the float stage went."""
     original = read_frozen_graph(places.graph)
     grid = places.work / "rounded.npz"
     if not grid.exists():
-        first = trained[0]
-        first.settle([trainer.optimizer.averages for trainer in trained], FLOAT_SHARE)
-        network = first.student.plain_network(original)
+        trained.settle(FLOAT_SHARE)
+        network = trained.student.plain_network(original)
         save_rounded(grid, rounded(network, random_views(places, ROUNDING_VIEWS, recipe.seed), recipe.seed))
     result = load_rounded(grid, original)
-    factors = {teacher.HINT: trained[0].hint_factors.numpy()}
+    factors = {teacher.HINT: trained.hint_factors.numpy()}
     return Trainer(recipe, result.network, result.limits, factors, original)
 
 
@@ -123,12 +120,11 @@ def train(stages: tuple[Recipe, Recipe], places: Places) -> Trainer:
     (places.work / "recipe.json").write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
     if not (places.work / "teacher.tflite").exists():
         teacher.write_teacher(places.graph, places.work / "teacher.tflite")
-    trained = float_trainers(stages[0], places)
-    for trainer in trained:
-        run_stage(trainer, places)
-    result = quantized_trainer(stages[1], places, trained)
-    run_stage(result, places)
-    return result
+    first = float_trainer(stages[0], places)
+    run_stage(first, places)
+    second = quantized_trainer(stages[1], places, first)
+    run_stage(second, places)
+    return second
 
 
 def run_stage(trainer: Trainer, places: Places) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,14 +85,15 @@ class Trainer(tf.Module):
             variable.assign(average)
             average.assign(value)
 
-    def settle(self, results: Sequence[Sequence[Any]], share: float) -> None:
-        """Puts every variable ``share`` of the way from where the stage began to the mean of ``results``.
+    def settle(self, share: float) -> None:
+        """Puts every variable ``share`` of the way from where the stage began to its moving average.
 
-        results: of each run from the same start its variables' values, in order. Part of the way keeps more of what
-        the start knew of other images (Wortsman et al., 2022).
+        Part of the way keeps more of what the start knew of other images (Wortsman et al., 2022).
         """
-        for variable, start, *ends in zip(self._variables, self.optimizer.initial, *results, strict=True):
-            variable.assign(start + share * (tf.add_n([tf.identity(end) for end in ends]) / len(ends) - start))
+        for variable, start, average in zip(
+            self._variables, self.optimizer.initial, self.optimizer.averages, strict=True
+        ):
+            variable.assign(start + share * (average - start))
 
 
 def relative_error(given: Any, wanted: Any) -> Any:
