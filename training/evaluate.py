@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ class Validation:
     def teacher(self) -> dict[str, dict[str, float]]:
         """The figures of the teacher at 224 against itself."""
         return {fit: self.compare(fit, self._answers[fit]) for fit in FITS}
+
+    def over_variants(self, fit: str, features: Callable[[UInt8Array], Float32Array], size: int) -> dict[str, float]:
+        """top1 and cross_entropy over many views of each photograph: less a matter of luck than over a single one."""
+        right, errors = [], []
+        for views in photographs.variants(self.images, size, fit):
+            likely = tf.nn.log_softmax(self.classes(features(views))).numpy()
+            right.append(np.mean(likely.argmax(1) == self._truth))
+            errors.append(-np.mean(likely[np.arange(len(likely)), self._truth]))
+        return {"top1": float(np.mean(right)), "cross_entropy": float(np.mean(errors))}
 
     def classes(self, features: Float32Array) -> Float32Array:
         """float32 [n, 1001]: logits through the teacher's classifier."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ WHOLE_IMAGE_SIZE = 288
 STUDENT_SIZE = 160
 VALIDATION = 106
 CROP_FRACTION = 0.875
+VARIANTS = {"squash": (0.88, 0.9, 0.92, 0.94, 0.96, 0.98, 1.0), "crop": (0.75, 0.8, 0.85, 0.875, 0.9, 0.95, 1.0)}
+"""Fractions of the sides: views that differ so little from what a fit shows that they should be answered alike."""
+
 LONGEST_SIDE = 640
 
 KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
@@ -76,12 +80,16 @@ def load(path: Path) -> Image.Image:
     return image
 
 
-def fit_box(size: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
-    """The part of an image that ``squash`` and ``crop`` keep: left, upper, right, lower."""
+def fit_box(size: tuple[int, int], fit: str, fraction: float | None = None) -> tuple[float, float, float, float]:
+    """The part of an image that ``squash`` and ``crop`` keep: left, upper, right, lower.
+
+    fraction: of the sides that are kept, in place of 1 and CROP_FRACTION.
+    """
     width, height = size
     if fit == "squash":
-        return 0.0, 0.0, float(width), float(height)
-    side = min(width, height) * CROP_FRACTION
+        rest = (1 - (fraction or 1.0)) / 2
+        return width * rest, height * rest, width * (1 - rest), height * (1 - rest)
+    side = min(width, height) * (fraction or CROP_FRACTION)
     left, upper = (width - side) / 2, (height - side) / 2
     return left, upper, left + side, upper + side
 
@@ -91,6 +99,18 @@ def views(
 ) -> UInt8Array:
     """uint8 [n, size, size, 3], as the product's ``--fit`` shows each image."""
     return np.stack([np.asarray(image.resize((size, size), kernel, box=fit_box(image.size, fit))) for image in images])
+
+
+def variants(images: list[Image.Image], size: int, fit: str) -> Iterator[UInt8Array]:
+    """uint8 [n, size, size, 3] of the same images over and over: VARIANTS of ``fit``, each also mirrored."""
+    for fraction in VARIANTS[fit]:
+        boxes = [fit_box(image.size, fit, fraction) for image in images]
+        shown = [
+            np.asarray(image.resize((size, size), Image.Resampling.BOX, box=box))
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        yield np.stack(shown)
+        yield np.stack(shown)[:, :, ::-1]
 
 
 def teacher_size(area: float) -> int:

@@ -67,7 +67,7 @@ FLOAT = Recipe(
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
-FLOAT_SHARE = 0.5
+FLOAT_SHARE = 0.75
 """How much of the way from the float stage's start to its result is kept."""
 
 QUANTIZED = Recipe(

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fvcli.models.litert import LiteRTModel
 from fvcli.models.tensorflow import network_model
 from fvcli.models.weights import MobileNetV1, exactness
 from training import photographs
-from training.evaluate import FITS, Validation, cosines
+from training.evaluate import FITS, Validation, cosines, run
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
 from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
 
@@ -48,7 +49,8 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
     """Every figure of the card, on the validation photographs alone."""
     original = read_frozen_graph(places.graph)
     validation = Validation(original, places.data, places.labels)
-    at_160 = validation.measure(mobilenet_v1.network_arrays(original))
+    teacher = mobilenet_v1.network_arrays(original)
+    at_160 = validation.measure(teacher)
     engines = {
         "tensorflow": network_model(network, "embedded", LICENCE),
         "int8": LiteRTModel(card_of(network, data, {}), data),
@@ -66,6 +68,11 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
                 "agreement": float(np.mean(classes["tensorflow"] == classes["int8"])),
                 "cosine_mean": float(alike.mean()),
                 "cosine_least": float(alike.min()),
+            },
+            "over_14_views_of_each": {
+                "teacher_224": validation.over_variants(fit, partial(run, teacher), photographs.TEACHER_SIZES[1]),
+                "float_160": validation.over_variants(fit, partial(run, teacher), photographs.STUDENT_SIZE),
+                "int8": validation.over_variants(fit, engines["int8"], photographs.STUDENT_SIZE),
             },
         }
     return result
