@@ -30,7 +30,7 @@ from fvcli.records import Float32Array
 
 R = TypeVar("R")
 
-_MAPPED_ROWS = 4 * ROW_GROUP  # of a .npy file at once: each piece costs a system call or two
+_MAPPED_ROWS = 4_000  # of a .npy file at once: each piece costs a system call or two
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -110,7 +110,7 @@ class Dataset:
         return f"Dataset({str(self.folder)!r}: {len(self):,} rows of {self.dimension})"
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows, 1,000 at a time; ``names`` chooses columns (default: all), in the order of the schema.
+        """All rows, 500 at a time; ``names`` chooses columns (default: all), in the order of the schema.
 
         The npy layout's vectors come joined to their metadata.
         """

@@ -25,7 +25,7 @@ from fvcli.dataset.store import Store, flush, sha256_of, translated
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 
-ROW_GROUP = 1000
+ROW_GROUP = 500  # a run holds one of them: with 1,000 rows 153 MB in place of 142, for 3 % less on the disk
 
 
 @dataclass(frozen=True, slots=True)
