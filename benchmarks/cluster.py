@@ -3,7 +3,7 @@
     python -m benchmarks.cluster [FOLDER] [--images 7060] [--shard-size 100] [--rounds N]
 
 Every raylet has one CPU and is given one worker; the head has none. In turn with them runs plain ``fvcli extract`` with
-one and with two workers. Of each run counts the time from the first shard in its place to the last one, so neither the
+one and with two workers. Of each run counts the time from a quarter of the shards to the last one, so neither the
 start of processes nor loading the model. What a shard costs besides its images follows from runs with larger shards.
 """
 
@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from benchmarks import pictures
 from benchmarks.contest import FVCLI, ContestError
@@ -44,15 +46,16 @@ def cluster(raylets: int) -> Iterator[str]:
 
 
 def shard_seconds(photos: Path, scratch: Path, shard_size: int, *options: str) -> float:
-    """Seconds for each shard between the first and the last that is put in its place."""
+    """Seconds for ``shard_size`` images, between the shard a quarter of the way and the last one in their places."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         output = Path(folder) / "features"
         command = [*FVCLI, "extract", str(photos), "-o", str(output), "--quiet", "--shard-size", str(shard_size)]
         done = subprocess.run([*command, *options], check=False)
         if done.returncode:
             raise ContestError(f"fvcli extract {' '.join(options)} ended with exit code {done.returncode}")
-        times = sorted(file.stat().st_mtime for file in (output / "data").iterdir())
-    return (times[-1] - times[0]) / (len(times) - 1)
+        shards = sorted((file.stat().st_mtime, pq.read_metadata(file).num_rows) for file in (output / "data").iterdir())
+    first = len(shards) // 4
+    return (shards[-1][0] - shards[first][0]) / sum(rows for _, rows in shards[first + 1 :]) * shard_size
 
 
 def main() -> None:

@@ -235,7 +235,7 @@ def _rows(job: _Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
             fn_constructor_args=(job,),
             batch_size=1,
             num_cpus=job.threads,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
         )
