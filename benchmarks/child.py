@@ -1,6 +1,6 @@
 """One contestant in a process of its own: told to, it goes once over its images and says what that took.
 
-    python -m benchmarks.child decode|simplejpeg|infer|tf-hub ARGUMENT ... < lines
+    python -m benchmarks.child decode|simplejpeg|infer|both|tf-hub ARGUMENT ... < lines
 
 reads a line with the names of files (NUL between them) to get ready, answers "ready", and then for every further line
 makes one pass and answers with a JSON object: images, seconds (wall), cpu_seconds, peak_mb.
@@ -96,6 +96,30 @@ def infer(files: Sequence[str]) -> Pass:
     return run
 
 
+def both(files: Sequence[str]) -> Pass:
+    """Both halves in turns, as many images at a time as fvcli takes, and nothing else: no names, results or files."""
+    import numpy as np
+
+    from fvcli.images.pipeline import ImageLoader
+    from fvcli.models.loading import load_model
+    from fvcli.records import ImageRef, Preprocessing
+
+    model = load_model()
+    spec = model.input_spec
+    loader = ImageLoader(spec, Preprocessing())
+    images = np.empty((BATCH, spec.height, spec.width, 3), np.uint8)
+
+    def run() -> int:
+        for start in range(0, len(files), BATCH):
+            some = files[start : start + BATCH]
+            for file, image in zip(some, images, strict=False):
+                loader.load(ImageRef("", file), image)
+            model(images[: len(some)])
+        return len(files)
+
+    return run
+
+
 def tf_hub(files: Sequence[str], module: str) -> Pass:
     """The usual script: tf.data reads, decodes and scales; the module from hub.load runs batches of 32."""
     import numpy as np
@@ -123,6 +147,7 @@ SUBJECTS: dict[str, Callable[..., Pass]] = {
     "decode": decode,
     "simplejpeg": simplejpeg,
     "infer": infer,
+    "both": both,
     "tf-hub": tf_hub,
 }
 

@@ -1,6 +1,6 @@
 """fvcli against the limit of the machine and against the usual TensorFlow Hub script; ``make bench``.
 
-    python -m benchmarks.speed [FOLDER] [--quick] [--rounds N] [--network NAME] [--scratch DIR]
+    python -m benchmarks.speed [FOLDER] [--part PART] [--quick] [--rounds N] [--network NAME] [--scratch DIR]
 
 The limit is what the machine gives when each half of the work has all cores to itself: reading, hashing, decoding
 and resizing on the one hand, int8 inference on the other, each in one process a core, so that not even a shared
@@ -43,7 +43,7 @@ class Effort:
     formats: int
 
 
-FULL = Effort(rounds=3, small=20_000, large=400, large_distinct=16, formats=200)
+FULL = Effort(rounds=3, small=20_000, large=1_200, large_distinct=16, formats=200)
 QUICK = Effort(rounds=2, small=3_500, large=120, large_distinct=8, formats=40)
 
 
@@ -75,6 +75,10 @@ class Scores:
         rounds = zip(self.passes["fvcli"], self.passes["decode"], self.passes["infer"], strict=True)
         return [1 - (decode.cpu + infer.cpu) / whole.cpu for whole, decode, infer in rounds]
 
+    def share_beyond(self, name: str) -> list[float]:
+        """The share of fvcli's CPU time, round by round, that another's work does not account for."""
+        return [1 - least.cpu / whole.cpu for whole, least in zip(self.passes["fvcli"], self.passes[name], strict=True)]
+
 
 def average(first: Pass, second: Pass) -> Pass:
     """Two passes as one."""
@@ -94,7 +98,11 @@ def several(contestant: Contestant) -> Pass:
 def measure(files: Sequence[Path], linked: Path, module: str | None, rounds: int, scratch: Path, hub: int) -> Scores:
     """``files`` are the halves' images, the first ``hub`` of them the script's, ``linked`` is fvcli's folder."""
     cpus = usable_cpus()
-    halves = [Contestant("decode", files, cpus), Contestant("infer", files[:512], cpus)]
+    halves = [
+        Contestant("decode", files, cpus),
+        Contestant("infer", files[:512], cpus),
+        Contestant("both", files, cpus),
+    ]
     if importlib.util.find_spec("simplejpeg") is not None:
         halves.append(Contestant("simplejpeg", files, cpus))
     rivals = [] if module is None else [Contestant("tf-hub", files[:hub], 1, module)]
@@ -127,6 +135,7 @@ def table(title: str, scores: Scores) -> list[str]:
         "decode": "decode only: read, SHA-256, decode, resize",
         "simplejpeg": "the same with simplejpeg",
         "infer": "infer only: int8",
+        "both": "both in turns in each process, and nothing else",
         "tf-hub": "TensorFlow Hub script",
         "fvcli": "**fvcli extract**",
         "fvcli -j 1": "fvcli extract -j 1",
@@ -145,6 +154,7 @@ def table(title: str, scores: Scores) -> list[str]:
     if "fvcli -j 1" in scores.passes:
         bars["all workers / one worker"] = scores.ratios([each.rate for each in scores.passes["fvcli -j 1"]])
     bars["CPU beyond the two halves"] = scores.overhead()
+    bars["CPU beyond both in turns"] = scores.share_beyond("both")
     lines += ["", "| ratio within a round | median | least | most |", "|---|---:|---:|---:|"]
     for name, values in bars.items():
         lines.append(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
@@ -193,6 +203,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=PHOTOGRAPHS, help="photographs (JPEG)")
     parser.add_argument("--quick", action="store_true", help="a minute's worth")
     parser.add_argument("--rounds", type=int, help="how often each contestant runs")
+    parser.add_argument("--part", choices=["small", "large", "formats"], help="only this part")
     parser.add_argument("--network", default="embedded", help="the quantops network of the TensorFlow Hub script")
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where images and outputs go")
     given = parser.parse_args()
@@ -205,18 +216,21 @@ def main() -> None:
         sys.exit(f"{given.folder}: at least 16 JPEGs are needed")
     module = hub_module(given.network, scratch)
     tell(heading("benchmarks.speed", sys.argv[1:]))
-    print("photographs", file=sys.stderr)
-    linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
-    scores = measure(files, linked, module, rounds, scratch, 706)
-    tell(table(f"The photographs ({effort.small:,} links to {len(files)} files)", scores))
-    print("12 megapixels", file=sys.stderr)
-    big = pictures.made_apart(files, scratch / "large", effort.large_distinct)
-    linked = pictures.repeat(big, scratch / f"large-{effort.large}", effort.large)
-    size = statistics.mean(path.stat().st_size for path in big) / 2**20
-    scores = measure(big * 2, linked, module, rounds, scratch, 24)
-    tell(table(f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)", scores))
-    print("formats", file=sys.stderr)
-    tell(formats_table(files, scratch, effort))
+    if given.part in (None, "small"):
+        print("photographs", file=sys.stderr)
+        linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
+        scores = measure(files, linked, module, rounds, scratch, 706)
+        tell(table(f"The photographs ({effort.small:,} links to {len(files)} files)", scores))
+    if given.part in (None, "large"):
+        print("12 megapixels", file=sys.stderr)
+        big = pictures.made_apart(files, scratch / "large", effort.large_distinct)
+        linked = pictures.repeat(big, scratch / f"large-{effort.large}", effort.large)
+        size = statistics.mean(path.stat().st_size for path in big) / 2**20
+        scores = measure(big * 2, linked, module, rounds, scratch, 24)
+        tell(table(f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)", scores))
+    if given.part in (None, "formats"):
+        print("formats", file=sys.stderr)
+        tell(formats_table(files, scratch, effort))
 
 
 def tell(lines: Sequence[str]) -> None:
