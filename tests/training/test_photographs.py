@@ -75,3 +75,16 @@ def test_views_keep_what_the_fit_keeps() -> None:
     squashed, cropped = (photographs.views([image], 160, fit)[0, :, :, 0] for fit in ("squash", "crop"))
     assert (squashed == 255).mean() == pytest.approx(0.25, abs=0.01)
     assert (cropped == 255).sum() == 0, "the centre square of 175 pixels begins at 112"
+
+
+@pytest.mark.parametrize(("fit", "own"), [("squash", 1.0), ("crop", photographs.CROP_FRACTION)])
+def test_variants_are_frames_around_what_the_fit_shows_and_their_mirror_images(
+    images: list[Image.Image], fit: str, own: float
+) -> None:
+    shown = list(photographs.variants(images, 32, fit))
+    assert len(shown) == 14
+    for straight, mirrored in zip(shown[::2], shown[1::2], strict=True):
+        np.testing.assert_array_equal(np.flip(straight, axis=2), mirrored)
+    same = shown[2 * photographs.VARIANTS[fit].index(own)]
+    np.testing.assert_array_equal(same, photographs.views(images, 32, fit))
+    assert len({view.tobytes() for view in shown}) == 14
