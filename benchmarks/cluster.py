@@ -10,13 +10,10 @@ start of processes nor loading the model. What a shard costs besides its images 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,25 +21,11 @@ import pyarrow.parquet as pq
 from benchmarks import pictures
 from benchmarks.contest import FVCLI, ContestError
 from benchmarks.speed import PHOTOGRAPHS, heading
+from tests.run.clusters import small_cluster
 
 LOCAL = ("one local worker", "two local workers")
 RAY = ("one raylet", "two raylets")
 LARGER = 7  # as many images in a large shard as in so many small ones
-
-
-@contextmanager
-def cluster(raylets: int) -> Iterator[str]:
-    """The address of a head without CPUs and ``raylets`` nodes with one each."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-    from ray.cluster_utils import Cluster
-
-    made = Cluster()
-    try:
-        for cpus in (0, *[1] * raylets):
-            made.add_node(num_cpus=cpus, include_dashboard=False, object_store_memory=100 * 1024**2)
-        yield str(made.address)
-    finally:
-        made.shutdown()
 
 
 def shard_seconds(photos: Path, scratch: Path, shard_size: int, *options: str) -> float:
@@ -75,8 +58,8 @@ def main() -> None:
             for size in (given.shard_size, *[LARGER * given.shard_size] * (count == 1)):
                 one = shard_seconds(photos, given.scratch, size, "-j", str(count))
                 results[local].setdefault(size, []).append(one)
-                with cluster(count) as address:
-                    options = ("--on", "ray", "--ray-address", address, "--ray-workers", str(count))
+                with small_cluster(count) as cluster:
+                    options = ("--on", "ray", "--ray-address", str(cluster.address), "--ray-workers", str(count))
                     results[ray].setdefault(size, []).append(shard_seconds(photos, given.scratch, size, *options))
         print(f"  round {number + 1} of {given.rounds}", file=sys.stderr, flush=True)
     print("\n".join([*heading("benchmarks.cluster", sys.argv[1:]), *table(results, given.shard_size)]))

@@ -6,7 +6,7 @@ Makes a dataset of random vectors in both layouts (or, with --like, of another d
 then runs each measurement in a process of its own, in turns, and prints the medians of wall and CPU time and each
 process's peak memory. "mapped" is numpy's vectors @ query over the same .npy files, memory-mapped; "in memory" the
 same with the vectors read beforehand, not counting how they got there. "pyarrow" is pyarrow reading the same Parquet
-files, a row group at a time with its own threads, and numpy's product of each with the query.
+files, a shard at a time, and numpy's product of each with the query.
 """
 
 from __future__ import annotations

@@ -70,14 +70,10 @@ class Scores:
         """fvcli's rate over another's, round by round."""
         return [each.rate / other for each, other in zip(self.passes["fvcli"], rates, strict=True)]
 
-    def overhead(self) -> list[float]:
-        """The share of fvcli's CPU time, round by round, that neither half accounts for."""
-        rounds = zip(self.passes["fvcli"], self.passes["decode"], self.passes["infer"], strict=True)
-        return [1 - (decode.cpu + infer.cpu) / whole.cpu for whole, decode, infer in rounds]
-
-    def share_beyond(self, name: str) -> list[float]:
-        """The share of fvcli's CPU time, round by round, that another's work does not account for."""
-        return [1 - least.cpu / whole.cpu for whole, least in zip(self.passes["fvcli"], self.passes[name], strict=True)]
+    def beyond(self, *names: str) -> list[float]:
+        """The share of fvcli's CPU time, round by round, that the others together do not account for."""
+        rounds = zip(self.passes["fvcli"], *(self.passes[name] for name in names), strict=True)
+        return [1 - sum(part.cpu for part in parts) / whole.cpu for whole, *parts in rounds]
 
 
 def average(first: Pass, second: Pass) -> Pass:
@@ -153,8 +149,8 @@ def table(title: str, scores: Scores) -> list[str]:
         bars["fvcli / TensorFlow Hub script"] = scores.ratios([each.rate for each in scores.passes["tf-hub"]])
     if "fvcli -j 1" in scores.passes:
         bars["all workers / one worker"] = scores.ratios([each.rate for each in scores.passes["fvcli -j 1"]])
-    bars["CPU beyond the two halves"] = scores.overhead()
-    bars["CPU beyond both in turns"] = scores.share_beyond("both")
+    bars["CPU beyond the two halves"] = scores.beyond("decode", "infer")
+    bars["CPU beyond both in turns"] = scores.beyond("both")
     lines += ["", "| ratio within a round | median | least | most |", "|---|---:|---:|---:|"]
     for name, values in bars.items():
         lines.append(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")

@@ -75,13 +75,11 @@ class Validation:
     def compare(self, fit: str, features: Float32Array) -> dict[str, float]:
         """The figures of feature vectors [106, 1024] that came from :meth:`views`."""
         wanted, given = self.classes(self._answers[fit]), self.classes(features)
-        likely = tf.nn.log_softmax(wanted).numpy()
-        error = np.sum(np.exp(likely) * (likely - tf.nn.log_softmax(given).numpy()), axis=1)
         return {
             "top1": float(np.mean(given.argmax(1) == self._truth)),
             "agreement": float(np.mean(given.argmax(1) == wanted.argmax(1))),
             "cosine": float(np.mean(cosines(features, self._answers[fit]))),
-            "divergence": float(np.mean(error)),
+            "divergence": divergence(wanted, given),
             "cross_entropy": float(-np.mean(tf.nn.log_softmax(given).numpy()[np.arange(len(given)), self._truth])),
         }
 
@@ -93,6 +91,12 @@ def run(network: NetworkTensors, images: UInt8Array) -> Float32Array:
         for start in range(0, len(images), TEACHER_BATCH)
     ]
     return np.concatenate(parts)
+
+
+def divergence(wanted: Float32Array, given: Float32Array) -> float:
+    """Kullback-Leibler, of the classes whose logits are [n, classes]; the mean over the rows."""
+    likely = tf.nn.log_softmax(wanted).numpy()
+    return float(np.mean(np.sum(np.exp(likely) * (likely - tf.nn.log_softmax(given).numpy()), axis=1)))
 
 
 def cosines(first: Float32Array, second: Float32Array) -> Any:

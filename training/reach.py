@@ -20,7 +20,7 @@ from fvcli.models import mobilenet_v1
 from fvcli.models.weights import MobileNetV1
 from fvcli.records import Float32Array
 from training import photographs
-from training.evaluate import FITS, run
+from training.evaluate import FITS, divergence, run
 
 SEARCHED = tuple(f"Conv2d_{number}_depthwise" for number in range(13, 6, -1))
 """From the last: the later a layer, the more of its taps lie beyond what it should see."""
@@ -59,19 +59,18 @@ class Nearness:
         for fit in FITS:
             self._views.append(photographs.views(images, photographs.STUDENT_SIZE, fit))
             large = photographs.views(images, TEACHER_SIZE, fit, Image.Resampling.BOX)
-            self._wanted.append(self._log_classes(run(self._classifier, large)))
+            self._wanted.append(self._classes(run(self._classifier, large)))
 
     def divergence(self, reaches: Mapping[str, float]) -> float:
-        """Kullback-Leibler divergence from the teacher's classes, the mean over photographs summed over both fits."""
+        """Of the classes from the teacher's: the mean over photographs, summed over both fits."""
         network = mobilenet_v1.network_arrays(resampled(self._teacher, reaches))
-        total = 0.0
-        for views, wanted in zip(self._views, self._wanted, strict=True):
-            given = self._log_classes(run(network, views))
-            total += float(np.mean(np.sum(np.exp(wanted) * (wanted - given), axis=1)))
-        return total
+        return sum(
+            divergence(wanted, self._classes(run(network, views)))
+            for views, wanted in zip(self._views, self._wanted, strict=True)
+        )
 
-    def _log_classes(self, features: Float32Array) -> Float32Array:
-        result: Float32Array = tf.nn.log_softmax(mobilenet_v1.logits(self._classifier, tf.constant(features))).numpy()
+    def _classes(self, features: Float32Array) -> Float32Array:
+        result: Float32Array = mobilenet_v1.logits(self._classifier, tf.constant(features)).numpy()
         return result
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine's own, for tests."""
+"""A Ray cluster of this machine's own, for tests and for measurements."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 
 @contextmanager
-def small_cluster() -> Iterator[Any]:
-    """A head without CPUs and two raylets with one each, in the environment of now; all their processes end with it."""
+def small_cluster(raylets: int = 2) -> Iterator[Any]:
+    """A head without CPUs and raylets with one each, in the environment of now; all their processes end with it."""
     pytest.importorskip("ray")
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()
     try:
-        for cpus in (0, 1, 1):
+        for cpus in (0, *[1] * raylets):
             add_node(cluster, cpus)
         yield cluster
     finally:
