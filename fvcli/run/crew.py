@@ -62,7 +62,7 @@ class Crew:
         crashing = duty.crashing or {}
         with in_work.record(duty.workspace.store, count, duty.in_work) as record, ReadAhead(crashing) as ahead:
             workers = [
-                Worker(model, self._loader, slot, record, duty.carried, crashing, ahead.read)
+                Worker(model, self._loader, slot, record, duty.carried, crashing, ahead.read, stopped)
                 for slot, model in enumerate(self._models[:count])
             ]
             work = ShardWork(duty.workspace, duty.plan, duty.carried, self._environment)

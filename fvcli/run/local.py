@@ -6,7 +6,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.plan import PlannedShard, ShardEntries
 from fvcli.run.shard import ShardWork, batch_sizes, batches, run_shard
-from fvcli.run.worker import Batch, Outcome, Worker
+from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Worker
 
 _AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
 
@@ -100,6 +100,7 @@ def run_local(
         ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool,
         # Closed however the work ends, so that nobody waits for what was handed out ahead.
         closing(ordered_map(pool, process, steps(), window)) as stream,
+        suppress(BatchDroppedError),
     ):
         for opening in stream:
             if not isinstance(opening.item, _Opening):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import BinaryIO
 
 import numpy as np
@@ -26,9 +26,10 @@ from fvcli.records import Failure, ImageRef
 from fvcli.run.cpus import usable_cpus
 from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
-from fvcli.run.worker import Batch, Outcome, Success, Worker
+from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Success, Worker
 
 _AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
+_FIRST_BATCH = 4  # images; each batch then takes one more
 _POLL_SECONDS = 0.1  # how soon a signal is noticed while nothing comes in
 _BLOCK = 1 << 16
 _STDIN = 0
@@ -64,8 +65,11 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
     model = load_model(request.model, request.engine)
     product = Product.of(request, model)
     loader = ImageLoader(model.input_spec, request.preprocessing, request.limits)
-    count = request.workers or usable_cpus()
-    workers = [Worker(each, loader) for each in (model, *(model.per_thread() for _ in range(count - 1)))]
+    threads = request.workers or usable_cpus()
+    workers = [
+        Worker(each, loader, stopped=lambda: observer.stopped() is not None)
+        for each in (model, *(model.per_thread() for _ in range(threads - 1)))
+    ]
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0
     out = open_stream(format, sink, product.dimension, product.dtype, product.encoding.metadata)
@@ -89,8 +93,10 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
 def _batches(
     found: Iterator[ImageRef], descriptor: int | None, sources: Sources, size: int
 ) -> Iterator[tuple[ImageRef, ...]]:
-    """The inputs, at most ``size`` together; of what is still being written to the pipe, as many as there are."""
-    while some := tuple(islice(found, size)):
+    """The inputs, at most ``size`` together, fewer at first, so that a handful occupies all workers; of what is still
+    being written to the pipe, as many as there are."""
+    growing = (min(number, size) for number in count(_FIRST_BATCH))
+    while some := tuple(islice(found, next(growing))):
         yield some
     if descriptor is None:
         return
@@ -180,7 +186,11 @@ class _Line:
             if isinstance(item, BaseException):
                 raise item
             batch, future = item
-            yield batch, future.result()
+            try:
+                outcomes = future.result()
+            except BatchDroppedError:
+                continue  # the observer knows why
+            yield batch, outcomes
             self._free.release()
 
     def _feed(self) -> None:

@@ -37,8 +37,12 @@ class Success:
 Outcome = Success | Failure
 
 
+class BatchDroppedError(Exception):
+    """The run is to stop: the worker has left its batch, and there is nothing to be kept of it."""
+
+
 class Worker:
-    """Serves one thread. ``slot`` is its place in the record of what is in work."""
+    """Serves one thread. ``slot`` is its place in the record of what is in work. ``stopped`` is asked between images."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Worker:
         carried: BaseVectors | None = None,
         crashing: Mapping[ImageRef, Failure] | None = None,
         read: Callable[[ImageRef], ImageFile] = read,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._model = model
         self._loader = loader
@@ -57,14 +62,17 @@ class Worker:
         self._carried = carried
         self._crashing = crashing or {}
         self._read = read
+        self._stopped = stopped
 
     def __call__(self, batch: Batch) -> list[Outcome]:
-        """One outcome for each input, in order. Raises ModelError or DatasetError, never ImageError."""
+        """One outcome for each input, in order. Raises ModelError, DatasetError or BatchDroppedError, no ImageError."""
         spec = self._model.input_spec
         images = np.empty((len(batch.refs), spec.height, spec.width, 3), np.uint8)
         infos: list[ImageInfo] = []
         outcomes: list[Outcome | None] = []
         for position, ref in zip(batch.positions, batch.refs, strict=True):
+            if self._stopped():
+                raise BatchDroppedError
             if self._in_work is not None:
                 self._in_work.mark(self._slot, batch.shard, position)
             outcome = self._crashing.get(ref) or self._prepare(ref, images[len(infos)])

@@ -95,6 +95,44 @@ main()
     assert commands.run("extract", bench.photographs, "-o", bench.features).code == 0
 
 
+@pytest.mark.parametrize("options", [["-o", "features"], ["-o", "-", "--format", "jsonl"]], ids=["dataset", "stream"])
+def test_a_signal_is_heard_in_the_middle_of_a_batch(bench: Bench, options: list[str]) -> None:
+    """Half a minute of reading is left in the batches that are in hand."""
+    pictures.put(bench.photographs, "0.png", pictures.picture(0))
+    for number in range(1, 1200):
+        os.link(bench.photographs / "0.png", bench.photographs / f"{number}.png")
+    script = """
+import os, sys, time
+opening = os.open
+opened = 0
+def slow(path, *arguments, **options):
+    global opened
+    if os.fsencode(path).endswith(b".png"):
+        opened += 1
+        if opened > 200:
+            if opened == 201:
+                os.write(2, b"in hand\\n")
+            time.sleep(1)
+    return opening(path, *arguments, **options)
+os.open = slow
+sys.argv = ["fvcli", "extract", *sys.argv[1:]]
+from fvcli.cli import main
+main()
+"""
+    child = subprocess.Popen(
+        [commands.FVCLI.with_name("python"), "-c", script, bench.photographs, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=bench.features.parent,
+    )
+    assert child.stderr is not None
+    assert any(b"in hand" in line for line in child.stderr)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=10)
+    assert child.returncode == 130
+    assert b"Traceback" not in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_command_starts_is_no_traceback(tmp_path: Path, number: int) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(3))
