@@ -12,7 +12,7 @@ from fvcli.commands import export, inspect, models, neighbors, options, report, 
 from fvcli.commands.options import CLUSTER
 from fvcli.commands.recording import recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
-from fvcli.commands.startup import leave_pandas_out, open_standard_streams
+from fvcli.commands.startup import import_lean, open_standard_streams
 from fvcli.errors import UsageError
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ def extract(
         if format in streaming.STREAMS:
             raise UsageError(f"--format {format} is a stream: add -o -")
         if on == "local":  # Ray has a use for pandas
-            leave_pandas_out()
+            import_lean()
         from fvcli.json_log import JsonLog, event
         from fvcli.progress import Progress
         from fvcli.run.extract import extract as run

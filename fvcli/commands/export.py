@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from fvcli.commands.reporting import Dataset, Quiet, reported
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 
 
 def export(
@@ -23,7 +23,7 @@ def export(
         fvcli export features --as projector -o projector && tensorboard --logdir projector
     """
     with reported():
-        leave_pandas_out()
+        import_lean()
         from pathlib import Path
 
         from fvcli.dataset.projector import write_projector

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 
 if TYPE_CHECKING:
     from fvcli.dataset.inspect import Inspection
@@ -26,7 +26,7 @@ def inspect(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> 
         fvcli inspect features
     """
     with reported():
-        leave_pandas_out()
+        import_lean()
         from fvcli.dataset.inspect import inspect as look
         from fvcli.dataset.reader import open_dataset
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def neighbors(
             raise UsageError("name an image file or a row, or give --duplicates")
         if not duplicates and threshold is not None:
             raise UsageError("--threshold belongs to --duplicates")
-        leave_pandas_out()
+        import_lean(matrices=True)
         from fvcli.dataset.reader import open_dataset
         from fvcli.run import query as search
 

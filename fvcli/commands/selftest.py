@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fvcli.commands.reporting import AsJson, Quiet, reported
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 
 
 def selftest(
@@ -18,7 +18,7 @@ def selftest(
 ) -> None:
     """Check that this installation computes what it should, on known images; exit code 1 where it does not."""
     with reported():
-        leave_pandas_out()
+        import_lean()
         from fvcli.selftest import TOLERATED_COSINE
         from fvcli.selftest import selftest as run
 

@@ -26,15 +26,18 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
 
 
-def leave_pandas_out() -> None:
-    """Makes pyarrow do without pandas in this process.
+def import_lean(*, matrices: bool = False) -> None:
+    """Imports numpy and pyarrow without what most commands have no use for.
 
-    Where pandas is installed, pyarrow imports it with its first array, which takes longer than all else at start-up;
-    no command has a use for it. And Arrow is to take memory from the C library: a pool of its own keeps 25 MB more.
-    Only for the command line: a program that uses fvcli as a library may want ``Table.to_pandas`` and its own pool.
+    Where pandas is installed, pyarrow imports it with its first array, which takes longer than all else at start-up.
+    Arrow is to take memory from the C library: a pool of its own keeps 25 MB more. And numpy's BLAS starts a thread a
+    core, which spin for a while (0.1 s of CPU on two cores); a command that multiplies ``matrices`` wants them.
+    Only for the command line: a program that uses fvcli as a library may want all of these.
     """
     if "pandas" in sys.modules or "pyarrow" in sys.modules:
         return
+    if not matrices:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     absence = _Absent()
     sys.meta_path.insert(0, absence)

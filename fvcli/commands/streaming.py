@@ -10,7 +10,7 @@ import typer
 from fvcli.commands import options
 from fvcli.commands.recording import Record
 from fvcli.commands.reporting import EXIT_SOME_FAILED
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
 STREAMS: tuple[Literal["jsonl", "arrow"], ...] = ("jsonl", "arrow")
@@ -29,7 +29,7 @@ def stream(context: typer.Context, record: Record) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = "json" if name == "as_json" else name.replace("_", "-")
             raise UsageError(f"--{option} concerns a dataset's folder, and -o - writes none")
-    leave_pandas_out()
+    import_lean()
     from fvcli.json_log import FailureLines, JsonLog
     from fvcli.run.stream import stream as run
     from fvcli.signals import StopSignals

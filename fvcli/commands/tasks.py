@@ -8,7 +8,7 @@ import typer
 
 from fvcli.commands import options
 from fvcli.commands.reporting import EXIT_SOME_FAILED, AsJson, Dataset, Quiet, reported, tell
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
 _A_TASKS_OWN = frozenset(
@@ -54,7 +54,7 @@ def plan(
     with reported():
         if not sources and files_from is None:
             raise UsageError("name a folder, a file or --files-from; fvcli plan --help shows how")
-        leave_pandas_out()
+        import_lean()
         from fvcli.progress import Progress
         from fvcli.run import tasks
         from fvcli.signals import StopSignals
@@ -79,7 +79,7 @@ def work(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--task works on what fvcli plan froze: give {name.replace('_', '-')} there")
-    leave_pandas_out()
+    import_lean()
     from fvcli.progress import Progress
     from fvcli.run import tasks
     from fvcli.run.request import FailureLimit
@@ -106,7 +106,7 @@ def work(context: typer.Context) -> None:
 def finalize(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Write the manifest once all tasks of a plan are done; exit code 1 names those that are missing."""
     with reported():
-        leave_pandas_out()
+        import_lean()
         from fvcli.run import tasks
 
         try:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 
 EXIT_DAMAGED = 4
 
@@ -28,7 +28,7 @@ def verify(
     is no damage.
     """
     with reported():
-        leave_pandas_out()
+        import_lean()
         from fvcli.dataset import verify as checks
         from fvcli.dataset.store import open_store
 
@@ -76,7 +76,7 @@ def verify(
 def repair(dataset: Dataset, quiet: Quiet = False) -> None:
     """Drop what is damaged from a dataset, so that the next extract redoes just that."""
     with reported():
-        leave_pandas_out()
+        import_lean()
         from fvcli.dataset import verify as checks
         from fvcli.dataset.store import open_store
 

@@ -42,7 +42,7 @@ class BatchDroppedError(Exception):
 
 
 class Worker:
-    """Serves one thread. ``slot`` is its place in the record of what is in work. ``stopped`` is asked between images."""
+    """Serves one thread. slot: its place in the record of what is in work. stopped: asked between two images."""
 
     def __init__(
         self,

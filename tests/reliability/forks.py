@@ -11,9 +11,9 @@ import os
 import sys
 import time
 
-from fvcli.commands.startup import leave_pandas_out
+from fvcli.commands.startup import import_lean
 
-leave_pandas_out()
+import_lean()
 
 import ai_edge_litert.interpreter  # noqa: E402, F401
 import pyarrow.ipc  # noqa: E402
