@@ -73,8 +73,8 @@ def simplejpeg(files: Sequence[str]) -> Pass:
     return run
 
 
-def infer(files: Sequence[str]) -> Pass:
-    """The int8 engine over images that are decoded already."""
+def _both_halves(slots: int) -> tuple[Any, Callable[[Sequence[str]], Any]]:
+    """The embedded model, and a function that loads at most ``slots`` files into images for it."""
     import numpy as np
 
     from fvcli.images.pipeline import ImageLoader
@@ -83,10 +83,21 @@ def infer(files: Sequence[str]) -> Pass:
 
     model = load_model()
     spec = model.input_spec
-    images = np.empty((len(files), spec.height, spec.width, 3), np.uint8)
     loader = ImageLoader(spec, Preprocessing())
-    for file, image in zip(files, images, strict=True):
-        loader.load(ImageRef("", file), image)
+    images = np.empty((slots, spec.height, spec.width, 3), np.uint8)
+
+    def load(files: Sequence[str]) -> Any:
+        for file, image in zip(files, images, strict=False):
+            loader.load(ImageRef("", file), image)
+        return images[: len(files)]
+
+    return model, load
+
+
+def infer(files: Sequence[str]) -> Pass:
+    """The int8 engine over images that are decoded already."""
+    model, load = _both_halves(len(files))
+    images = load(files)
 
     def run() -> int:
         for start in range(0, len(images), BATCH):
@@ -98,23 +109,11 @@ def infer(files: Sequence[str]) -> Pass:
 
 def both(files: Sequence[str]) -> Pass:
     """Both halves in turns, as many images at a time as fvcli takes, and nothing else: no names, results or files."""
-    import numpy as np
-
-    from fvcli.images.pipeline import ImageLoader
-    from fvcli.models.loading import load_model
-    from fvcli.records import ImageRef, Preprocessing
-
-    model = load_model()
-    spec = model.input_spec
-    loader = ImageLoader(spec, Preprocessing())
-    images = np.empty((BATCH, spec.height, spec.width, 3), np.uint8)
+    model, load = _both_halves(BATCH)
 
     def run() -> int:
         for start in range(0, len(files), BATCH):
-            some = files[start : start + BATCH]
-            for file, image in zip(some, images, strict=False):
-                loader.load(ImageRef("", file), image)
-            model(images[: len(some)])
+            model(load(files[start : start + BATCH]))
         return len(files)
 
     return run
