@@ -124,23 +124,9 @@ def write_chunk(folder: Path, number: int, pair: photographs.Pair, teacher: Teac
     partial.rename(chunk_path(folder, number))
 
 
-def read_chunk(folder: Path, number: int, producer: multiprocessing.process.BaseProcess) -> Chunk:
-    """Waits until the producer has written the chunk. Raises RuntimeError if the producer has died."""
-    path = chunk_path(folder, number)
-    while not path.exists():
-        if not producer.is_alive() and not path.exists():
-            raise RuntimeError(f"the teacher's process ended without chunk {number}; run the command again to resume")
-        time.sleep(0.2)
-    with np.load(path) as arrays:
-        return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Which chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``.
-
-    The trainer deletes those it is done with.
-    """
+    """Which chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``."""
 
     model: Path
     data: Path
@@ -151,22 +137,60 @@ class Task:
     limit: int
 
 
-def produce(task: Task) -> None:
-    """Writes the chunks; ends early when the trainer that started it is gone."""
+class Producer:
+    """Writes chunks in a process of its own, which ends with this one."""
+
+    def __init__(self, task: Task) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._folder = task.folder
+        self._first: Any = context.Value("q", task.numbers.start)
+        self._process = context.Process(target=produce, args=(task, self._first), daemon=True)
+        self._process.start()
+
+    def read(self, number: int) -> Chunk:
+        """Waits until the chunk is there. Raises RuntimeError if the process has died."""
+        path = chunk_path(self._folder, number)
+        while not path.exists():
+            if not self._process.is_alive() and not path.exists():
+                raise RuntimeError(
+                    f"the teacher's process ended without chunk {number}; run the command again to resume"
+                )
+            time.sleep(0.2)
+        with np.load(path) as arrays:
+            return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
+
+    def forget_before(self, number: int) -> None:
+        """Chunks below ``number`` are not needed any more: they are removed, and none is written again."""
+        self._first.value = number
+        for path in self._folder.glob("chunk-*.npz"):
+            if _number(path) < number:
+                path.unlink()
+
+    def join(self) -> None:
+        """Waits until all is written."""
+        self._process.join()
+
+
+def produce(task: Task, first: Any) -> None:
+    """Writes the chunks from ``first.value`` on, which may rise meanwhile; ends early when the trainer is gone.
+
+    A trainer that resumes may be done with chunks before this process has come to them.
+    """
     parent = os.getppid()
     images = [photographs.load(path) for path in photographs.split(task.data).train]
     teacher = Teacher(task.model)
     for number in task.numbers:
-        while len(list(task.folder.glob("chunk-*.npz"))) >= task.limit and os.getppid() == parent:
+        while _waiting(task.folder, first.value) >= task.limit and os.getppid() == parent:
             time.sleep(0.5)
         if os.getppid() != parent:
             return
-        if not chunk_path(task.folder, number).exists():
+        if number >= first.value and not chunk_path(task.folder, number).exists():
             write_chunk(task.folder, number, photographs.draw(images, task.size, (task.seed, number)), teacher)
 
 
-def start_producer(task: Task) -> multiprocessing.process.BaseProcess:
-    """Runs :func:`produce` in a process of its own, which ends with this one."""
-    process = multiprocessing.get_context("spawn").Process(target=produce, args=(task,), daemon=True)
-    process.start()
-    return process
+def _waiting(folder: Path, first: int) -> int:
+    return sum(_number(path) >= first for path in folder.glob("chunk-*.npz"))
+
+
+def _number(chunk: Path) -> int:
+    return int(chunk.stem.removeprefix("chunk-"))

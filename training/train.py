@@ -152,16 +152,16 @@ def run_stage(trainer: Trainer, places: Places) -> None:
         size=recipe.chunk,
         limit=recipe.window + 2,
     )
-    producer = teacher.start_producer(task)
+    producer = teacher.Producer(task)
     steps = recipe.steps_a_round
     with tqdm(desc=recipe.name, total=recipe.rounds * steps, initial=first * steps, unit="step") as bar:
         if first == 0:
             record(log, 0, validation, trainer, None)
         for number in range(first, recipe.rounds):
-            losses = one_round(trainer, chunks, number, bar, producer)
+            losses = one_round(trainer, producer, number, bar)
             finished.assign(number + 1)
             checkpoints.save()
-            teacher.chunk_path(chunks, number - recipe.window + 1).unlink(missing_ok=True)
+            producer.forget_before(number - recipe.window + 2)
             if (number + 1) % 3 == 0 or number + 1 == recipe.rounds:
                 record(log, number + 1, validation, trainer, losses)
             else:
@@ -169,11 +169,11 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     producer.join()
 
 
-def one_round(trainer: Trainer, chunks: Path, number: int, bar: Any, producer: Any) -> dict[str, float]:
+def one_round(trainer: Trainer, producer: teacher.Producer, number: int, bar: Any) -> dict[str, float]:
     """All crops of the round's window once, in an order that the seed and the round decide. Returns mean losses."""
     recipe = trainer.recipe
     numbers = range(max(0, number - recipe.window + 1), number + 1)
-    window = [teacher.read_chunk(chunks, which, producer) for which in numbers]
+    window = [producer.read(which) for which in numbers]
     order = np.random.default_rng((recipe.seed, number, 1)).permutation(len(window) * recipe.chunk)
     if len(window) < recipe.window:  # the first rounds repeat what there is
         order = np.concatenate([order] * recipe.window)
