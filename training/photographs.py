@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,6 @@ VARIANTS = {"squash": (0.88, 0.9, 0.92, 0.94, 0.96, 0.98, 1.0), "crop": (0.75, 0
 """Fractions of the sides: views that differ so little from what a fit shows that they should be answered alike."""
 
 LONGEST_SIDE = 640
-
-MIXING = (0.85, 0.4)
-PASTED = 0.6
-"""Of the mixed views this share has a rectangle of one image in the other; the rest are blended."""
 
 KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 KERNEL_SHARES = (0.5, 0.2, 0.2, 0.1)
@@ -127,15 +123,13 @@ def teacher_size(area: float) -> int:
     return min(TEACHER_SIZES, key=lambda size: abs(size - wanted))
 
 
-def draw(images: list[Image.Image], count: int, seed: tuple[int, ...], mixing: Sequence[float] = MIXING) -> Pair:
+def draw(images: list[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
     """``count`` random views; the same seed gives the same views, whatever was drawn before.
 
-    mixing: the chance that a second image comes into a view, then a third, and so on; the teacher answers for the
-        mixture, so that no label has to be known.
+    Half of them mix two images: the teacher answers for the mixture, so that no label has to be known.
     """
     generator = np.random.default_rng(seed)
-    wanted = count * (1 + len(mixing))
-    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-wanted // len(images)))])
+    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-2 * count // len(images)))])
     teacher = []
     student = np.empty((count, STUDENT_SIZE, STUDENT_SIZE, 3), np.uint8)
     for row in range(count):
@@ -143,12 +137,11 @@ def draw(images: list[Image.Image], count: int, seed: tuple[int, ...], mixing: S
         box = _random_box(first.size, generator)
         size = teacher_size((box[2] - box[0]) * (box[3] - box[1]) / (first.width * first.height))
         seen = _view(first, box, size, generator)
-        for number, chance in enumerate(mixing, 1):
-            if generator.random() >= chance:
-                break
-            further = images[order[number * count + row]]
-            other = _view(further, _random_box(further.size, generator), size, generator)
-            seen = _pasted(seen, other, generator) if generator.random() < PASTED else _blended(seen, other, generator)
+        chance = generator.random()
+        if chance < 0.5:
+            second = images[order[count + row]]
+            other = _view(second, _random_box(second.size, generator), size, generator)
+            seen = _pasted(seen, other, generator) if chance < 0.3 else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
     return Pair(tuple(teacher), student)

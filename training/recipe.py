@@ -13,9 +13,8 @@ class Recipe:
     quantized: behind FakeQuant, or in float.
     rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
         ``window`` times; the first rounds repeat what there is.
-    pointwise_rate, depthwise_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean
-        square (equalisation makes its unit arbitrary), of gains and biases as they are.
-    last_pointwise: the number of the last layer whose pointwise kernel is trained.
+    kernel_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean square (equalisation
+        makes its unit arbitrary), of gains and biases as they are.
     warm_up, decay: steps, and the share of the stage at its end; between them the rate is level.
     pull: the share of the way back to the stage's start at each step. average: the moving average's memory.
     *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
@@ -25,13 +24,11 @@ class Recipe:
     quantized: bool
     rounds: int
     seed: int
-    pointwise_rate: float
-    depthwise_rate: float
+    kernel_rate: float
     gain_rate: float
     warm_up: int
     decay: float
     average: float
-    last_pointwise: int = 13
     pull: float = 4e-4
     chunk: int = 1024
     window: int = 3
@@ -51,12 +48,6 @@ class Recipe:
     def steps_a_round(self) -> int:
         return self.chunk * self.window // self.batch
 
-    def kernel_rate(self, layer: str) -> float:
-        """Of the layer with this TF-Slim name (``Conv2d_0``, ``Conv2d_1_depthwise``, ``Conv2d_1_pointwise``, ...)."""
-        if layer.endswith("_depthwise"):
-            return self.depthwise_rate
-        return self.pointwise_rate if int(layer.split("_")[1]) <= self.last_pointwise else 0.0
-
     def schedule(self, step: int) -> float:
         """0..1: linear warm-up, a level, and over the last ``decay`` of the steps half a cosine to 1 %.
 
@@ -72,16 +63,7 @@ class Recipe:
 
 
 FLOAT = Recipe(
-    quantized=False,
-    rounds=24,
-    seed=20,
-    pointwise_rate=6e-4,
-    depthwise_rate=1.2e-3,
-    gain_rate=6e-4,
-    last_pointwise=11,
-    warm_up=60,
-    decay=0.6,
-    average=0.997,
+    quantized=False, rounds=24, seed=20, kernel_rate=6e-4, gain_rate=3e-4, warm_up=60, decay=0.6, average=0.997
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
@@ -89,15 +71,7 @@ FLOAT_SHARE = 0.75
 """How much of the way from the float stage's start to its result is kept."""
 
 QUANTIZED = Recipe(
-    quantized=True,
-    rounds=2,
-    seed=21,
-    pointwise_rate=1e-4,
-    depthwise_rate=1e-4,
-    gain_rate=5e-5,
-    warm_up=20,
-    decay=0.9,
-    average=0.97,
+    quantized=True, rounds=2, seed=21, kernel_rate=1e-4, gain_rate=5e-5, warm_up=20, decay=0.9, average=0.97
 )
 """From the 8-bit grid that :mod:`training.rounding` found; a weight moves only if its gradient insists."""
 

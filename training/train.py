@@ -50,9 +50,9 @@ class Places:
 
 
 def random_views(places: Places, count: int, seed: int) -> UInt8Array:
-    """uint8 [count, 160, 160, 3] of the training images, one in each: what the product will see."""
+    """uint8 [count, 160, 160, 3] of the training images."""
     images = [photographs.load(path) for path in photographs.split(places.data).train]
-    return photographs.draw(images, count, (seed, 10**6), mixing=()).student
+    return photographs.draw(images, count, (seed, 10**6)).student
 
 
 def float_trainer(recipe: Recipe, places: Places) -> Trainer:

@@ -39,9 +39,7 @@ class Trainer(tf.Module):
         self.student = Student(network, limits)
         self._variables = [*self.student.kernels, *self.student.gains, *self.student.biases]
         sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers]
-        kernel_rates = [recipe.kernel_rate(layer.name) for layer in network.layers]
-        self._rates = [rate * size for rate, size in zip(kernel_rates, sizes, strict=True)]
-        self._rates += [recipe.gain_rate] * 2 * len(sizes)
+        self._rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
         self.optimizer = Optimizer(self._variables, pull=recipe.pull, average=recipe.average)
         self.hint_factors = tf.constant(factors[teacher.HINT])
         self._classifier = mobilenet_v1.network_arrays(original)

@@ -69,15 +69,6 @@ def test_teacher_and_student_see_the_same(images: list[Image.Image]) -> None:
         assert np.abs(shrunk - small).mean() < 6
 
 
-@pytest.mark.parametrize("mixing", [(), (1.0,), (1.0, 1.0)])
-def test_mixing_says_how_many_images_a_view_is_made_of(mixing: tuple[float, ...]) -> None:
-    plain = [Image.new("RGB", (300, 300), (shade, shade, shade)) for shade in range(0, 256, 15)]
-    pair = photographs.draw(plain, 60, (4, 0), mixing)
-    shades = [len(np.unique(view[:, :, 0])) for view in pair.teacher]
-    assert max(shades) == 1 + len(mixing)
-    assert min(shades) == 1, "a blend of two plain images is plain"
-
-
 def test_views_keep_what_the_fit_keeps() -> None:
     image = Image.new("RGB", (400, 200), "black")
     image.paste("white", (0, 0, 100, 200))

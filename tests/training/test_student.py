@@ -16,7 +16,7 @@ tf = pytest.importorskip("tensorflow")
 from training import rounding  # noqa: E402
 from training.half_gradients import half_gradients  # noqa: E402
 from training.optimizer import Optimizer  # noqa: E402
-from training.recipe import FLOAT, QUANTIZED  # noqa: E402
+from training.recipe import FLOAT  # noqa: E402
 from training.student import Student, activation_maxima, equalized, features_of  # noqa: E402
 from training.teacher import area_matrix  # noqa: E402
 
@@ -148,11 +148,3 @@ def test_resampling_a_map_keeps_its_mean(source: int, target: int) -> None:
     matrix = area_matrix(source, target)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(matrix.mean(axis=0), 1 / source, rtol=1e-6)
-
-
-def test_late_pointwise_kernels_rest_in_float_and_all_move_behind_fake_quant() -> None:
-    late, early = FLOAT.last_pointwise + 1, FLOAT.last_pointwise
-    assert FLOAT.kernel_rate(f"Conv2d_{late}_pointwise") == 0
-    assert FLOAT.kernel_rate(f"Conv2d_{early}_pointwise") == FLOAT.kernel_rate("Conv2d_0") > 0
-    assert FLOAT.kernel_rate(f"Conv2d_{late}_depthwise") > 0
-    assert QUANTIZED.kernel_rate("Conv2d_13_pointwise") > 0
