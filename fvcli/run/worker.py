@@ -63,11 +63,12 @@ class Worker:
         self._crashing = crashing or {}
         self._read = read
         self._stopped = stopped
+        spec = model.input_spec
+        self._images = np.empty((0, spec.height, spec.width, 3), np.uint8)
 
     def __call__(self, batch: Batch) -> list[Outcome]:
         """One outcome for each input, in order. Raises ModelError, DatasetError or BatchDroppedError, no ImageError."""
-        spec = self._model.input_spec
-        images = np.empty((len(batch.refs), spec.height, spec.width, 3), np.uint8)
+        images = self._slots(len(batch.refs))
         infos: list[ImageInfo] = []
         outcomes: list[Outcome | None] = []
         for position, ref in zip(batch.positions, batch.refs, strict=True):
@@ -86,6 +87,12 @@ class Worker:
             self._in_work.clear(self._slot)
         fresh = (Success(info, vector) for info, vector in zip(infos, vectors, strict=True))
         return [next(fresh) if outcome is None else outcome for outcome in outcomes]
+
+    def _slots(self, count: int) -> UInt8Array:
+        """Room for so many images, kept from batch to batch: to give it back each time scatters the heap."""
+        if len(self._images) < count:
+            self._images = np.empty((count, *self._images.shape[1:]), np.uint8)
+        return self._images[:count]
 
     def _prepare(self, ref: ImageRef, out: UInt8Array) -> ImageInfo | Outcome:
         try:
