@@ -95,22 +95,24 @@ def fit_box(size: tuple[int, int], fit: str, fraction: float | None = None) -> t
 
 
 def views(
-    images: list[Image.Image], size: int, fit: str, kernel: Image.Resampling = Image.Resampling.BOX
+    images: list[Image.Image],
+    size: int,
+    fit: str,
+    kernel: Image.Resampling = Image.Resampling.BOX,
+    fraction: float | None = None,
 ) -> UInt8Array:
-    """uint8 [n, size, size, 3], as the product's ``--fit`` shows each image."""
-    return np.stack([np.asarray(image.resize((size, size), kernel, box=fit_box(image.size, fit))) for image in images])
+    """uint8 [n, size, size, 3], as the product's ``--fit`` shows each image. fraction: see :func:`fit_box`."""
+    boxes = [fit_box(image.size, fit, fraction) for image in images]
+    shown = [image.resize((size, size), kernel, box=box) for image, box in zip(images, boxes, strict=True)]
+    return np.stack([np.asarray(image) for image in shown])
 
 
 def variants(images: list[Image.Image], size: int, fit: str) -> Iterator[UInt8Array]:
     """uint8 [n, size, size, 3] of the same images over and over: VARIANTS of ``fit``, each also mirrored."""
     for fraction in VARIANTS[fit]:
-        boxes = [fit_box(image.size, fit, fraction) for image in images]
-        shown = [
-            np.asarray(image.resize((size, size), Image.Resampling.BOX, box=box))
-            for image, box in zip(images, boxes, strict=True)
-        ]
-        yield np.stack(shown)
-        yield np.stack(shown)[:, :, ::-1]
+        shown = views(images, size, fit, fraction=fraction)
+        yield shown
+        yield shown[:, :, ::-1]
 
 
 def teacher_size(area: float) -> int:
