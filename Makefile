@@ -19,7 +19,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 # make bench ARGS=--quick takes a minute on a quiet machine.
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 $(VENV)/.installed: pyproject.toml
@@ -33,10 +33,6 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
-	touch $@
-
-$(VENV)/.installed-bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check simplejpeg
 	touch $@
 
 clean:

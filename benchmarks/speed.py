@@ -4,7 +4,7 @@
 
 The limit is what the machine gives when each half of the work has all cores to itself: reading, hashing, decoding
 and resizing on the one hand, int8 inference on the other, each in one process a core, so that not even a shared
-interpreter stands in the way. Decoding is measured with fvcli's own loader and with simplejpeg (where installed); the
+interpreter stands in the way. Decoding is measured with fvcli's own loader and with the same two libraries bare; the
 faster one counts. In every round each contestant runs in turn, the halves before and after fvcli; ratios are taken
 within a round, and the median over the rounds is told. fvcli is the whole command, from process start to exit, into
 a fresh folder; the script's start (imports, hub.load, a first pass) is not counted.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -61,8 +60,7 @@ class Scores:
 
     def limit(self) -> list[float]:
         """Images/s of each round: 1 / (1/decode + 1/infer), with the faster decoder."""
-        decoders = [name for name in ("decode", "simplejpeg") if name in self.passes]
-        best = max(decoders, key=lambda name: self.median(name, lambda each: each.rate))
+        best = max(("decode", "bare"), key=lambda name: self.median(name, lambda each: each.rate))
         halves = zip(self.passes[best], self.passes["infer"], strict=True)
         return [1 / (1 / decode.rate + 1 / infer.rate) for decode, infer in halves]
 
@@ -98,9 +96,8 @@ def measure(files: Sequence[Path], linked: Path, module: str | None, rounds: int
         Contestant("decode", files, cpus),
         Contestant("infer", files[:512], cpus),
         Contestant("both", files, cpus),
+        Contestant("bare", files, cpus),
     ]
-    if importlib.util.find_spec("simplejpeg") is not None:
-        halves.append(Contestant("simplejpeg", files, cpus))
     rivals = [] if module is None else [Contestant("tf-hub", files[:hub], 1, module)]
     scores = Scores()
     try:
@@ -129,7 +126,7 @@ def table(title: str, scores: Scores) -> list[str]:
     lines = [f"### {title}", "", "| | images/s | of fvcli | CPU ms/image | peak MB |", "|---|---:|---:|---:|---:|"]
     names = {
         "decode": "decode only: read, SHA-256, decode, resize",
-        "simplejpeg": "the same with simplejpeg",
+        "bare": "the same without any checks",
         "infer": "infer only: int8",
         "both": "both in turns in each process, and nothing else",
         "tf-hub": "TensorFlow Hub script",

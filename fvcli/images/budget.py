@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Budget:
@@ -44,6 +46,16 @@ class Budget:
         with self._changed:
             self._used -= amount
             self._changed.notify_all()
+
+    @contextmanager
+    def lent(self, amount: int) -> Iterator[None]:
+        """Acquire ``amount`` bytes, which the block keeps if it succeeds: whoever has its result releases them."""
+        self.acquire(amount)
+        try:
+            yield
+        except BaseException:
+            self.release(amount)
+            raise
 
     def _fits(self, amount: int) -> bool:
         return not self._used or self._used + amount <= self._limit

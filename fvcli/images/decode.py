@@ -1,7 +1,8 @@
 """Bytes to an upright RGB or grey image, no larger than the fit needs.
 
-Pillow does the decoding. Its format classes are used directly: only the formats of ``formats.py`` can be opened, each
-plugin is imported when its first file comes, and a file is opened as what its bytes say, whatever its name.
+Pillow does the decoding, but for the usual JPEG (``jpeg.py``). Its format classes are used directly: only the formats
+of ``formats.py`` can be opened, each plugin is imported when its first file comes, and a file is opened as what its
+bytes say, whatever its name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
 from fvcli.images.convert import to_eight_bits
 from fvcli.images.formats import SNIFF_BYTES, sniff
+from fvcli.images.jpeg import decode_plain, plain_header
 from fvcli.records import UInt8Array
 
 # The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
@@ -43,9 +45,9 @@ _PLUGINS = {
 _Opener: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
 _openers: dict[str, _Opener] = {}
 
-#: Bytes a pixel takes at most while a file is decoded and converted: Pillow's image (4), its upright or RGB copy (4)
-#: and what the library behind the format holds besides.
-_BYTES_PER_PIXEL = {"JPEG": 8, "PNG": 12, "GIF": 12, "BMP": 12, "TIFF": 16, "WEBP": 20, "AVIF": 20}
+#: Bytes a pixel takes at most while a file is decoded, converted and scaled: Pillow's image (4), its upright or RGB
+#: copy (4) or the array made of it (3, and 3 more on the way), and what the library behind the format holds besides.
+_BYTES_PER_PIXEL = {"JPEG": 10, "PNG": 12, "GIF": 12, "BMP": 12, "TIFF": 16, "WEBP": 20, "AVIF": 20}
 #: A progressive JPEG's coefficients: 16 bits each, three components, all in memory at whatever scale it is decoded.
 _PROGRESSIVE_BYTES = 6
 
@@ -78,44 +80,41 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_NOTHING: UInt8Array = np.empty((0, 0), np.uint8)
 
 
 class DecodedImage:
     """One upright image, perhaps decoded at a fraction of its size, and its share of the budget until it is closed.
 
-    image: Pillow image in mode "RGB" or "L".
-    region: what of ``image`` the picture fills, (left, top, right, bottom) in its pixels: DCT-scaled decoding rounds
+    pixels: uint8 RGB [H, W, 3] or grey [H, W].
+    region: what of ``pixels`` the picture fills, (left, top, right, bottom): DCT-scaled decoding rounds
         odd sizes up, and the last column or row is then only partly covered.
     width, height: of the upright image at full size, in pixels. format: "JPEG", "PNG", ...
     """
 
-    __slots__ = ("_budget", "_share", "format", "height", "image", "region", "width")
+    __slots__ = ("_budget", "_share", "format", "height", "pixels", "region", "width")
 
     def __init__(
         self,
-        image: Image.Image,
+        pixels: UInt8Array,
         region: tuple[float, float, float, float],
         size: tuple[int, int],
         format: str,
         budget: Budget,
         share: int,
     ) -> None:
-        self.image = image
+        self.pixels = pixels
         self.region = region
         self.width, self.height = size
         self.format = format
         self._budget = budget
         self._share = share
 
-    def pixels(self) -> UInt8Array:
-        """The pixels as uint8 RGB [H, W, 3]."""
-        return np.asarray(self.image.convert("RGB"))
-
     def close(self) -> None:
         """Give the memory back. More than once is harmless."""
         share, self._share = self._share, 0
         if share:
-            self.image.close()
+            self.pixels = _NOTHING
             self._budget.release(share)
 
     def __enter__(self) -> DecodedImage:
@@ -140,42 +139,65 @@ def decode(
     Waits while other threads' images fill the budget. Raises ImageError (stage "decode") with kind NotAnImage,
     TooManyPixels, Truncated, Corrupt, Unsupported or OutOfMemory.
     """
-    share = 0
     try:
-        name, picture = _open(data, limits)
-        start = picture.fp.tell() if picture.fp else 0
-        oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
-        scale = 1
-        share = _memory(name, picture, 1)
-        if name == "JPEG":
-            full = picture.size
-            if not exact:
-                scale = _draft(picture, needed, oriented)
-            if picture.info.get("progressive"):
-                _check_scans(full, data, limits)
-            picture.decodermaxblock = max(len(data), picture.decodermaxblock)
-            share = _memory(name, picture, scale)
-            size = full
-        budget.acquire(share)
-        try:
-            picture.load()
-            if name != "JPEG":
-                size = picture.size
-                if name == "PNG":  # eXIf may follow the pixels
-                    oriented = _orientation(picture)
-            _require_end(name, data, start)
-            region = (0.0, 0.0, size[0] / scale, size[1] / scale)
-            image = to_eight_bits(picture)
-            if oriented != 1:
-                image, region, size = _upright(image, region, size, oriented)
-        except BaseException:
-            budget.release(share)
-            raise
+        return _decode_plain(data, needed, exact, limits, budget) or _decode(data, needed, exact, limits, budget)
     except ImageError:
         raise
     except Exception as error:
         raise _explain(error, data) from None
-    return DecodedImage(image, region, size, name, budget, share)
+
+
+def _decode_plain(
+    data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget
+) -> DecodedImage | None:
+    """The usual JPEG without Pillow; None for anything else, and where Pillow shall say what is wrong."""
+    header = plain_header(data) if sniff(data[:SNIFF_BYTES]) == "JPEG" else None
+    if header is None or data.rfind(_END_MARKERS["JPEG"], header.scan) < 0:
+        return None
+    size = header.width, header.height
+    _check_size(size, limits)
+    if header.progressive:
+        _check_scans(size, data, limits)
+    scale = 1 if exact else _scale(size, needed, 1)
+    share = _memory("JPEG", size, scale, header.progressive)
+    with budget.lent(share):
+        pixels = decode_plain(data, header, scale)
+    if pixels is None:
+        budget.release(share)
+        return None
+    return DecodedImage(pixels, (0.0, 0.0, size[0] / scale, size[1] / scale), size, "JPEG", budget, share)
+
+
+def _decode(data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget) -> DecodedImage:
+    name, picture = _open(data, limits)
+    start = picture.fp.tell() if picture.fp else 0
+    oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
+    size, scale = picture.size, 1
+    progressive = bool(picture.info.get("progressive"))
+    if name == "JPEG":
+        if not exact:
+            scale = _scale(size, needed, oriented)
+        if scale > 1:
+            picture.draft(None, (size[0] // scale, size[1] // scale))
+        if progressive:
+            _check_scans(size, data, limits)
+        picture.decodermaxblock = max(len(data), picture.decodermaxblock)
+    share = _memory(name, size, scale, progressive)
+    with budget.lent(share):
+        picture.load()
+        if name != "JPEG":
+            size = picture.size
+            if name == "PNG":  # eXIf may follow the pixels
+                oriented = _orientation(picture)
+        _require_end(name, data, start)
+        region = (0.0, 0.0, size[0] / scale, size[1] / scale)
+        image = to_eight_bits(picture)
+        if oriented != 1:
+            image, region, size = _upright(image, region, size, oriented)
+        if image is not picture:
+            picture.close()
+        pixels = np.asarray(image)
+    return DecodedImage(pixels, region, size, name, budget, share)
 
 
 def _open(data: bytes, limits: Limits) -> tuple[str, ImageFile.ImageFile]:
@@ -240,26 +262,22 @@ def _orientation(picture: ImageFile.ImageFile) -> int:
     return value if value in _TRANSPOSITIONS else 1
 
 
-def _draft(picture: ImageFile.ImageFile, needed: Needed | tuple[int, int], oriented: int) -> int:
-    """Set a JPEG to be decoded at the smallest scale that covers what is needed; its denominator."""
-    width, height = picture.size
+def _scale(size: tuple[int, int], needed: Needed | tuple[int, int], oriented: int) -> int:
+    """The denominator of the smallest DCT scale at which a JPEG of this (width, height) covers what is needed."""
+    width, height = size
     if callable(needed):
         needed = needed(height, width) if oriented >= 5 else needed(width, height)
     if oriented >= 5:
         needed = needed[1], needed[0]
-    scale = min(width // max(needed[0], 1), height // max(needed[1], 1))
-    scale = next((s for s in (8, 4, 2) if scale >= s), 1)
-    if scale > 1:
-        picture.draft(None, (width // scale, height // scale))
-    return scale
+    reduction = min(width // max(needed[0], 1), height // max(needed[1], 1))
+    return next((scale for scale in (8, 4, 2) if reduction >= scale), 1)
 
 
-def _memory(name: str, picture: ImageFile.ImageFile, scale: int) -> int:
-    width, height = picture.size
-    amount = width * height * _BYTES_PER_PIXEL[name]
-    if picture.info.get("progressive"):
-        amount += width * height * scale * scale * _PROGRESSIVE_BYTES
-    return max(amount, 1)
+def _memory(name: str, size: tuple[int, int], scale: int, progressive: bool) -> int:
+    """Bytes for a picture of this (width, height), decoded at 1/scale."""
+    pixels = size[0] * size[1]
+    amount = pixels * _BYTES_PER_PIXEL[name] // scale**2
+    return max(amount + (pixels * _PROGRESSIVE_BYTES if progressive else 0), 1)
 
 
 def _require_end(name: str, data: bytes, start: int) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
+import numpy as np
 from PIL import Image, WebPImagePlugin  # noqa: F401 (registers WebP, before threads could do so at once)
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import DEFAULT_LIMITS, DecodedImage, Limits, decode
 from fvcli.images.read import read
+from fvcli.images.scale import scale
 from fvcli.records import ImageRef
 from fvcli.report.facts import PictureState
 
@@ -84,13 +86,14 @@ def _picture(wanted: Wanted, limits: Limits) -> Picture:
 
 
 def _contained(side: int, width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(width, height, 1))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    factor = min(1.0, side / max(width, height, 1))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _encoded(decoded: DecodedImage, side: int) -> str:
-    size = _contained(side, decoded.width, decoded.height)
-    small = decoded.image.resize(size, Image.Resampling.BOX, decoded.region).convert("RGB")
+    width, height = _contained(side, decoded.width, decoded.height)
+    small = np.empty((height, width, 3), np.uint8)
+    scale(decoded.pixels, decoded.region, "area", small)
     stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=_QUALITY, method=4)
+    Image.fromarray(small).save(stream, "WEBP", quality=_QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

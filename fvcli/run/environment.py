@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fvcli import __version__
 
-_LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pyarrow")
+_LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pillow", "pyarrow", "simplejpeg")
 
 
 def environment() -> dict[str, str]:
-    """Versions by package name, and "cpu", "python" and "platform"."""
-    libraries = {name: metadata.version(name) for name in _LIBRARIES}
+    """Versions by package name ("none" of what has no build for this machine), and "cpu", "python" and "platform"."""
+    libraries = {name: _version(name) for name in _LIBRARIES}
     return {
         "fvcli": __version__,
         "python": platform.python_version(),
@@ -21,6 +21,13 @@ def environment() -> dict[str, str]:
         "cpu": cpu_name(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def cpu_name() -> str:

@@ -22,8 +22,9 @@ from fvcli.run.environment import environment
 
 IMAGES = ("cat.jpg", "coffee-exif-3.jpg", "camera-16-bit.png", "cat-alpha.png")
 
-# Another decoder or another CPU's rounding may move single 8-bit steps inside the network.
-TOLERATED_COSINE = 0.999
+# Pixels that differ by one level in places (Pillow scaled them), or another CPU's rounding, move single 8-bit steps
+# inside the network: 0.9987 and more was seen.
+TOLERATED_COSINE = 0.998
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""The short way for usual JPEGs gives Pillow's pixels, and leaves whatever is in doubt to Pillow."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fvcli.errors import ImageError
+from fvcli.images import decode as decoding
+from fvcli.images import jpeg
+from fvcli.images.decode import decode
+from fvcli.images.jpeg import decode_plain, plain_header
+from fvcli.records import UInt8Array
+from tests.images.fuzz import mutate
+
+pytest.importorskip("simplejpeg")
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """Colours and edges in every direction, so that a wrong upsampling or DCT shows."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [x * 255 / width, 255 * ((x // 7 + y // 5) % 2), 127 + 120 * np.sin(x / 11 + y * y / 900)]
+    return Image.fromarray(np.stack(planes, axis=-1).astype(np.uint8))
+
+
+def encoded(image: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **{"quality": 90, **options})
+    return stream.getvalue()
+
+
+def by_pillow(data: bytes, scale: int) -> UInt8Array:
+    with Image.open(io.BytesIO(data)) as picture:
+        if scale > 1:
+            picture.draft(None, (picture.width // scale, picture.height // scale))
+        return np.array(picture)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(640, 480), (500, 375), (333, 521), (71, 64)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 0},
+        {"subsampling": 1},
+        {"subsampling": 2},
+        {"optimize": True},
+        {"progressive": True},
+        {"restart_marker_blocks": 3},
+    ],
+    ids=str,
+)
+def test_pixels_are_pillows(size: tuple[int, int], scale: int, options: dict[str, object]) -> None:
+    for image in (scene(*size), scene(*size).convert("L")):
+        data = encoded(image, **options)
+        header = plain_header(data)
+        assert header is not None
+        assert (header.width, header.height, header.components) == (*size, len(image.getbands()))
+        pixels = decode_plain(data, header, scale)
+        assert pixels is not None
+        assert np.array_equal(pixels, by_pillow(data, scale))
+
+
+def test_profiles_comments_and_what_follows_the_end_do_not_matter() -> None:
+    data = encoded(scene(200, 150), icc_profile=bytes(70_000), comment=b"a remark", dpi=(72, 72)) + b"and more"
+    header = plain_header(data)
+    assert header is not None
+    assert np.array_equal(decode_plain(data, header, 1), by_pillow(data, 1))
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: encoded(scene(200, 150), exif=exif(6)),
+        lambda: encoded(scene(200, 150), xmp=b"<x:xmpmeta tiff:Orientation='6'/>"),
+        lambda: encoded(scene(200, 150).convert("CMYK")),
+        lambda: encoded(scene(200, 63)),
+        lambda: encoded(scene(200, 150)).replace(b"\xff\xc0", b"\xff\xc9"),  # arithmetic coding
+        lambda: encoded(scene(200, 150)).replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),  # 12 bits
+        lambda: encoded(scene(200, 150))[:250],
+        lambda: b"\xff\xd8\xff",
+        lambda: b"",
+    ],
+)
+def test_what_is_not_usual_is_left_to_pillow(odd: Callable[[], bytes]) -> None:
+    assert plain_header(odd()) is None
+
+
+def test_damage_that_the_library_remarks_on_is_left_to_pillow() -> None:
+    data = encoded(scene(200, 150))
+    header = plain_header(data)
+    assert header is not None
+    for broken in (data[:-2000] + b"\xff\xd9", data[:2000] + b"\xff\xd0" + data[2000:]):
+        assert decode_plain(broken, header, 2) is None
+    with pytest.raises(ImageError) as caught:
+        decode(data[:-2000], (60, 60), exact=False)
+    assert caught.value.kind == "Truncated"
+
+
+def test_no_damaged_file_gives_other_pixels_than_pillow(sample_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = [path.read_bytes() for path in sorted(sample_images.glob("*.jpg"))]
+    usual = [data for data in everything if plain_header(data)]
+    chance, alike = random.Random(5), 0
+    for _ in range(1500):
+        data = mutate(chance, chance.choice(usual), everything)
+        needed = chance.choice([(160, 160), (60, 60), (9999, 9999)])
+        results = []
+        for header in (plain_header, lambda _: None):
+            monkeypatch.setattr(decoding, "plain_header", header)
+            try:
+                with decode(data, needed, exact=False) as image:
+                    results.append((image.pixels.shape, image.region, image.pixels.tobytes()))
+                    alike += header is plain_header
+            except ImageError as error:
+                results.append(error.kind)
+        assert results[0] == results[1]
+    assert alike > 200
+
+
+def test_without_the_library_pillow_does_it_all(sample_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (sample_images / "coffee.jpg").read_bytes()
+    with decode(data, (160, 160), exact=False) as image:
+        expected = image.pixels
+    monkeypatch.setattr(jpeg, "decode_jpeg", None)
+    with decode(data, (160, 160), exact=False) as image:
+        assert np.array_equal(image.pixels, expected)
