@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-import numpy as np
-
 from fvcli.dataset.base import BaseVectors
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.commit import Commit, Workspace
@@ -19,7 +17,6 @@ from fvcli.dataset.shard_file import ShardWriter, stem
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run.worker import Batch, Outcome
 
-_CHUNK = 256  # rows handed to the file writer together
 _TAPER = 16  # a batch is at most this part of what is left of its shard
 
 
@@ -92,9 +89,6 @@ class _Tally:
 
     writer: ShardWriter
     failures: list[FailureLine] = field(default_factory=list)
-    _refs: list[ImageRef] = field(default_factory=list)
-    _infos: list[ImageInfo] = field(default_factory=list)
-    _vectors: list[Float32Array] = field(default_factory=list)
     _extracted: int = 0
     _reused: int = 0
     _stale: int = 0
@@ -128,20 +122,10 @@ class _Tally:
         key = (ref.root, ref.path)
         self._first = self._first or key
         self._last = key
-        self._refs.append(ref)
-        self._infos.append(info)
-        self._vectors.append(vector)
-        if len(self._refs) == _CHUNK:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        if self._refs:
-            self.writer.append(Rows(self._refs, self._infos, np.stack(self._vectors)))
-            self._refs, self._infos, self._vectors = [], [], []
+        self.writer.append(ref, info, vector)
 
     def finish(self, number: int) -> Shard | None:
         """The shard without its files, which are not named yet; None when it has no row."""
-        self._pass_on()
         if self._first is None:
             return None
         rows = self._extracted + self._reused + self._stale

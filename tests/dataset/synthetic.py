@@ -35,9 +35,8 @@ def write_dataset(
     for number, rows in enumerate(shards):
         dimension = rows.vectors.shape[1]
         writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, dtype, dimension, {}))
-        for start in range(0, len(rows), 1000):
-            part = slice(start, start + 1000)
-            writer.append(Rows(rows.refs[part], rows.infos[part], rows.vectors[part]))
+        for row in zip(rows.refs, rows.infos, rows.vectors, strict=True):
+            writer.append(*row)
         files = []
         for (kind, prefix, suffix), written in zip(KINDS[format], writer.close(), strict=True):
             file = DataFile(f"{kind}/{prefix}{number:05d}{suffix}", written.bytes, written.sha256)

@@ -35,10 +35,15 @@ def some_rows(count: int, start: int = 0) -> Rows:
     return Rows(refs, infos, vectors)
 
 
+def fill(writer: ShardWriter, rows: Rows) -> None:
+    for row in zip(rows.refs, rows.infos, rows.vectors, strict=True):
+        writer.append(*row)
+
+
 def write(folder: Path, format: str, dtype: str, *parts: Rows) -> list[Path]:
     writer = ShardWriter(folder, "00000-1-ab", Encoding(format, dtype, DIMENSION, {"fvcli": "{}"}))  # type: ignore[arg-type]
     for rows in parts:
-        writer.append(rows)
+        fill(writer, rows)
     written = writer.close()
     for file in written:
         assert file.bytes == file.path.stat().st_size
@@ -119,7 +124,7 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["parquet", "npy"])
 def test_abandoning_leaves_nothing(tmp_path: Path, format: str) -> None:
     writer = ShardWriter(tmp_path, "x", Encoding(format, "float32", DIMENSION, {}))  # type: ignore[arg-type]
-    writer.append(some_rows(1500))
+    fill(writer, some_rows(1500))
     writer.abandon()
     assert os.listdir(tmp_path) == []
 
