@@ -140,14 +140,14 @@ def decode(
     TooManyPixels, Truncated, Corrupt, Unsupported or OutOfMemory.
     """
     try:
-        return _decode_plain(data, needed, exact, limits, budget) or _decode(data, needed, exact, limits, budget)
+        return _usual_jpeg(data, needed, exact, limits, budget) or _by_pillow(data, needed, exact, limits, budget)
     except ImageError:
         raise
     except Exception as error:
         raise _explain(error, data) from None
 
 
-def _decode_plain(
+def _usual_jpeg(
     data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget
 ) -> DecodedImage | None:
     """The usual JPEG without Pillow; None for anything else, and where Pillow shall say what is wrong."""
@@ -168,7 +168,9 @@ def _decode_plain(
     return DecodedImage(pixels, (0.0, 0.0, size[0] / scale, size[1] / scale), size, "JPEG", budget, share)
 
 
-def _decode(data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget) -> DecodedImage:
+def _by_pillow(
+    data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget
+) -> DecodedImage:
     name, picture = _open(data, limits)
     start = picture.fp.tell() if picture.fp else 0
     oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1

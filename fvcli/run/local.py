@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.plan import PlannedShard, ShardEntries
+from fvcli.run.memory import GiveBack
 from fvcli.run.shard import ShardWork, batch_sizes, batches, run_shard
 from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Worker
 
@@ -95,6 +96,7 @@ def run_local(
                 begin(batch)
                 yield batch
 
+    give_back = GiveBack()
     window = len(workers) + 1 + _AHEAD_IMAGES // batch_size
     with (
         ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool,
@@ -105,7 +107,7 @@ def run_local(
         for opening in stream:
             if not isinstance(opening.item, _Opening):
                 break
-            outcomes = _outcomes(islice(stream, opening.item.batches), observe, stopped)
+            outcomes = _outcomes(islice(stream, opening.item.batches), observe, stopped, give_back)
             commit = run_shard(opening.item.planned, opening.item.entries, outcomes, work)
             if commit is None:
                 break
@@ -116,9 +118,11 @@ def _outcomes(
     ready: Iterable[Ready[_Opening | Batch, list[Outcome]]],
     observe: Callable[[Batch, Sequence[Outcome]], None],
     stopped: Callable[[], bool],
+    give_back: GiveBack,
 ) -> Iterator[Outcome]:
     for step in ready:
         if stopped() or isinstance(step.item, _Opening):
             return
         observe(step.item, step.result)
         yield from step.result
+        give_back(len(step.result))

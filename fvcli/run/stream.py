@@ -24,6 +24,7 @@ from fvcli.images.pipeline import ImageLoader
 from fvcli.models.loading import load_model
 from fvcli.records import Failure, ImageRef
 from fvcli.run.cpus import usable_cpus
+from fvcli.run.memory import GiveBack
 from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Success, Worker
@@ -72,6 +73,7 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
     ]
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0
+    give_back = GiveBack()
     out = open_stream(format, sink, product.dimension, product.dtype, product.encoding.metadata)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):
@@ -84,6 +86,7 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
             rows += len(made)
             failures += len(failed)
             observer.advanced(len(outcomes), failed)
+            give_back(len(outcomes))
             if request.max_failures is not None and request.max_failures.exceeded(failures, 0):
                 raise TooManyFailuresError(f"gave up: {failures} inputs failed, more than --max-failures allows")
     out.close()
