@@ -80,6 +80,18 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What decode() was asked for."""
+
+    needed: Needed | tuple[int, int]
+    exact: bool
+    limits: Limits
+    budget: Budget
+
+
 _NOTHING: UInt8Array = np.empty((0, 0), np.uint8)
 
 
@@ -140,52 +152,49 @@ def decode(
     TooManyPixels, Truncated, Corrupt, Unsupported or OutOfMemory.
     """
     try:
-        return _usual_jpeg(data, needed, exact, limits, budget) or _by_pillow(data, needed, exact, limits, budget)
+        order = _Order(needed, exact, limits, budget)
+        return _usual_jpeg(data, order) or _by_pillow(data, order)
     except ImageError:
         raise
     except Exception as error:
         raise _explain(error, data) from None
 
 
-def _usual_jpeg(
-    data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget
-) -> DecodedImage | None:
+def _usual_jpeg(data: bytes, order: _Order) -> DecodedImage | None:
     """The usual JPEG without Pillow; None for anything else, and where Pillow shall say what is wrong."""
     header = plain_header(data) if sniff(data[:SNIFF_BYTES]) == "JPEG" else None
     if header is None or data.rfind(_END_MARKERS["JPEG"], header.scan) < 0:
         return None
     size = header.width, header.height
-    _check_size(size, limits)
+    _check_size(size, order.limits)
     if header.progressive:
-        _check_scans(size, data, limits)
-    scale = 1 if exact else _scale(size, needed, 1)
+        _check_scans(size, data, order.limits)
+    scale = 1 if order.exact else _scale(size, order.needed, 1)
     share = _memory("JPEG", size, scale, header.progressive)
-    with budget.lent(share):
+    with order.budget.lent(share):
         pixels = decode_plain(data, header, scale)
     if pixels is None:
-        budget.release(share)
+        order.budget.release(share)
         return None
-    return DecodedImage(pixels, (0.0, 0.0, size[0] / scale, size[1] / scale), size, "JPEG", budget, share)
+    return DecodedImage(pixels, (0.0, 0.0, size[0] / scale, size[1] / scale), size, "JPEG", order.budget, share)
 
 
-def _by_pillow(
-    data: bytes, needed: Needed | tuple[int, int], exact: bool, limits: Limits, budget: Budget
-) -> DecodedImage:
-    name, picture = _open(data, limits)
+def _by_pillow(data: bytes, order: _Order) -> DecodedImage:
+    name, picture = _open(data, order.limits)
     start = picture.fp.tell() if picture.fp else 0
     oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
     size, scale = picture.size, 1
     progressive = bool(picture.info.get("progressive"))
     if name == "JPEG":
-        if not exact:
-            scale = _scale(size, needed, oriented)
+        if not order.exact:
+            scale = _scale(size, order.needed, oriented)
         if scale > 1:
             picture.draft(None, (size[0] // scale, size[1] // scale))
         if progressive:
-            _check_scans(size, data, limits)
+            _check_scans(size, data, order.limits)
         picture.decodermaxblock = max(len(data), picture.decodermaxblock)
     share = _memory(name, size, scale, progressive)
-    with budget.lent(share):
+    with order.budget.lent(share):
         picture.load()
         if name != "JPEG":
             size = picture.size
@@ -199,7 +208,7 @@ def _by_pillow(
         if image is not picture:
             picture.close()
         pixels = np.asarray(image)
-    return DecodedImage(pixels, region, size, name, budget, share)
+    return DecodedImage(pixels, region, size, name, order.budget, share)
 
 
 def _open(data: bytes, limits: Limits) -> tuple[str, ImageFile.ImageFile]:
