@@ -18,7 +18,7 @@ from typing import Any
 
 Pass = Callable[[], int]
 HUB_BATCH = 32  # of the script on TensorFlow Hub
-BATCH = 16  # of fvcli extract
+BATCH = 32  # of fvcli extract
 
 
 def decode(files: Sequence[str]) -> Pass:

@@ -64,7 +64,7 @@ def extract(
     overwrite: options.Overwrite = False,
     max_failures: options.MaxFailures = None,
     workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = 32,
     on: options.On = "local",
     ray_address: options.RayAddress = "auto",
     ray_workers: options.RayWorkers = None,

@@ -68,7 +68,7 @@ class ExtractRequest:
     format: DataFormat = "parquet"
     dtype: DType = "float32"
     shard_size: int = 10_000
-    batch_size: int = 16
+    batch_size: int = 32
     workers: int | None = None
     prune: bool = False
     retry_failed: bool = False

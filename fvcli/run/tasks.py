@@ -80,7 +80,7 @@ class Effort:
     """How hard one task tries: threads (None for all CPUs), images a thread holds, failures before it gives up."""
 
     workers: int | None = None
-    batch_size: int = 16
+    batch_size: int = 32
     max_failures: FailureLimit | None = None
 
 
