@@ -19,7 +19,6 @@ def selftest(
     """Check that this installation computes what it should, on known images; exit code 1 where it does not."""
     with reported():
         import_lean()
-        from fvcli.selftest import TOLERATED_COSINE
         from fvcli.selftest import selftest as run
 
         result = run(engine)
@@ -29,7 +28,7 @@ def selftest(
             for comparison in result.comparisons:
                 said = "equal bit for bit" if comparison.equal else f"cosine {comparison.cosine:.6f}"
                 typer.echo(f"{comparison.image}: {said}", err=True)
-        demanded = "equal bytes" if result.bit_for_bit else f"cosine >= {TOLERATED_COSINE}"
+        demanded = "equal bytes" if result.bit_for_bit else f"cosine >= {result.tolerated_cosine}"
         if not result.passed:
             same = "the shipped model" if result.identity == result.identity_expected else "another model than shipped"
             typer.echo(f"fvcli: selftest failed ({same}; demanded: {demanded}); reinstall fvcli", err=True)

@@ -33,6 +33,11 @@ _KERNELS = {
 }
 
 
+def scaled_by_pillow() -> bool:
+    """Whether this machine has no build of cykooz-resizer."""
+    return vectors is None
+
+
 def scale(pixels: UInt8Array, box: Box, resize: Resize, out: UInt8Array) -> None:
     """Scale ``box`` of ``pixels``, uint8 [H, W, 3] or grey [H, W], to fill ``out``, uint8 [h, w, 3].
 
@@ -44,10 +49,10 @@ def scale(pixels: UInt8Array, box: Box, resize: Resize, out: UInt8Array) -> None
         left, top, right, bottom = (round(edge) for edge in box)
         part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
         scaled = np.rint(tf1_bilinear(part, height, width)).astype(np.uint8)
-    elif vectors is not None:
-        scaled = with_vectors(pixels, box, resize, (width, height))
-    else:
+    elif scaled_by_pillow():
         scaled = with_pillow(pixels, box, resize, (width, height))
+    else:
+        scaled = with_vectors(pixels, box, resize, (width, height))
     out[:] = scaled if scaled.ndim == 3 else scaled[:, :, None]
 
 
