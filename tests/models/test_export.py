@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,9 @@ def test_a_handle_is_resolved_as_the_hub_answers(exported: Exported) -> None:
         load_model("http://127.0.0.1:9/google/x/1")
 
 
-def test_a_hub_that_sends_something_else_is_refused(exported: Exported, tmp_path: Path) -> None:
+def test_a_hub_that_sends_something_else_is_refused() -> None:
+    escapee = f"escaped-{uuid.uuid4().hex}"  # a name that nobody else left in the folders above the cache
+
     def archive(name: str) -> bytes:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -109,7 +112,7 @@ def test_a_hub_that_sends_something_else_is_refused(exported: Exported, tmp_path
         return buffer.getvalue()
 
     answers = {
-        "/evil/1": archive("../../x"),
+        "/evil/1": archive(f"../../{escapee}"),
         "/page/1": b"<html>please log in</html>",
         "/empty/1": archive("hello.txt"),
     }
@@ -118,7 +121,7 @@ def test_a_hub_that_sends_something_else_is_refused(exported: Exported, tmp_path
             with pytest.raises(ModelError, match=f"{path}: "):
                 load_model(site.url + path)
     cache = Path(os.environ["FVCLI_CACHE"])
-    assert not any((folder / "x").exists() for folder in (*cache.parents, *cache.rglob("*")))
+    assert not any((folder / escapee).exists() for folder in (*cache.parents, *cache.rglob("*")))
 
 
 def test_an_archive_of_a_module_is_a_model(exported: Exported, tmp_path: Path) -> None:
