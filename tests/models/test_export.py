@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -100,7 +99,9 @@ def test_a_handle_is_resolved_as_the_hub_answers(exported: Exported) -> None:
         load_model("http://127.0.0.1:9/google/x/1")
 
 
-def test_a_hub_that_sends_something_else_is_refused() -> None:
+def test_a_hub_that_sends_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("FVCLI_CACHE", str(cache))
     escapee = f"escaped-{uuid.uuid4().hex}"  # a name that nobody else left in the folders above the cache
 
     def archive(name: str) -> bytes:
@@ -120,7 +121,6 @@ def test_a_hub_that_sends_something_else_is_refused() -> None:
         for path in answers:
             with pytest.raises(ModelError, match=f"{path}: "):
                 load_model(site.url + path)
-    cache = Path(os.environ["FVCLI_CACHE"])
     assert not any((folder / escapee).exists() for folder in (*cache.parents, *cache.rglob("*")))
 
 
