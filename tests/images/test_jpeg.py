@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,17 +75,57 @@ def test_profiles_comments_and_what_follows_the_end_do_not_matter() -> None:
     assert np.array_equal(decode_plain(data, header, 1), by_pillow(data, 1))
 
 
-def exif(orientation: int) -> Image.Exif:
+def exif(orientation: int | None) -> bytes:
+    """A block with a camera's name and, unless None, the orientation."""
     tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags
+    tags[0x010F] = "a camera"
+    if orientation is not None:
+        tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+def app1(data: bytes, *segments: bytes) -> bytes:
+    """``data`` with these segments after its first two bytes."""
+    return data[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(each) + 2) + each for each in segments) + data[2:]
+
+
+MOTOROLA = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 1, 0, 0)
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta %s/>"
+
+
+@pytest.mark.parametrize(
+    "upright",
+    [
+        lambda: encoded(scene(200, 150), exif=exif(1)),
+        lambda: encoded(scene(200, 150), exif=exif(None)),
+        lambda: encoded(scene(200, 150), exif=exif(1), xmp=b"<x:xmpmeta tiff:Orientation='6'/>"),
+        lambda: encoded(scene(200, 150), xmp=b"<x:xmpmeta xmp:Rating='5'/>"),
+        lambda: app1(encoded(scene(200, 150)), MOTOROLA),
+        lambda: app1(encoded(scene(200, 150)), XMP % b"", MOTOROLA, XMP % b"tiff:Orientation='6'"),
+    ],
+)
+def test_what_says_that_it_is_upright_is_usual(upright: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = upright()
+    assert plain_header(data) is not None
+    with decode(data, (200, 150), exact=True) as image:
+        straight = image.pixels
+    monkeypatch.setattr(decoding, "plain_header", lambda _: None)
+    with decode(data, (200, 150), exact=True) as image:
+        assert np.array_equal(image.pixels, straight)
 
 
 @pytest.mark.parametrize(
     "odd",
     [
         lambda: encoded(scene(200, 150), exif=exif(6)),
+        lambda: encoded(scene(200, 150), exif=exif(9)),
+        lambda: encoded(scene(200, 150), exif=exif(1)[:20]),
+        lambda: encoded(scene(200, 150), exif=b"Exif\0\0"),
+        lambda: encoded(scene(200, 150), exif=exif(None), xmp=b"<x:xmpmeta tiff:Orientation='6'/>"),
         lambda: encoded(scene(200, 150), xmp=b"<x:xmpmeta tiff:Orientation='6'/>"),
+        lambda: app1(encoded(scene(200, 150)), MOTOROLA, exif(6)),
+        lambda: app1(encoded(scene(200, 150)), MOTOROLA.replace(b"\0\1\x01\x12", b"\0\2\x01\x12")),
+        lambda: app1(encoded(scene(200, 150)), b"something else"),
         lambda: encoded(scene(200, 150).convert("CMYK")),
         lambda: encoded(scene(200, 63)),
         lambda: encoded(scene(200, 150)).replace(b"\xff\xc0", b"\xff\xc9"),  # arithmetic coding
