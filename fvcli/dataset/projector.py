@@ -19,7 +19,8 @@ from fvcli.dataset.store import translated
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
 
-_LABELS = ("root", "path", "format", "width", "height", "size_bytes", "sha256")
+# Points are labelled by the first, unless something else is chosen.
+_LABELS = ("path", "root", "format", "width", "height", "size_bytes", "sha256")
 _CONFIG = f"""embeddings {{
   tensor_name: "fvcli"
   tensor_path: "{TENSORS}"

@@ -143,10 +143,10 @@ def test_the_embedding_projector(folder: Path, tmp_path: Path, expected: dict[st
     subprocess.run([*command, "-o", output, "-q"], check=True)
     labels = [line.split("\t") for line in (output / "metadata.tsv").read_text("utf-8").splitlines()]
     vectors = np.loadtxt(output / "tensors.tsv", np.float32, delimiter="\t", ndmin=2)
-    assert labels[0][:2] == ["root", "path"]
+    assert labels[0][:2] == ["path", "root"]
     assert len(labels) == 24
     for label, vector in zip(labels[1:], vectors, strict=True):
-        assert np.array_equal(vector, expected[label[1]])
+        assert np.array_equal(vector, expected[label[0]])
     plugin = pytest.importorskip("tensorboard.plugins.projector.projector_plugin")
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
