@@ -7,7 +7,8 @@ and resizing on the one hand, int8 inference on the other, each in one process a
 interpreter stands in the way. Decoding is measured with fvcli's own loader and with the same two libraries bare; the
 faster one counts. In every round each contestant runs in turn, the halves before and after fvcli; ratios are taken
 within a round, and the median over the rounds is told. fvcli is the whole command, from process start to exit, into
-a fresh folder; the script's start (imports, hub.load, a first pass) is not counted.
+a fresh folder; the script's start (imports, hub.load, a first pass) is not counted. What a longer run comes to is told
+by the ratio "but for the start": the time of a run over one image is taken off.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,23 +28,32 @@ from benchmarks.contest import Contestant, Pass, extract
 from fvcli.run.cpus import usable_cpus
 from fvcli.run.environment import environment
 
-_PASSES = 3
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """How much is measured. passes: of a contestant at a time, as one takes half a second, no longer than a hiccup."""
 
     rounds: int
+    passes: int
     small: int  # images for fvcli
     large: int
     large_distinct: int
     formats: int
 
 
-FULL = Effort(rounds=3, small=20_000, large=1_200, large_distinct=16, formats=200)
-QUICK = Effort(rounds=2, small=3_500, large=120, large_distinct=8, formats=40)
+FULL = Effort(rounds=3, passes=3, small=20_000, large=1_200, large_distinct=16, formats=200)
+QUICK = Effort(rounds=1, passes=1, small=3_500, large=120, large_distinct=8, formats=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """``files`` are the halves' images, the first ``hub`` of them the script's, ``linked`` is fvcli's folder."""
+
+    files: Sequence[Path]
+    linked: Path
+    hub: int
 
 
 @dataclass(slots=True)
@@ -64,9 +74,14 @@ class Scores:
         halves = zip(self.passes[best], self.passes["infer"], strict=True)
         return [1 / (1 / decode.rate + 1 / infer.rate) for decode, infer in halves]
 
-    def ratios(self, rates: Sequence[float]) -> list[float]:
-        """fvcli's rate over another's, round by round."""
-        return [each.rate / other for each, other in zip(self.passes["fvcli"], rates, strict=True)]
+    def but_for_the_start(self) -> list[float]:
+        """fvcli's rates without what a run over one image takes."""
+        rounds = zip(self.passes["fvcli"], self.passes["start"], strict=True)
+        return [(each.images - 1) / (each.seconds - start.seconds) for each, start in rounds]
+
+    def rates(self, name: str) -> list[float]:
+        """Images/s of each round."""
+        return [each.rate for each in self.passes[name]]
 
     def beyond(self, *names: str) -> list[float]:
         """The share of fvcli's CPU time, round by round, that the others together do not account for."""
@@ -84,44 +99,47 @@ def average(first: Pass, second: Pass) -> Pass:
     )
 
 
-def several(contestant: Contestant) -> Pass:
-    """One pass takes half a second, too short to be told from a hiccup."""
-    return functools.reduce(average, (contestant.go() for _ in range(_PASSES)))
+def ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Round by round."""
+    return [one / other for one, other in zip(ours, others, strict=True)]
 
 
-def measure(files: Sequence[Path], linked: Path, module: str | None, rounds: int, scratch: Path, hub: int) -> Scores:
-    """``files`` are the halves' images, the first ``hub`` of them the script's, ``linked`` is fvcli's folder."""
-    cpus = usable_cpus()
+def several(contestant: Contestant, passes: int) -> Pass:
+    return functools.reduce(average, (contestant.go() for _ in range(passes)))
+
+
+def measure(setting: Setting, module: str, effort: Effort, scratch: Path) -> Scores:
+    cpus, files = usable_cpus(), setting.files
     halves = [
         Contestant("decode", files, cpus),
         Contestant("infer", files[:512], cpus),
         Contestant("both", files, cpus),
         Contestant("bare", files, cpus),
     ]
-    rivals = [] if module is None else [Contestant("tf-hub", files[:hub], 1, module)]
+    script = Contestant("tf-hub", files[: setting.hub], 1, module)
     scores = Scores()
     try:
-        extract(linked, scratch)
-        for number in range(rounds):
-            before = [several(each) for each in halves]
-            scores.add("fvcli", extract(linked, scratch))
-            after = [several(each) for each in reversed(halves)][::-1]
+        extract(setting.linked, scratch)
+        for number in range(effort.rounds):
+            before = [several(each, effort.passes) for each in halves]
+            scores.add("fvcli", extract(setting.linked, scratch))
+            after = [several(each, effort.passes) for each in reversed(halves)][::-1]
             for each, first, second in zip(halves, before, after, strict=True):
                 scores.add(each.name, average(first, second))
-            for rival in rivals:
-                scores.add(rival.name, several(rival))
+            scores.add("start", extract(files[0], scratch))
+            scores.add(script.name, several(script, effort.passes))
             if cpus > 1:
-                scores.add("fvcli -j 1", extract(linked, scratch, "-j", "1"))
+                scores.add("fvcli -j 1", extract(setting.linked, scratch, "-j", "1"))
             last = scores.passes["fvcli"][-1].rate
-            print(f"  round {number + 1} of {rounds}: fvcli {last:,.1f} images/s", file=sys.stderr, flush=True)
+            print(f"  round {number + 1} of {effort.rounds}: fvcli {last:,.1f} images/s", file=sys.stderr, flush=True)
     finally:
-        for each in [*halves, *rivals]:
+        for each in [*halves, script]:
             each.close()
     return scores
 
 
 def table(title: str, scores: Scores) -> list[str]:
-    """Markdown."""
+    """The scores in Markdown."""
     ours = scores.median("fvcli", lambda each: each.rate)
     lines = [f"### {title}", "", "| | images/s | of fvcli | CPU ms/image | peak MB |", "|---|---:|---:|---:|---:|"]
     names = {
@@ -141,11 +159,13 @@ def table(title: str, scores: Scores) -> list[str]:
             lines.append(f"| {told} | {rate:,.1f} | {rate / ours:.2f} | {cpu * 1000:.3f} | {peak:,.0f} |")
         if name == "infer":
             lines.append(f"| limit: 1 / (1/decode + 1/infer) | {limit:,.1f} | {limit / ours:.2f} | | |")
-    bars = {"fvcli / limit": scores.ratios(scores.limit())}
-    if "tf-hub" in scores.passes:
-        bars["fvcli / TensorFlow Hub script"] = scores.ratios([each.rate for each in scores.passes["tf-hub"]])
+    bars = {
+        "fvcli / limit": ratios(scores.rates("fvcli"), scores.limit()),
+        "the same but for the start": ratios(scores.but_for_the_start(), scores.limit()),
+        "fvcli / TensorFlow Hub script": ratios(scores.rates("fvcli"), scores.rates("tf-hub")),
+    }
     if "fvcli -j 1" in scores.passes:
-        bars["all workers / one worker"] = scores.ratios([each.rate for each in scores.passes["fvcli -j 1"]])
+        bars["all workers / one worker"] = ratios(scores.rates("fvcli"), scores.rates("fvcli -j 1"))
     bars["CPU beyond the two halves"] = scores.beyond("decode", "infer")
     bars["CPU beyond both in turns"] = scores.beyond("both")
     lines += ["", "| ratio within a round | median | least | most |", "|---|---:|---:|---:|"]
@@ -201,7 +221,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where images and outputs go")
     given = parser.parse_args()
     effort = QUICK if given.quick else FULL
-    rounds = given.rounds or effort.rounds
+    effort = replace(effort, rounds=given.rounds or effort.rounds)
     scratch: Path = given.scratch
     scratch.mkdir(parents=True, exist_ok=True)
     files = pictures.photographs(given.folder)
@@ -212,15 +232,15 @@ def main() -> None:
     if given.part in (None, "small"):
         print("photographs", file=sys.stderr)
         linked = pictures.repeat(files, scratch / f"small-{effort.small}", effort.small)
-        scores = measure(files, linked, module, rounds, scratch, 706)
-        tell(table(f"The photographs ({effort.small:,} links to {len(files)} files)", scores))
+        title = f"The photographs ({effort.small:,} links to {len(files)} files)"
+        tell(table(title, measure(Setting(files, linked, 706), module, effort, scratch)))
     if given.part in (None, "large"):
         print("12 megapixels", file=sys.stderr)
         big = pictures.made_apart(files, scratch / "large", effort.large_distinct)
         linked = pictures.repeat(big, scratch / f"large-{effort.large}", effort.large)
         size = statistics.mean(path.stat().st_size for path in big) / 2**20
-        scores = measure(big * 2, linked, module, rounds, scratch, 24)
-        tell(table(f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)", scores))
+        title = f"12-megapixel JPEGs ({effort.large:,} links to {len(big)} files of {size:.1f} MB)"
+        tell(table(title, measure(Setting(big * 2, linked, 24), module, effort, scratch)))
     if given.part in (None, "formats"):
         print("formats", file=sys.stderr)
         tell(formats_table(files, scratch, effort))
