@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FVCLI = [sys.executable, "-c", "from fvcli.cli import main; main()"]
+FVCLI = [sys.executable, "-c", "from fvcli.__main__ import main; main()"]  # as the installed command does
 
 
 class ContestError(Exception):
