@@ -109,6 +109,7 @@ def several(contestant: Contestant, passes: int) -> Pass:
 
 
 def measure(setting: Setting, module: str, effort: Effort, scratch: Path) -> Scores:
+    """Every contestant in turn, ``effort.rounds`` times. module: folder of the script's network."""
     cpus, files = usable_cpus(), setting.files
     halves = [
         Contestant("decode", files, cpus),

@@ -23,7 +23,7 @@ from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
 from fvcli.images.convert import to_eight_bits
 from fvcli.images.formats import SNIFF_BYTES, sniff
-from fvcli.images.jpeg import decode_plain, plain_header
+from fvcli.images.jpeg import ORIENTATION_TAG, decode_plain, plain_header
 from fvcli.records import UInt8Array
 
 # The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
@@ -63,7 +63,6 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION_TAG = 0x0112
 _END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _CUT_WORDS = ("truncated", "buffer overrun", "not enough data")
 _CUT = "the file ends in the middle of the image"
@@ -267,7 +266,7 @@ def _orientation(picture: ImageFile.ImageFile) -> int:
     if "exif" not in picture.info and "xmp" not in picture.info and "Raw profile type exif" not in picture.info:
         return 1
     try:
-        value = picture.getexif().get(_ORIENTATION_TAG, 1)
+        value = picture.getexif().get(ORIENTATION_TAG, 1)
     except Exception:
         return 1
     return value if value in _TRANSPOSITIONS else 1

@@ -22,7 +22,8 @@ _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_ORIENTATION, _SHORT, _UPRIGHT = 0x0112, 3, 1
+ORIENTATION_TAG = 0x0112
+_SHORT, _UPRIGHT = 3, 1
 #: Segments that may stand before the first scan: DHT, DQT, DRI, APP0 (JFIF), APP2 to APP15, COM. APP1, EXIF or XMP,
 #: tells how the picture is to be turned.
 _PLAIN_SEGMENTS = frozenset([0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
@@ -56,16 +57,16 @@ def plain_header(data: bytes) -> PlainHeader | None:
         kind = data[position + 1]
         if kind == _START_OF_SCAN:
             break
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
         if kind in _HUFFMAN_FRAMES and not components and data[position + 4 : position + 5] == b"\x08":
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
             components = data[position + 9] if position + 9 < len(data) else 0
             progressive = kind == _PROGRESSIVE
-        elif kind not in _PLAIN_SEGMENTS and kind != _APP1:
-            return None
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if kind == _APP1:
+        elif kind == _APP1:
             told.append(data[position + 4 : position + 2 + length])
+        elif kind not in _PLAIN_SEGMENTS:
+            return None
         position += 2 + length
     else:
         return None
@@ -103,7 +104,7 @@ def _orientations(block: bytes) -> list[tuple[int, ...]] | None:
         entries = [struct.unpack_from(f"{order}HHIH", block, start + 2 + 12 * at) for at in range(count)]
     except struct.error:
         return None
-    return [entry[1:] for entry in entries if entry[0] == _ORIENTATION]
+    return [entry[1:] for entry in entries if entry[0] == ORIENTATION_TAG]
 
 
 def decode_plain(data: bytes, header: PlainHeader, scale: int) -> UInt8Array | None:

@@ -121,7 +121,7 @@ def test_a_hub_that_sends_something_else_is_refused(tmp_path: Path, monkeypatch:
         for path in answers:
             with pytest.raises(ModelError, match=f"{path}: "):
                 load_model(site.url + path)
-    assert not any((folder / escapee).exists() for folder in (*cache.parents, *cache.rglob("*")))
+    assert not any((folder / escapee).exists() for folder in (cache, *cache.parents, *cache.rglob("*")))
 
 
 def test_an_archive_of_a_module_is_a_model(exported: Exported, tmp_path: Path) -> None:
