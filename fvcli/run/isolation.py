@@ -1,7 +1,7 @@
 """Finds out whether an input brings a process down, by giving it to a process that may die.
 
-Run as ``python -m fvcli.run.isolation``, this module is that process: it takes one JSON line for each input on stdin,
-loads the image as a worker would, and answers with one line. An answer that never comes is a crash.
+Run as ``python -P -m fvcli.run.isolation``, this module is that process: it takes one input as JSON on stdin and loads
+the image as a worker would. How the process ends is the answer.
 """
 
 from __future__ import annotations
@@ -61,17 +61,22 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
         )
     if code >= 0 or -code in _ASKED_TO_END:
         return None
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
+    name = signal_name(-code)
     return Failure("crash", name, f"loading it ended a process by {name}; the file is left alone until it changes")
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL, or "signal 35" for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
     """How the process ends that is given the request; None when it takes too long."""
     with subprocess.Popen(
-        [sys.executable, "-m", "fvcli.run.isolation"],
+        [sys.executable, "-P", "-m", "fvcli.run.isolation"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,108 +1,41 @@
-"""Shards on a Ray cluster: Ray Data hands out the numbers of planned shards, actors turn them into commits.
+"""Shards on a Ray cluster: a driver hands out the numbers of planned shards, actors turn them into commits.
 
 Only numbers and commit records travel. Plan, unit of work, commit and manifest are those of every other run, so a run
-that began here can end elsewhere, and the other way round.
+that began here can end elsewhere, and the other way round. The driver is a process of its own: what Ray prints, the
+signal handlers it sets, and its threads when the cluster is taken from under them are not the run's.
 """
 
 from __future__ import annotations
 
-import io
-import logging
+import json
 import os
-import queue
-import re
-import signal
-import socket
+import selectors
+import subprocess
 import sys
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fvcli.dataset import layout
-from fvcli.dataset import plan as plan_file
-from fvcli.dataset.commit import Commit, Workspace
-from fvcli.dataset.store import open_store
+from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, FvcliError, UsageError
-from fvcli.models.quiet import stderr_without
 from fvcli.remote import is_remote
-from fvcli.run.crew import Crew, Duty, carried
-from fvcli.run.in_work import TASK_IN_WORK
-from fvcli.run.isolation import Trial
-from fvcli.run.product import Product
+from fvcli.run.crew import Duty
+from fvcli.run.isolation import signal_name
+from fvcli.run.ray_actor import Job
+from fvcli.run.ray_driver import Request
 from fvcli.run.request import RayOptions
-from fvcli.run.suspects import find_crashing
 
 if TYPE_CHECKING:
     from fvcli.run.watch import Watch
 
-#: How often a worker may be started anew, and a shard handed out again, before the run gives up.
-RESTARTS = 8
 _LOOK_SECONDS = 0.2
-_CONNECT_SECONDS = 10.0
-_GREETING = re.compile(rb"Set ray log level from environment variable")
+_END_SECONDS = 5.0
 
 
 class RayError(FvcliError):
     """The cluster cannot be reached, or gave up."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What an actor has to know; everything else is in the plan."""
-
-    output: str
-    folder: str
-    plan: str
-    threads: int
-    batch_size: int
-
-
-class _Actor:
-    """One process of the cluster: loads the model once, then does a shard for each call."""
-
-    def __init__(self, job: _Job) -> None:
-        with suppress(OSError):  # relative sources mean what they mean to the driver, where its folder exists
-            os.chdir(job.folder)
-        store = open_store(job.output)
-        frozen = plan_file.load(store)
-        if frozen is None or frozen.id != job.plan:
-            raise DatasetError(f"{job.output} as this machine sees it does not hold the plan; is it a shared folder?")
-        self._product = Product.planned(frozen)
-        self._workspace = Workspace(store, self._product.encoding)
-        self._plan = frozen
-        self._carried = carried(store, frozen)
-        model = self._product.load_model()
-        self._trial = Trial(model.input_spec, self._product.recipe.preprocessing, self._product.limits)
-        self._crew = Crew(self._product, model, job.threads, job.batch_size)
-
-    def commit(self, index: int) -> Commit:
-        """Does one shard; what an earlier try had in hand when it died is tried in a process of its own first."""
-        planned = self._plan.shards[index]
-        key = f"{layout.TASKS}/ray-{index:05d}"
-        in_work, memory = f"{key}{TASK_IN_WORK}", f"{key}.crashed.jsonl"
-        crashing = find_crashing(self._workspace.store, self._plan, self._trial, [in_work], memory)
-        duty = Duty(self._workspace, self._plan, [planned], self._carried, crashing, in_work)
-        (commit,) = self._crew.run(duty, lambda batch, outcomes: None, lambda: False)
-        return commit
-
-
-class _Worker:
-    """An actor as Ray Data calls it. Our own errors come back as values: Ray would wrap and retry them."""
-
-    def __init__(self, job: _Job) -> None:
-        self._job = job
-        self._actor: _Actor | None = None
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        try:
-            self._actor = self._actor or _Actor(self._job)
-            commit = self._actor.commit(int(batch["index"][0]))
-            return {"commit": [commit.to_bytes()], "error": [""]}
-        except FvcliError as error:
-            return {"commit": [b""], "error": [str(error)]}
 
 
 def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, watch: Watch) -> Iterator[Commit]:
@@ -111,159 +44,72 @@ def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, wa
     Raises UsageError without Ray; RayError; what stopped an actor as DatasetError; StoppedError. Whenever it ends, the
     actors end with it.
     """
-    _require_ray()
     place = output if is_remote(output) else os.path.abspath(output)
-    threads = options.cpus_per_worker
-    job = _Job(place, os.getcwd(), duty.plan.id, threads, batch_size)
+    job = Job(place, os.getcwd(), duty.plan.id, options.cpus_per_worker, batch_size)
     shards = {shard.index: shard for shard in duty.todo}
     duty.workspace.store.make_folder(layout.TASKS)
-    with _hushed(), _connected(options.address) as cpus:
-        most = max(1, cpus // threads)
-        workers = min(options.workers or most, len(shards))
-        if workers > most:
-            raise RayError(f"{workers} workers of {threads} CPUs are wanted, the cluster has {cpus} CPUs")
-        rows = _rows(job, list(shards), workers)
-        for row in _polled(rows, watch):
-            if row["error"]:
-                raise DatasetError(f"on a worker: {row['error']}")
-            commit = Commit.from_bytes(row["commit"])
+    with _driver(Request(options.address, options.workers, list(shards), job)) as driver:
+        for answer in _answers(driver, watch):
+            commit = Commit.from_bytes(answer["commit"].encode())
             watch.inputs(shards[commit.index].extract, commit.counts.extracted, commit.failures)
             yield commit
 
 
-def _require_ray() -> None:
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # our thread must not begin anew what has been shut down
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"--on ray needs Ray: pip install 'fvcli[ray]' here and on the cluster ({error})") from None
-
-
 @contextmanager
-def _connected(address: str) -> Iterator[int]:
-    """The number of CPUs of the cluster, as long as this process is its driver."""
-    import ray
-
-    _require_answer(address)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with stderr_without(_GREETING):
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="fvcli")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, error) from None
-    try:
-        if threading.current_thread() is threading.main_thread():  # Ray puts its own in the place of SIGTERM's
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        yield int(ray.cluster_resources().get("CPU", 0))
-    finally:
-        # What the cluster said last, of a node that died for example, Ray prints from this thread, and to stdout.
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Ray would try for a minute what a connection tells at once. Raises RayError."""
-    host, _, port = address.rpartition(":")
-    if not host:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise _no_cluster(address, error) from None
-
-
-def _no_cluster(address: str, error: Exception) -> RayError:
-    reason = str(error).strip().split("\n", 1)[0]
-    return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keeps Ray's threads from writing between our lines, stdout above all: what matters reaches the run as an error.
-
-    A run that ends early takes the cluster from under some of them, and they stay silent about that for good.
-    """
-    before = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if args.thread is None or not args.thread.name.startswith("ray"):
-            before(args)
-
-    threading.excepthook = hook
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_OthersOnly(stream) for stream in streams)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = streams
-
-
-class _OthersOnly(io.TextIOBase):
-    """A stream that drops what Ray's threads write."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if threading.current_thread().name.startswith("ray"):
-            return len(text)
-        return int(self._stream.write(text))
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return bool(self._stream.isatty())
-
-    def fileno(self) -> int:
-        return int(self._stream.fileno())
-
-
-def _rows(job: _Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    items = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the last two have no other way in yet
-        commits = items.map_batches(
-            _Worker,
-            fn_constructor_args=(job,),
-            batch_size=1,
-            num_cpus=job.threads,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-            max_restarts=RESTARTS,
-            max_task_retries=RESTARTS,
-        )
-    yield from commits.iter_rows()
-
-
-def _polled(rows: Iterator[dict[str, Any]], watch: Watch) -> Iterator[dict[str, Any]]:
-    """The rows as another thread gets them, so that a signal is heard meanwhile. Raises RayError and StoppedError."""
-    arrived: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
-
-    def fetch() -> None:
+def _driver(request: Request) -> Iterator[subprocess.Popen[bytes]]:
+    """The driver with the request in hand; it ends when the end of its stdin tells it that the run has."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "fvcli.run.ray_driver"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the run
+    ) as driver:
+        assert driver.stdin is not None
         try:
-            for row in rows:
-                arrived.put(row)
-            arrived.put(None)
-        except BaseException as error:
-            arrived.put(error)
+            with suppress(BrokenPipeError):
+                driver.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
+                driver.stdin.flush()
+            yield driver
+        finally:
+            with suppress(BrokenPipeError):
+                driver.stdin.close()
+            try:
+                driver.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                driver.kill()
 
-    threading.Thread(target=fetch, name="ray", daemon=True).start()
-    while True:
-        watch.raise_if_stopped()
-        try:
-            item = arrived.get(timeout=_LOOK_SECONDS)
-        except queue.Empty:
-            continue
-        if item is None:
-            return
-        if isinstance(item, BaseException):
-            lines = str(item).strip().split("\n")
-            raise RayError(f"Ray gave up: {lines[-1]} ({type(item).__name__})") from item
-        yield item
+
+def _answers(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[dict[str, Any]]:
+    """The answers that are commits. Raises what the others stand for, and StoppedError."""
+    for line in _lines(driver, watch):
+        match json.loads(line):
+            case {"done": True}:
+                return
+            case {"usage": message}:
+                raise UsageError(message)
+            case {"cluster": message}:
+                raise RayError(message)
+            case {"worker": message}:
+                raise DatasetError(f"on a worker: {message}")
+            case answer:
+                yield answer
+    code = driver.wait()
+    by = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
+    raise RayError(f"the driver of the Ray cluster ended {by}; the same command goes on from there")
+
+
+def _lines(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[bytes]:
+    """What the driver writes, as it comes, while signals are heard. Raises StoppedError."""
+    assert driver.stdout is not None
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(driver.stdout, selectors.EVENT_READ)
+        while True:
+            watch.raise_if_stopped()
+            if selector.select(_LOOK_SECONDS):
+                data = os.read(driver.stdout.fileno(), 2**20)
+                if not data:
+                    return
+                *lines, rest = (rest + data).split(b"\n")
+                yield from lines

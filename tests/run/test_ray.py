@@ -121,6 +121,11 @@ def worker_processes(output: Path) -> list[int]:
     return found
 
 
+def ray_drivers(run: subprocess.Popen[str]) -> list[int]:
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"ray_driver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_the_cluster_writes_the_bytes_of_a_local_run(
     cluster: Any, photographs: Path, local: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -148,8 +153,10 @@ def test_a_killed_driver_is_followed_by_a_run_anywhere(
 ) -> None:
     driver = run(photographs, tmp_path / "f", cluster.address)
     wait_for(lambda: committed(tmp_path / "f"))
+    (of_ray,) = ray_drivers(driver)
     driver.kill()
     driver.communicate()
+    wait_for(lambda: not Path(f"/proc/{of_ray}").exists())
     wait_for(lambda: not worker_processes(tmp_path / "f"))
     finished(run(photographs, tmp_path / "f", cluster.address if then == "ray" else None))
     assert files(tmp_path / "f") == local
@@ -166,10 +173,31 @@ def test_a_killed_raylet_costs_nothing_but_time(
     assert files(tmp_path / "f") == local
 
 
-def test_a_signal_ends_the_driver_and_its_actors(cluster: Any, photographs: Path, tmp_path: Path) -> None:
-    driver = run(photographs, tmp_path / "f", cluster.address)
+def test_when_the_driver_of_the_cluster_dies_the_run_says_so_and_the_next_goes_on(
+    cluster: Any, photographs: Path, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    first = run(photographs, tmp_path / "f", cluster.address)
     wait_for(lambda: committed(tmp_path / "f"))
-    driver.send_signal(signal.SIGTERM)
-    _, err = driver.communicate(timeout=PATIENCE_SECONDS)
-    assert driver.returncode in (143, 3), err
+    for process in ray_drivers(first):
+        os.kill(process, signal.SIGKILL)
+    _, err = first.communicate(timeout=PATIENCE_SECONDS)
+    assert first.returncode == 1
+    assert err == "fvcli: the driver of the Ray cluster ended by SIGKILL; the same command goes on from there\n"
+    wait_for(lambda: not worker_processes(tmp_path / "f"))
+    finished(run(photographs, tmp_path / "f", cluster.address))
+    assert files(tmp_path / "f") == local
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_and_its_actors(
+    cluster: Any, photographs: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    for copy in range(8):
+        shutil.copytree(photographs, tmp_path / "many" / str(copy), copy_function=os.link)
+    stopped = run(tmp_path / "many", tmp_path / "f", cluster.address)
+    wait_for(lambda: committed(tmp_path / "f"))
+    stopped.send_signal(number)
+    _, err = stopped.communicate(timeout=PATIENCE_SECONDS)
+    assert stopped.returncode == 128 + number, err
+    assert err == "fvcli: stopped; what was committed is safe, the same command goes on from there\n"
     wait_for(lambda: not worker_processes(tmp_path / "f"))
