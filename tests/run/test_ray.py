@@ -20,6 +20,7 @@ from tests.run.clusters import add_node, small_cluster
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 SHARD_SIZE = "10"
+COPIES = 10
 PATIENCE_SECONDS = 180.0
 
 
@@ -57,7 +58,7 @@ def cluster() -> Iterator[Any]:
 def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder large enough that something can be killed in the middle."""
     folder = tmp_path_factory.mktemp("photographs") / "photos"
-    for copy in range(4):
+    for copy in range(COPIES):
         shutil.copytree(sample_images, folder / str(copy), ignore=shutil.ignore_patterns("README.md"))
     return folder
 
@@ -130,7 +131,7 @@ def test_the_cluster_writes_the_bytes_of_a_local_run(
     cluster: Any, photographs: Path, local: dict[str, bytes], tmp_path: Path
 ) -> None:
     summary = finished(run(photographs, tmp_path / "f", cluster.address))
-    assert summary["failed"] == 4
+    assert summary["failed"] == COPIES
     assert files(tmp_path / "f") == local
     again = finished(run(photographs, tmp_path / "f", None))
     assert again["extracted"] == 0
@@ -192,7 +193,7 @@ def test_when_the_driver_of_the_cluster_dies_the_run_says_so_and_the_next_goes_o
 def test_a_signal_ends_the_run_and_its_actors(
     cluster: Any, photographs: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    for copy in range(8):
+    for copy in range(4):
         shutil.copytree(photographs, tmp_path / "many" / str(copy), copy_function=os.link)
     stopped = run(tmp_path / "many", tmp_path / "f", cluster.address)
     wait_for(lambda: committed(tmp_path / "f"))

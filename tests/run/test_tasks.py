@@ -75,9 +75,12 @@ def test_what_is_missing_is_named_and_can_be_made_up_for_by_a_plain_run(
     assert data_files(output) == data_files(local)
 
 
-def test_a_task_that_was_killed_is_named_and_goes_on(photographs: Path, local: Path, tmp_path: Path) -> None:
-    output = tmp_path / "f"
-    done("plan", photographs, "-o", output, "--shard-size", "4")
+def test_a_task_that_was_killed_is_named_and_goes_on(photographs: Path, tmp_path: Path) -> None:
+    folder, local, output = tmp_path / "many", tmp_path / "local", tmp_path / "f"
+    for copy in range(20):
+        shutil.copytree(photographs, folder / str(copy), copy_function=os.link)
+    done("extract", folder, "-o", local, "--shard-size", "4", "-q")
+    done("plan", folder, "-o", output, "--shard-size", "4")
     task = subprocess.Popen([FVCLI, "extract", "-o", output, "--task", "1/1", "-q", "-j", "1", "-b", "1"])
     commits = output / ".fvcli/commits"
     while not any(name.endswith(".json") for name in os.listdir(commits)) and task.poll() is None:
@@ -88,7 +91,7 @@ def test_a_task_that_was_killed_is_named_and_goes_on(photographs: Path, local: P
     assert 0 < committed < len(data_files(local))
     assert "tasks 1/1 (begun on" in done("finalize", output, code=1).stderr
     summary = json.loads(done("extract", "-o", output, "--task", "1/1", "--json").stdout)
-    assert summary["extracted"] == summary["rows"] == sum(file.is_file() for file in photographs.rglob("*"))
+    assert summary["extracted"] == summary["rows"] == sum(file.is_file() for file in folder.rglob("*"))
     done("finalize", output)
     assert data_files(output) == data_files(local)
     done("verify", output)
