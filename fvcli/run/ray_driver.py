@@ -9,6 +9,7 @@ of a driver that is gone.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -106,6 +107,7 @@ def _workers(request: Request, cpus: int) -> int:
 def _rows(job: Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
     import ray
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # else each step of a long run is a line in Ray's log folder
     ray.data.DataContext.get_current().enable_progress_bars = False
     items = ray.data.from_items([{"index": index} for index in todo], override_num_blocks=len(todo))
     with warnings.catch_warnings():
