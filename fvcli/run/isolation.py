@@ -22,6 +22,7 @@ from fvcli.errors import FvcliError, ImageError
 from fvcli.images.decode import Limits
 from fvcli.images.pipeline import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
+from fvcli.run import child
 
 TIMEOUT_SECONDS = 120.0
 _LOOK_SECONDS = 0.1
@@ -61,40 +62,26 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
         )
     if code >= 0 or -code in _ASKED_TO_END:
         return None
-    name = signal_name(-code)
+    name = child.signal_name(-code)
     return Failure("crash", name, f"loading it ended a process by {name}; the file is left alone until it changes")
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL, or "signal 35" for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
     """How the process ends that is given the request; None when it takes too long."""
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "fvcli.run.isolation"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the run; it must not look as if the input had ended the process
-    ) as child:
+    with child.start("fvcli.run.isolation", subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + TIMEOUT_SECONDS
             pending: bytes | None = request
             while time.monotonic() < deadline:
                 check()
                 try:
-                    child.communicate(pending, timeout=_LOOK_SECONDS)
-                    return child.returncode
+                    process.communicate(pending, timeout=_LOOK_SECONDS)
+                    return process.returncode
                 except subprocess.TimeoutExpired:
                     pending = None
             return None
         finally:
-            child.kill()
+            process.kill()
 
 
 def _main() -> None:

@@ -11,7 +11,6 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
-from fvcli.errors import DatasetError, FvcliError, UsageError
+from fvcli.errors import DatasetError, UsageError
 from fvcli.remote import is_remote
+from fvcli.run import child
 from fvcli.run.crew import Duty
-from fvcli.run.isolation import signal_name
 from fvcli.run.ray_actor import Job
-from fvcli.run.ray_driver import Request
+from fvcli.run.ray_driver import RayError, Request
 from fvcli.run.request import RayOptions
 
 if TYPE_CHECKING:
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 5.0
-
-
-class RayError(FvcliError):
-    """The cluster cannot be reached, or gave up."""
 
 
 def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, watch: Watch) -> Iterator[Commit]:
@@ -58,13 +53,7 @@ def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, wa
 @contextmanager
 def _driver(request: Request) -> Iterator[subprocess.Popen[bytes]]:
     """The driver with the request in hand; it ends when the end of its stdin tells it that the run has."""
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "fvcli.run.ray_driver"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the run
-    ) as driver:
+    with child.start("fvcli.run.ray_driver", subprocess.PIPE) as driver:
         assert driver.stdin is not None
         try:
             with suppress(BrokenPipeError):
@@ -95,7 +84,7 @@ def _answers(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[dict[str
             case answer:
                 yield answer
     code = driver.wait()
-    by = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
+    by = f"by {child.signal_name(-code)}" if code < 0 else f"with exit code {code}"
     raise RayError(f"the driver of the Ray cluster ended {by}; the same command goes on from there")
 
 

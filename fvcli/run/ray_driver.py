@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from fvcli.errors import FvcliError
 from fvcli.run.ray_actor import Job, Worker
 
 #: How often a worker may be started anew, and a shard handed out again, before the run gives up.
@@ -37,8 +38,8 @@ class Request:
     job: Job
 
 
-class _ClusterError(Exception):
-    """The cluster cannot be reached, or is too small."""
+class RayError(FvcliError):
+    """The cluster cannot be reached, is too small, or gave up."""
 
 
 def _answers(request: Request) -> Iterator[dict[str, Any]]:
@@ -55,7 +56,7 @@ def _answers(request: Request) -> Iterator[dict[str, Any]]:
                     return
                 yield {"commit": row["commit"].decode()}
         yield {"done": True}
-    except _ClusterError as error:
+    except RayError as error:
         yield {"cluster": str(error)}
     except Exception as error:
         lines = str(error).strip().split("\n")
@@ -64,7 +65,7 @@ def _answers(request: Request) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _connected(address: str) -> Iterator[int]:
-    """The number of CPUs of the cluster, as long as this process is its driver. Raises _ClusterError."""
+    """The number of CPUs of the cluster, as long as this process is its driver. Raises RayError."""
     import ray
 
     _require_answer(address)
@@ -79,7 +80,7 @@ def _connected(address: str) -> Iterator[int]:
 
 
 def _require_answer(address: str) -> None:
-    """Ray would try for a minute what a connection tells at once. Raises _ClusterError."""
+    """Ray would try for a minute what a connection tells at once. Raises RayError."""
     host, _, port = address.rpartition(":")
     if not host:
         return
@@ -89,18 +90,18 @@ def _require_answer(address: str) -> None:
         raise _no_cluster(address, error) from None
 
 
-def _no_cluster(address: str, error: Exception) -> _ClusterError:
+def _no_cluster(address: str, error: Exception) -> RayError:
     reason = str(error).strip().split("\n", 1)[0]
-    return _ClusterError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
+    return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
 
 
 def _workers(request: Request, cpus: int) -> int:
-    """How many actors to start. Raises _ClusterError."""
+    """How many actors to start. Raises RayError."""
     threads = request.job.threads
     most = max(1, cpus // threads)
     workers = min(request.workers or most, len(request.todo))
     if workers > most:
-        raise _ClusterError(f"{workers} workers of {threads} CPUs are wanted, the cluster has {cpus} CPUs")
+        raise RayError(f"{workers} workers of {threads} CPUs are wanted, the cluster has {cpus} CPUs")
     return workers
 
 
