@@ -26,7 +26,7 @@ def decode(files: Sequence[str]) -> Pass:
     import numpy as np
 
     from fvcli.errors import ImageError
-    from fvcli.images.pipeline import ImageLoader
+    from fvcli.images.loader import ImageLoader
     from fvcli.models.loading import embedded_file
     from fvcli.records import ImageRef, Preprocessing
 
@@ -76,7 +76,7 @@ def _both_halves(slots: int) -> tuple[Any, Callable[[Sequence[str]], Any]]:
     """The embedded model, and a function that loads at most ``slots`` files into images for it."""
     import numpy as np
 
-    from fvcli.images.pipeline import ImageLoader
+    from fvcli.images.loader import ImageLoader
     from fvcli.models.loading import load_model
     from fvcli.records import ImageRef, Preprocessing
 
@@ -122,7 +122,7 @@ def tf_hub(files: Sequence[str], module: str) -> Pass:
     """The usual script: tf.data reads, decodes and scales; the module from hub.load runs batches of 32."""
     import numpy as np
 
-    from fvcli.models.quiet import tensorflow, tensorflow_hub
+    from fvcli.models.stderr_filter import tensorflow, tensorflow_hub
 
     tf, hub = tensorflow(), tensorflow_hub()
 

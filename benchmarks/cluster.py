@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks import pictures
 from benchmarks.contest import FVCLI, ContestError
 from benchmarks.speed import PHOTOGRAPHS, heading
-from tests.run.clusters import small_cluster
+from tests.helpers.clusters import small_cluster
 
 LOCAL = ("one local worker", "two local workers")
 RAY = ("one raylet", "two raylets")

@@ -23,11 +23,11 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from fvcli.images.pipeline import ImageLoader
-from fvcli.models.base import FeatureModel
+from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model
-from fvcli.models.tflite_file import read_tflite
-from fvcli.models.weights import Layer, exactness
+from fvcli.models.mobilenet.network import Layer, exactness
+from fvcli.models.mobilenet.tflite_reader import read_tflite
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import ImageRef, Preprocessing
 
 

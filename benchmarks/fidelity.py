@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed import PHOTOGRAPHS, heading
-from fvcli.images.pipeline import ImageLoader
+from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model, load_network
 from fvcli.records import Decode, Float32Array, ImageRef, Preprocessing
 from training import photographs

@@ -12,8 +12,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fvcli.models.export import export_model
 from fvcli.models.loading import embedded_file, load_network
+from fvcli.models.mobilenet.export import export_model
 
 
 def main(name: str, folder: str) -> None:

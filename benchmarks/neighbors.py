@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.layout import DataFormat
-from fvcli.dataset.neighbors import nearest
 from fvcli.dataset.reader import open_dataset
-from tests.dataset.synthetic import rows_of, write_dataset
+from fvcli.explore.neighbors import nearest
+from tests.helpers.synthetic import rows_of, write_dataset
 
 DIMENSION = 1024
 SHARD = 10_000

@@ -25,8 +25,7 @@ from pathlib import Path
 
 from benchmarks import pictures
 from benchmarks.contest import Contestant, Pass, extract
-from fvcli.run.cpus import usable_cpus
-from fvcli.run.environment import environment
+from fvcli.machine import environment, usable_cpus
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 

@@ -14,14 +14,14 @@ from fvcli.dataset.layout import DataFormat, DType
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
-from fvcli.images.discover import Sources
-from fvcli.images.pipeline import ImageLoader
+from fvcli.images.loader import ImageLoader
 from fvcli.models import loading
-from fvcli.models.base import FeatureModel
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Decode, Engine, Fit, Float32Array, ImageRef, Preprocessing, Resize, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
 from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions
+from fvcli.sources.discover import Sources
 
 __all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
 

@@ -100,10 +100,10 @@ def extract(
             raise UsageError(f"--format {format} is a stream: add -o -")
         if on == "local":  # Ray has a use for pandas
             import_lean()
-        from fvcli.json_log import JsonLog, event
-        from fvcli.progress import Progress
+        from fvcli.commands.json_log import JsonLog, event
+        from fvcli.commands.progress import Progress
+        from fvcli.commands.signals import StopSignals
         from fvcli.run.extract import extract as run
-        from fvcli.signals import StopSignals
 
         request = options.request(context.params)
         observer = JsonLog if log_format == "json" else Progress

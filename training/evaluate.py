@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.mobilenet_v1 import NetworkTensors
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.graph import NetworkTensors
+from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array, UInt8Array
 from training import photographs
 
@@ -39,7 +39,7 @@ class Validation:
         paths = photographs.split(data).validation
         self.images = [photographs.load(path) for path in paths]
         self._truth = photographs.true_classes(paths, labels)
-        self._teacher = mobilenet_v1.network_arrays(teacher)
+        self._teacher = graph.network_arrays(teacher)
         self._views = {fit: photographs.views(self.images, photographs.STUDENT_SIZE, fit) for fit in FITS}
         self._answers = {}
         for fit in FITS:
@@ -69,7 +69,7 @@ class Validation:
 
     def classes(self, features: Float32Array) -> Float32Array:
         """float32 [n, 1001]: logits through the teacher's classifier."""
-        result: Float32Array = mobilenet_v1.logits(self._teacher, tf.constant(features)).numpy()
+        result: Float32Array = graph.logits(self._teacher, tf.constant(features)).numpy()
         return result
 
     def compare(self, fit: str, features: Float32Array) -> dict[str, float]:
@@ -87,7 +87,7 @@ class Validation:
 def run(network: NetworkTensors, images: UInt8Array) -> Float32Array:
     """uint8 [n, h, w, 3] -> features float32 [n, d], in batches."""
     parts = [
-        mobilenet_v1.features(network, tf.cast(images[start : start + TEACHER_BATCH], tf.float32) / 255.0).numpy()
+        graph.features(network, tf.cast(images[start : start + TEACHER_BATCH], tf.float32) / 255.0).numpy()
         for start in range(0, len(images), TEACHER_BATCH)
     ]
     return np.concatenate(parts)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import fvcli.selftest
+from fvcli.machine import environment
 from fvcli.models.loading import load_model
-from fvcli.run.environment import environment
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array
 from training import photographs
 from training.evaluate import FITS, divergence, run
@@ -54,7 +54,7 @@ class Nearness:
         chosen = np.random.default_rng(5).permutation(len(paths))[:PHOTOGRAPHS]
         images = [photographs.load(paths[index]) for index in chosen]
         self._teacher = teacher
-        self._classifier = mobilenet_v1.network_arrays(teacher)
+        self._classifier = graph.network_arrays(teacher)
         self._views, self._wanted = [], []
         for fit in FITS:
             self._views.append(photographs.views(images, photographs.STUDENT_SIZE, fit))
@@ -63,14 +63,14 @@ class Nearness:
 
     def divergence(self, reaches: Mapping[str, float]) -> float:
         """Of the classes from the teacher's: the mean over photographs, summed over both fits."""
-        network = mobilenet_v1.network_arrays(resampled(self._teacher, reaches))
+        network = graph.network_arrays(resampled(self._teacher, reaches))
         return sum(
             divergence(wanted, self._classes(run(network, views)))
             for views, wanted in zip(self._views, self._wanted, strict=True)
         )
 
     def _classes(self, features: Float32Array) -> Float32Array:
-        result: Float32Array = mobilenet_v1.logits(self._classifier, tf.constant(features)).numpy()
+        result: Float32Array = graph.logits(self._classifier, tf.constant(features)).numpy()
         return result
 
 

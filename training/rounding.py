@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.mobilenet_v1 import Convolution, LayerTensors, Span
-from fvcli.models.weights import INT8_LIMIT, Layer, MobileNetV1
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.graph import Convolution, LayerTensors, Span
+from fvcli.models.mobilenet.network import INT8_LIMIT, Layer, MobileNetV1
 from fvcli.records import Float32Array, UInt8Array
 from training.student import CEILING, INPUT_SPAN
 
@@ -41,9 +41,9 @@ def rounded(network: MobileNetV1, images: UInt8Array, seed: int) -> Rounded:
     """Quantises a plain network so that uint8 ``images`` [n, h, w, 3] give nearly its features."""
     generator = np.random.default_rng(seed)
     real = np.concatenate([_pixels(images[start : start + 32]) for start in range(0, len(images), 32)])
-    coarse = mobilenet_v1.fake_quant(tf.constant(real), INPUT_SPAN).numpy()
+    coarse = graph.fake_quant(tf.constant(real), INPUT_SPAN).numpy()
     layers, limits = [], {}
-    for shape, layer in zip(mobilenet_v1.convolutions(network.depth_multiplier), network.layers, strict=True):
+    for shape, layer in zip(graph.convolutions(network.depth_multiplier), network.layers, strict=True):
         wanted = _convolved(real, layer, shape)
         kernel, bias, limit = _fitted(coarse, wanted, layer, shape, generator)
         done = replace(layer, kernel=kernel, bias=bias)
@@ -51,7 +51,7 @@ def rounded(network: MobileNetV1, images: UInt8Array, seed: int) -> Rounded:
         error = float(np.mean((_clipped(given) - _clipped(wanted)) ** 2) / np.mean(_clipped(wanted) ** 2))
         print(f"{layer.name}: relative error {error:.4f}, grid to {limit:.3f} of {np.abs(layer.kernel).max():.3f}")
         real = _clipped(wanted)
-        coarse = mobilenet_v1.fake_quant(tf.constant(_clipped(given)), Span(0.0, CEILING)).numpy()
+        coarse = graph.fake_quant(tf.constant(_clipped(given)), Span(0.0, CEILING)).numpy()
         layers.append(done)
         limits[layer.name] = limit
     return Rounded(replace(network, layers=tuple(layers), logits=None), limits)
@@ -67,7 +67,7 @@ def _clipped(maps: Float32Array) -> Float32Array:
 
 def _convolved(maps: Float32Array, layer: Layer, shape: Convolution) -> Float32Array:
     tensors = LayerTensors(layer.kernel, layer.bias)
-    parts = [mobilenet_v1.convolve(maps[start : start + 16], tensors, shape) for start in range(0, len(maps), 16)]
+    parts = [graph.convolve(maps[start : start + 16], tensors, shape) for start in range(0, len(maps), 16)]
     return np.concatenate([part.numpy() for part in parts])
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.card import ModelCard
-from fvcli.models.compile import compile_int8
-from fvcli.models.frozen_graph import read_frozen_graph
 from fvcli.models.litert import LiteRTModel
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.compile import compile_int8
+from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
+from fvcli.models.mobilenet.network import MobileNetV1, exactness
+from fvcli.models.model_card import ModelCard
 from fvcli.models.tensorflow import network_model
-from fvcli.models.weights import MobileNetV1, exactness
 from training import photographs
 from training.evaluate import FITS, Validation, cosines, run
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
@@ -37,7 +37,7 @@ def card_of(network: MobileNetV1, data: bytes, notes: dict[str, Any]) -> ModelCa
         name="embedded",
         identity=network.identity,
         engine="int8",
-        dimension=mobilenet_v1.feature_dimension(network.depth_multiplier),
+        dimension=graph.feature_dimension(network.depth_multiplier),
         licence=LICENCE,
         input_spec=network.input_spec,
         file_sha256=hashlib.sha256(data).hexdigest(),
@@ -49,7 +49,7 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
     """Every figure of the card, on the validation photographs alone."""
     original = read_frozen_graph(places.graph)
     validation = Validation(original, places.data, places.labels)
-    teacher = mobilenet_v1.network_arrays(original)
+    teacher = graph.network_arrays(original)
     at_160 = validation.measure(teacher)
     engines = {
         "tensorflow": network_model(network, "embedded", LICENCE),

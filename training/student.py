@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.mobilenet_v1 import LayerTensors, NetworkTensors, Span
-from fvcli.models.weights import (
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.graph import LayerTensors, NetworkTensors, Span
+from fvcli.models.mobilenet.network import (
     ACTIVATION_CODES,
     ActivationRange,
     Layer,
@@ -34,11 +34,11 @@ ABSENT = 1e-4
 
 def activation_maxima(network: MobileNetV1, images: UInt8Array, batch: int = 32) -> dict[str, Float32Array]:
     """The largest result of each channel of each layer over uint8 images [n, h, w, 3]."""
-    arrays = mobilenet_v1.network_arrays(network)
+    arrays = graph.network_arrays(network)
 
     @tf.function
     def maxima(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        maps = mobilenet_v1.endpoints(arrays, tf.cast(pixels, tf.float32) / 255.0)
+        maps = graph.endpoints(arrays, tf.cast(pixels, tf.float32) / 255.0)
         return {name: tf.reduce_max(values, axis=[0, 1, 2]) for name, values in maps.items()}
 
     largest: dict[str, Float32Array] = {}
@@ -154,4 +154,4 @@ class Student(tf.Module):
 
 def features_of(tensors: NetworkTensors, images: UInt8Array) -> Any:
     """uint8 [n, h, w, 3] -> float32 [n, 1024]."""
-    return mobilenet_v1.features(tensors, tf.cast(images, tf.float32) / 255.0)
+    return graph.features(tensors, tf.cast(images, tf.float32) / 255.0)

@@ -46,13 +46,13 @@ def write_teacher(frozen_graph: Path, target: Path) -> None:
     """The float network as a LiteRT file with three results: features, last map, inner map."""
     import tensorflow as tf
 
-    from fvcli.models import mobilenet_v1
-    from fvcli.models.frozen_graph import read_frozen_graph
+    from fvcli.models.mobilenet import graph
+    from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 
-    arrays = mobilenet_v1.network_arrays(read_frozen_graph(frozen_graph))
+    arrays = graph.network_arrays(read_frozen_graph(frozen_graph))
 
     def forward(images: Any) -> dict[str, Any]:
-        maps = mobilenet_v1.endpoints(arrays, images)
+        maps = graph.endpoints(arrays, images)
         return {"hint": maps[HINT], "last": maps[LAST]}
 
     size = photographs.TEACHER_SIZES[0]

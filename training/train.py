@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from fvcli.models.frozen_graph import read_frozen_graph
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
+from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import UInt8Array
 from training import photographs, teacher
 from training.evaluate import Validation

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.mobilenet_v1 import NetworkTensors
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.graph import NetworkTensors
+from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array
 from training import teacher
 from training.half_gradients import half_gradients
@@ -42,16 +42,16 @@ class Trainer(tf.Module):
         self._rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
         self.optimizer = Optimizer(self._variables, pull=recipe.pull, average=recipe.average)
         self.hint_factors = tf.constant(factors[teacher.HINT])
-        self._classifier = mobilenet_v1.network_arrays(original)
+        self._classifier = graph.network_arrays(original)
 
     @tf.function
     def step(self, images: Any, hints: Any, lasts: Any, features: Any, schedule: Any) -> tuple[Any, Any]:
         """One batch. Returns the loss and its four parts, unweighted."""
         recipe = self.recipe
         with half_gradients():
-            maps = mobilenet_v1.endpoints(self.tensors(), tf.cast(images, tf.float32) / 255.0)
+            maps = graph.endpoints(self.tensors(), tf.cast(images, tf.float32) / 255.0)
         last = maps[teacher.LAST]
-        seen = mobilenet_v1.pooled(last)
+        seen = graph.pooled(last)
         hint = maps[teacher.HINT] / self.hint_factors
         parts = tf.stack(
             [
@@ -70,8 +70,8 @@ class Trainer(tf.Module):
     def _class_error(self, seen: Any, features: Any) -> Any:
         """Divergence of the softened classes, through the teacher's own classifier on both sides."""
         heat = self.recipe.temperature
-        wanted = tf.nn.log_softmax(mobilenet_v1.logits(self._classifier, features) / heat)
-        given = tf.nn.log_softmax(mobilenet_v1.logits(self._classifier, seen) / heat)
+        wanted = tf.nn.log_softmax(graph.logits(self._classifier, features) / heat)
+        given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
 
     def tensors(self) -> NetworkTensors:

@@ -26,8 +26,8 @@ def export(
         import_lean()
         from pathlib import Path
 
-        from fvcli.dataset.projector import write_projector
         from fvcli.dataset.reader import open_dataset
+        from fvcli.explore.projector import write_projector
 
         opened = open_dataset(dataset)
         write = {"projector": write_projector}[form]

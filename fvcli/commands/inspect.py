@@ -12,7 +12,7 @@ from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
 from fvcli.commands.startup import import_lean
 
 if TYPE_CHECKING:
-    from fvcli.dataset.inspect import Inspection
+    from fvcli.explore.inspect import Inspection
 
 _KINDS = 8
 _ROOTS = 3
@@ -27,8 +27,8 @@ def inspect(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> 
     """
     with reported():
         import_lean()
-        from fvcli.dataset.inspect import inspect as look
         from fvcli.dataset.reader import open_dataset
+        from fvcli.explore.inspect import inspect as look
 
         found = look(open_dataset(dataset))
         if as_json:
@@ -39,7 +39,7 @@ def inspect(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> 
 
 
 def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
-    from fvcli.progress import printable
+    from fvcli.commands.progress import printable
 
     counts = found.counts
     stale = f", {counts['stale']:,} of them stale (their files are gone)" if counts["stale"] else ""

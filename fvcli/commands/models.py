@@ -103,8 +103,8 @@ def export(
     with reported():
         from pathlib import Path
 
-        from fvcli.models.export import export_model
         from fvcli.models.loading import load_network, short_name
+        from fvcli.models.mobilenet.export import export_model
 
         path = export_model(load_network(name), short_name(name), form, Path(output))
         if not quiet:

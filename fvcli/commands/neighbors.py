@@ -12,7 +12,7 @@ from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fvcli.run.query import Neighbor
+    from fvcli.explore.search import Neighbor
 
 
 def neighbors(
@@ -46,7 +46,7 @@ def neighbors(
             raise UsageError("--threshold belongs to --duplicates")
         import_lean(matrices=True)
         from fvcli.dataset.reader import open_dataset
-        from fvcli.run import query as search
+        from fvcli.explore import search as search
 
         opened = open_dataset(dataset)
         if query is not None:
@@ -68,7 +68,7 @@ def neighbors(
 
 
 def _print(rows: list[Neighbor]) -> None:
-    from fvcli.progress import printable
+    from fvcli.commands.progress import printable
 
     for row in rows:
         typer.echo(f"{row.score:.4f}  {printable(row.name)}")

@@ -52,7 +52,7 @@ def recorded(path: str | None, dataset: str) -> Iterator[Record]:
 def _write(path: str | None, dataset: str, exit_code: int, started: float, record: Record, raising: bool) -> None:
     if path is None:
         return
-    from fvcli.run.metrics import RunMetrics, write_metrics
+    from fvcli.commands.metrics import RunMetrics, write_metrics
 
     metrics = RunMetrics(dataset, exit_code, time.time(), time.monotonic() - started, record.values)
     with suppress(*() if raising else (FvcliError,)):

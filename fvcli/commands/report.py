@@ -36,11 +36,11 @@ def report(
     with reported():
         from fvcli.dataset.local_store import LocalStore
         from fvcli.dataset.reader import open_dataset
+        from fvcli.machine import usable_cpus
         from fvcli.report.facts import missing
         from fvcli.report.gather import Options, gather
         from fvcli.report.histograms import in_bytes
         from fvcli.report.page import render
-        from fvcli.run.cpus import usable_cpus
 
         target = Path(output)
         if target.is_dir() or not target.parent.is_dir():  # said now rather than after the work

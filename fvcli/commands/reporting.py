@@ -45,10 +45,10 @@ def reported(as_json: bool = False) -> Iterator[None]:
 
 
 def _complain(message: str, exit_code: int, as_json: bool) -> None:
-    from fvcli.progress import say
+    from fvcli.commands.progress import say
 
     if as_json:
-        from fvcli.json_log import event
+        from fvcli.commands.json_log import event
 
         event("error", message=message, exit_code=exit_code)
     else:
@@ -57,7 +57,7 @@ def _complain(message: str, exit_code: int, as_json: bool) -> None:
 
 def tell(summary: RunSummary) -> None:
     """A run's outcome on stderr, for a person."""
-    from fvcli.progress import say
+    from fvcli.commands.progress import say
 
     counts = summary.counts
     values = summary.to_json()

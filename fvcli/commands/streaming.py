@@ -30,9 +30,9 @@ def stream(context: typer.Context, record: Record) -> None:
             option = "json" if name == "as_json" else name.replace("_", "-")
             raise UsageError(f"--{option} concerns a dataset's folder, and -o - writes none")
     import_lean()
-    from fvcli.json_log import FailureLines, JsonLog
+    from fvcli.commands.json_log import FailureLines, JsonLog
+    from fvcli.commands.signals import StopSignals
     from fvcli.run.stream import stream as run
-    from fvcli.signals import StopSignals
 
     request = options.request({**values, "format": "parquet"})
     log = JsonLog if values["log_format"] == "json" else FailureLines

@@ -55,9 +55,9 @@ def plan(
         if not sources and files_from is None:
             raise UsageError("name a folder, a file or --files-from; fvcli plan --help shows how")
         import_lean()
-        from fvcli.progress import Progress
+        from fvcli.commands.progress import Progress
+        from fvcli.commands.signals import StopSignals
         from fvcli.run import tasks
-        from fvcli.signals import StopSignals
 
         request = options.request(context.params)
         with StopSignals() as signals, Progress(signals, quiet) as progress:
@@ -80,10 +80,10 @@ def work(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--task works on what fvcli plan froze: give {name.replace('_', '-')} there")
     import_lean()
-    from fvcli.progress import Progress
+    from fvcli.commands.progress import Progress
+    from fvcli.commands.signals import StopSignals
     from fvcli.run import tasks
     from fvcli.run.request import FailureLimit
-    from fvcli.signals import StopSignals
 
     limit = values["max_failures"]
     effort = tasks.Effort(values["workers"], values["batch_size"], None if limit is None else FailureLimit.parse(limit))

@@ -36,7 +36,7 @@ def verify(
         verdict = checks.verify(store)
         again = None
         if recompute and not verdict.damages:
-            from fvcli.run.recompute import recompute as extract_again
+            from fvcli.explore.recompute import recompute as extract_again
 
             again = extract_again(store, recompute, seed)
         damaged = bool(verdict.damages) or (again is not None and again.damaged)

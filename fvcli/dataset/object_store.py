@@ -22,7 +22,7 @@ from fvcli.dataset.layout import IN_WORK, LOCK, STAGING, temporary_name
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.store import Store, T, translated
 from fvcli.errors import DatasetError
-from fvcli.remote import Location, is_final, reason, retried
+from fvcli.locations import Location, is_final, reason, retried
 
 _BLOCK = 8 * 1024**2
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol, TypeVar
 import pyarrow as pa
 
 from fvcli.errors import DatasetError
-from fvcli.remote import Location, is_remote, local_path
+from fvcli.locations import Location, is_remote, local_path
 
 T = TypeVar("T")
 

@@ -22,9 +22,9 @@ from PIL import Image, ImageFile
 from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
 from fvcli.images.convert import to_eight_bits
-from fvcli.images.formats import SNIFF_BYTES, sniff
 from fvcli.images.jpeg import ORIENTATION_TAG, decode_plain, plain_header
 from fvcli.records import UInt8Array
+from fvcli.sources.formats import SNIFF_BYTES, sniff
 
 # The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
 # its remarks about odd files are not for the user's terminal; a truncated file stays an error.

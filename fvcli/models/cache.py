@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError
-from fvcli.models.card import CompiledEngine, ModelCard
+from fvcli.models.model_card import CompiledEngine, ModelCard
 from fvcli.records import Engine
 
 COMPILER: Final = "fvcli-1"

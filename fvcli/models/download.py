@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError
-from fvcli.models.archive import unpack
 from fvcli.models.cache import cache_folder, file_sha256
-from fvcli.models.catalog import Entry
+from fvcli.models.mobilenet.catalog import Entry
+from fvcli.models.unpack import unpack
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are, and the bytes there will be (None if the server does not say)."""

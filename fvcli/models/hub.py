@@ -8,7 +8,7 @@ import urllib.error
 from pathlib import Path
 
 from fvcli.errors import ModelError
-from fvcli.models.quiet import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
+from fvcli.models.stderr_filter import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
 
 
 def resolve_handle(handle: str) -> Path:

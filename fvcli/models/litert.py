@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from fvcli.errors import ModelError
-from fvcli.models.card import ModelCard
-from fvcli.models.quiet import LITERT, stderr_without
+from fvcli.models.model_card import ModelCard
+from fvcli.models.stderr_filter import LITERT, stderr_without
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 _announced = False

@@ -10,14 +10,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.base import FeatureModel
-from fvcli.models.card import CompiledEngine, ModelCard
+from fvcli.models.model_card import CompiledEngine, ModelCard
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine
 
 if TYPE_CHECKING:
     from fvcli.models.download import Progress
+    from fvcli.models.mobilenet.network import MobileNetV1
     from fvcli.models.source import Source
-    from fvcli.models.weights import MobileNetV1
 
 EMBEDDED: Final = "embedded"
 _EMBEDDED_FILE: Final = "mobilenet_v1_1.0_160"
@@ -63,7 +63,7 @@ def load_model(name: str = EMBEDDED, engine: Engine | None = None) -> FeatureMod
 def load_network(name: str) -> MobileNetV1:
     """The network called ``name`` in memory. Raises ModelError if it is not a MobileNet V1 with its own numbers."""
     if name == EMBEDDED:
-        from fvcli.models.tflite_file import parse_tflite
+        from fvcli.models.mobilenet.tflite_reader import parse_tflite
 
         try:
             return parse_tflite(embedded_file()[1])
@@ -82,8 +82,8 @@ def pull_model(name: str, progress: Progress | None = None) -> FeatureModel:
 
     Raises ModelError if there is no such entry, its server cannot be reached, or the archive is not the published one.
     """
-    from fvcli.models.catalog import catalog_entry
     from fvcli.models.download import pull
+    from fvcli.models.mobilenet.catalog import catalog_entry
 
     pull(catalog_entry(name), progress)
     return load_model(name)
@@ -120,7 +120,7 @@ def compiled(network: MobileNetV1, engine: CompiledEngine, name: str, licence: s
     cached = read_compiled(network.identity, engine, name, licence)
     if cached is not None:
         return cached
-    from fvcli.models.compile import compile_float, compile_int8
+    from fvcli.models.mobilenet.compile import compile_float, compile_int8
 
     data = compile_int8(network) if engine == "int8" else compile_float(network)
     card = ModelCard(
@@ -150,7 +150,7 @@ def _embedded(engine: Engine | None) -> FeatureModel:
 def _foreign(source: Source, engine: Engine | None, fingerprint: str) -> FeatureModel:
     """A SavedModel of some other network."""
     from fvcli.models.cache import KnownSource, write_compiled, write_known
-    from fvcli.models.saved_model import foreign_litert, foreign_tensorflow_model, load_foreign
+    from fvcli.models.mobilenet.saved_model import foreign_litert, foreign_tensorflow_model, load_foreign
 
     if engine == "int8":
         raise UsageError(f"{source.name}: runs with --engine tensorflow or --engine float; int8 needs a MobileNet V1")

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from fvcli.errors import ModelError
 from fvcli.models.cache import cache_folder
-from fvcli.models.card import ModelCard, input_spec_to_json
-from fvcli.models.catalog import CATALOG, LICENCE, Entry, find_entry
 from fvcli.models.download import archive_folder
 from fvcli.models.loading import EMBEDDED, embedded_file
+from fvcli.models.mobilenet.catalog import CATALOG, LICENCE, Entry, find_entry
+from fvcli.models.mobilenet.network import MobileNetV1, exactness
+from fvcli.models.model_card import ModelCard, input_spec_to_json
 from fvcli.models.source import find_source, local_source, read_source
-from fvcli.models.weights import MobileNetV1, exactness
 
 Place = Literal["embedded", "cached", "not here"]
 
@@ -54,7 +54,7 @@ def list_models() -> list[ListedModel]:
 def describe_model(name: str) -> dict[str, Any]:
     """All that is known of a model, as JSON values. Raises ModelError if there is no such model or it is damaged."""
     if name == EMBEDDED:
-        from fvcli.models.tflite_file import parse_tflite
+        from fvcli.models.mobilenet.tflite_reader import parse_tflite
 
         card, data = embedded_file()
         try:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.archive import unpack
 from fvcli.models.cache import cache_folder, file_sha256
-from fvcli.models.catalog import LICENCE, find_entry
 from fvcli.models.download import archive_folder
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet.catalog import LICENCE, find_entry
+from fvcli.models.mobilenet.network import MobileNetV1
+from fvcli.models.unpack import unpack
 
 Kind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle"]
 
@@ -66,7 +66,7 @@ class Source:
 
     def _files(self) -> list[Path]:
         if self.kind == "checkpoint":
-            from fvcli.models.checkpoint import checkpoint_prefix
+            from fvcli.models.mobilenet.checkpoint import checkpoint_prefix
 
             prefix = checkpoint_prefix(self.path)
             return sorted(prefix.parent.glob(f"{prefix.name}.*"))
@@ -153,21 +153,21 @@ def read_source(source: Source) -> MobileNetV1 | None:
     Raises ModelError, naming the file, when it is not what it seems.
     """
     if source.kind == "tflite":
-        from fvcli.models.tflite_file import read_tflite
+        from fvcli.models.mobilenet.tflite_reader import read_tflite
 
         return read_tflite(source.path)
     if source.kind == "checkpoint":
-        from fvcli.models.checkpoint import read_checkpoint
+        from fvcli.models.mobilenet.checkpoint import read_checkpoint
 
         return read_checkpoint(source.path, source.said.image_size)
     if source.kind == "saved-model":
-        from fvcli.models.saved_model import read_saved_model
+        from fvcli.models.mobilenet.saved_model import read_saved_model
 
         return read_saved_model(source.path)
-    from fvcli.models.quiet import tensorflow
+    from fvcli.models.stderr_filter import tensorflow
 
     tensorflow()
-    from fvcli.models.frozen_graph import read_frozen_graph
+    from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 
     return read_frozen_graph(source.path)
 

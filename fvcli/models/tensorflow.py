@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from fvcli.errors import ModelError
-from fvcli.models import mobilenet_v1
-from fvcli.models.quiet import tensorflow
-from fvcli.models.weights import MobileNetV1
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.network import MobileNetV1
+from fvcli.models.stderr_filter import tensorflow
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 tf = tensorflow()
@@ -60,11 +60,11 @@ class TensorFlowModel:
 def network_model(network: MobileNetV1, name: str, licence: str) -> TensorFlowModel:
     """The network's own graph, plain or quantops, with weights and ranges as variables."""
     single_thread()
-    variables = mobilenet_v1.network_variables(mobilenet_v1.network_arrays(network))
+    variables = graph.network_variables(graph.network_arrays(network))
     spec = network.input_spec
 
     def run(images: Any) -> Any:
-        return mobilenet_v1.features(variables, images)
+        return graph.features(variables, images)
 
     shape = tf.TensorSpec([1, spec.height, spec.width, 3], tf.float32)
     function = tf.function(run, input_signature=[shape], autograph=False)

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from fvcli import __version__
-from fvcli.dataset.neighbors import Group as Duplicate
-from fvcli.dataset.neighbors import near_duplicates, nearest
 from fvcli.dataset.reader import Dataset
+from fvcli.explore.neighbors import Group as Duplicate
+from fvcli.explore.neighbors import near_duplicates, nearest
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
 from fvcli.records import ImageInfo, ImageRef
 from fvcli.report.facts import (

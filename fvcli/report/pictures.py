@@ -15,10 +15,10 @@ from PIL import Image, WebPImagePlugin  # noqa: F401 (registers WebP, before thr
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import DEFAULT_LIMITS, DecodedImage, Limits, decode
-from fvcli.images.read import read
 from fvcli.images.scale import scale
 from fvcli.records import ImageRef
 from fvcli.report.facts import PictureState
+from fvcli.sources.read import read
 
 _QUALITY = 60
 _AHEAD = 64

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fvcli.dataset.neighbors import normalised
 from fvcli.dataset.reader import Dataset
+from fvcli.explore.neighbors import normalised
 from fvcli.records import Float32Array
 
 Indices = NDArray[np.int64]

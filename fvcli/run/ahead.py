@@ -6,10 +6,10 @@ import threading
 from collections.abc import Container
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fvcli.images.read import read
+from fvcli.locations import is_remote
 from fvcli.records import ImageFile, ImageRef
-from fvcli.remote import is_remote
 from fvcli.run.worker import Batch
+from fvcli.sources.read import read
 
 #: Requests under way at once: at 50 ms each this keeps up with some 600 images a second.
 REQUESTS = 32
@@ -55,7 +55,7 @@ class ReadAhead:
             self._under_way[ref] = self._pool.submit(read, ref)
 
     def read(self, ref: ImageRef) -> ImageFile:
-        """As :func:`fvcli.images.read.read`."""
+        """As :func:`fvcli.sources.read.read`."""
         with self._changed:
             future = self._under_way.pop(ref, None)
         if future is None:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fvcli.dataset import manifest
-from fvcli.dataset.base import BaseVectors
 from fvcli.dataset.commit import Commit, Workspace
+from fvcli.dataset.existing import BaseVectors
 from fvcli.dataset.layout import IN_WORK
 from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.store import Store
-from fvcli.images.pipeline import ImageLoader
-from fvcli.models.base import FeatureModel
+from fvcli.images.loader import ImageLoader
+from fvcli.machine import environment, usable_cpus
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Failure, ImageRef
 from fvcli.run import in_work
 from fvcli.run.ahead import ReadAhead
-from fvcli.run.cpus import usable_cpus
-from fvcli.run.environment import environment
 from fvcli.run.local import run_local
 from fvcli.run.product import Product
 from fvcli.run.shard import ShardWork

@@ -15,7 +15,7 @@ from fvcli.dataset.commit import Commit, Workspace
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.plan import Plan
-from fvcli.run.environment import environment
+from fvcli.machine import environment
 from fvcli.run.product import Product
 
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from fvcli.errors import FvcliError, ImageError
 from fvcli.images.decode import Limits
-from fvcli.images.pipeline import ImageLoader
+from fvcli.images.loader import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
-from fvcli.run import child
+from fvcli.run import child_process
 
 TIMEOUT_SECONDS = 120.0
 _LOOK_SECONDS = 0.1
@@ -62,13 +62,13 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
         )
     if code >= 0 or -code in _ASKED_TO_END:
         return None
-    name = child.signal_name(-code)
+    name = child_process.signal_name(-code)
     return Failure("crash", name, f"loading it ended a process by {name}; the file is left alone until it changes")
 
 
 def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
     """How the process ends that is given the request; None when it takes too long."""
-    with child.start("fvcli.run.isolation", subprocess.DEVNULL) as process:
+    with child_process.start("fvcli.run.isolation", subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + TIMEOUT_SECONDS
             pending: bytes | None = request

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.plan import PlannedShard, ShardEntries
-from fvcli.run.memory import GiveBack
+from fvcli.machine import MemoryTrimmer
 from fvcli.run.shard import ShardWork, batch_sizes, batches, run_shard
 from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Worker
 
@@ -96,7 +96,7 @@ def run_local(
                 begin(batch)
                 yield batch
 
-    give_back = GiveBack()
+    give_back = MemoryTrimmer()
     window = len(workers) + 1 + _AHEAD_IMAGES // batch_size
     with (
         ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool,
@@ -118,7 +118,7 @@ def _outcomes(
     ready: Iterable[Ready[_Opening | Batch, list[Outcome]]],
     observe: Callable[[Batch, Sequence[Outcome]], None],
     stopped: Callable[[], bool],
-    give_back: GiveBack,
+    give_back: MemoryTrimmer,
 ) -> Iterator[Outcome]:
     for step in ready:
         if stopped() or isinstance(step.item, _Opening):

@@ -13,8 +13,8 @@ from fvcli.dataset.plan import Plan
 from fvcli.dataset.shard_file import Encoding
 from fvcli.errors import DatasetError
 from fvcli.images.decode import Limits
-from fvcli.models.base import FeatureModel
 from fvcli.models.loading import load_model
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Preprocessing, Recipe
 from fvcli.run.request import ExtractRequest
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, UsageError
-from fvcli.remote import is_remote
-from fvcli.run import child
+from fvcli.locations import is_remote
+from fvcli.run import child_process
 from fvcli.run.crew import Duty
 from fvcli.run.ray_actor import Job
 from fvcli.run.ray_driver import RayError, Request
@@ -53,7 +53,7 @@ def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, wa
 @contextmanager
 def _driver(request: Request) -> Iterator[subprocess.Popen[bytes]]:
     """The driver with the request in hand; it ends when the end of its stdin tells it that the run has."""
-    with child.start("fvcli.run.ray_driver", subprocess.PIPE) as driver:
+    with child_process.start("fvcli.run.ray_driver", subprocess.PIPE) as driver:
         assert driver.stdin is not None
         try:
             with suppress(BrokenPipeError):
@@ -84,7 +84,7 @@ def _answers(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[dict[str
             case answer:
                 yield answer
     code = driver.wait()
-    by = f"by {child.signal_name(-code)}" if code < 0 else f"with exit code {code}"
+    by = f"by {child_process.signal_name(-code)}" if code < 0 else f"with exit code {code}"
     raise RayError(f"the driver of the Ray cluster ended {by}; the same command goes on from there")
 
 

@@ -10,9 +10,9 @@ from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.errors import FvcliError, UsageError
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
-from fvcli.images.discover import Sources
 from fvcli.models.loading import EMBEDDED
 from fvcli.records import Engine, Preprocessing, Recipe
+from fvcli.sources.discover import Sources
 
 
 @dataclass(frozen=True, slots=True)

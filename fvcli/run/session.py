@@ -9,14 +9,13 @@ from typing import Any
 from fvcli.dataset import commit as commits
 from fvcli.dataset import layout, manifest, plan
 from fvcli.dataset.commit import Commit, Workspace
+from fvcli.dataset.compare import Policy, make_plan
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan
-from fvcli.dataset.planning import Policy, make_plan
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
-from fvcli.images.discover import discover
-from fvcli.models.base import FeatureModel
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Failure, ImageRef
 from fvcli.run import in_work
 from fvcli.run.crew import Crew, Duty, carried
@@ -26,6 +25,7 @@ from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.suspects import find_crashing, find_still_crashing
 from fvcli.run.watch import Watch
+from fvcli.sources.discover import discover
 
 _TELL_EVERY = 1000
 

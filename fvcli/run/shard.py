@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from fvcli.dataset.base import BaseVectors
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.commit import Commit, Workspace
+from fvcli.dataset.existing import BaseVectors
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import STAGING
 from fvcli.dataset.manifest import Counts, Key, Shard

@@ -18,16 +18,15 @@ from fvcli.dataset.columns import Rows
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.stream_file import StreamFormat, open_stream
 from fvcli.errors import StoppedError, UsageError
-from fvcli.images.discover import Sources, discover
-from fvcli.images.patterns import Filter
-from fvcli.images.pipeline import ImageLoader
+from fvcli.images.loader import ImageLoader
+from fvcli.machine import MemoryTrimmer, usable_cpus
 from fvcli.models.loading import load_model
 from fvcli.records import Failure, ImageRef
-from fvcli.run.cpus import usable_cpus
-from fvcli.run.memory import GiveBack
 from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Success, Worker
+from fvcli.sources.discover import Sources, discover
+from fvcli.sources.patterns import Filter
 
 _AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
 _FIRST_BATCH = 4  # images; each batch then takes one more
@@ -73,7 +72,7 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
     ]
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0
-    give_back = GiveBack()
+    give_back = MemoryTrimmer()
     out = open_stream(format, sink, product.dimension, product.dtype, product.encoding.metadata)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fvcli.dataset.base import BaseVectors
+from fvcli.dataset.existing import BaseVectors
 from fvcli.errors import ImageError
-from fvcli.images.pipeline import ImageLoader
-from fvcli.images.read import read
-from fvcli.models.base import FeatureModel
+from fvcli.images.loader import ImageLoader
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Failure, Float32Array, ImageFile, ImageInfo, ImageRef, UInt8Array
 from fvcli.run.in_work import InWork
+from fvcli.sources.read import read
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from importlib import resources
 import numpy as np
 
 from fvcli.errors import ModelError
-from fvcli.images.pipeline import ImageLoader
+from fvcli.images.loader import ImageLoader
 from fvcli.images.scale import scaled_by_pillow
-from fvcli.models.base import FeatureModel
+from fvcli.machine import environment
 from fvcli.models.loading import load_model
+from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing
-from fvcli.run.environment import environment
 
 IMAGES = ("cat.jpg", "coffee-exif-3.jpg", "camera-16-bit.png", "cat-alpha.png")
 

@@ -12,8 +12,8 @@ import pytest
 from fvcli.dataset import verify
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError, StoppedError
-from tests.reliability import contents, pictures
-from tests.reliability.in_process import Bench
+from tests.helpers import contents, pictures
+from tests.helpers.in_process import Bench
 
 LATER = pictures.SOME_TIME_NS + 10**9
 

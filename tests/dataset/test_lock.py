@@ -18,7 +18,7 @@ import pytest
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import LockedError
-from tests.reliability import commands, contents, pictures
+from tests.helpers import commands, contents, pictures
 
 HOLDER = """
 import sys, time

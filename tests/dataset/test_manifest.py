@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from fvcli.dataset.manifest import RUNS_KEPT
-from tests.reliability import contents, pictures
-from tests.reliability.in_process import Bench
+from tests.helpers import contents, pictures
+from tests.helpers.in_process import Bench
 
 LATER = pictures.SOME_TIME_NS + 10**9
 

@@ -13,7 +13,7 @@ from fvcli.dataset.layout import DataFormat
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
-from tests.dataset.synthetic import rows_of, write_dataset
+from tests.helpers.synthetic import rows_of, write_dataset
 
 SIZES = (2300, 1, 700)
 FORMATS: tuple[DataFormat, ...] = ("parquet", "npy")

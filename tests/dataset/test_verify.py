@@ -16,8 +16,8 @@ import pytest
 from fvcli.dataset import verify
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
-from tests.reliability import commands, contents, pictures
-from tests.reliability.in_process import Bench
+from tests.helpers import commands, contents, pictures
+from tests.helpers.in_process import Bench
 
 FORMATS = [{"format": "parquet"}, {"format": "npy", "dtype": "float16"}]
 

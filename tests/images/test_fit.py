@@ -16,12 +16,12 @@ from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
-from fvcli.images.discover import Sources, discover
 from fvcli.images.fit import PAD_VALUE, Fitter
-from fvcli.images.pipeline import ImageLoader
-from fvcli.images.read import read
+from fvcli.images.loader import ImageLoader
 from fvcli.images.scale import tf1_bilinear
 from fvcli.records import Fit, ImageFile, ImageInfo, ImageRef, InputSpec, Preprocessing, Resize, UInt8Array
+from fvcli.sources.discover import Sources, discover
+from fvcli.sources.read import read
 
 SPEC = InputSpec(160, 160)
 RESIZES: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "lanczos", "tf1-bilinear")

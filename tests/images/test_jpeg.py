@@ -18,7 +18,7 @@ from fvcli.images import jpeg
 from fvcli.images.decode import decode
 from fvcli.images.jpeg import decode_plain, plain_header
 from fvcli.records import UInt8Array
-from tests.images.fuzz import mutate
+from tests.proofs.fuzz import mutate
 
 pytest.importorskip("simplejpeg")
 

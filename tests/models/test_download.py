@@ -13,11 +13,11 @@ from networks import quantops_network, random_images
 from servers import Site, serve
 
 from fvcli.errors import ModelError
-from fvcli.models import catalog
-from fvcli.models.catalog import CATALOG, catalog_entry
 from fvcli.models.download import archive_folder, pull
-from fvcli.models.export import compile_uint8
 from fvcli.models.loading import load_model, pull_model
+from fvcli.models.mobilenet import catalog
+from fvcli.models.mobilenet.catalog import CATALOG, catalog_entry
+from fvcli.models.mobilenet.export import compile_uint8
 from fvcli.models.overview import describe_model, list_models, verify_models
 
 NAME = "mobilenet_v1_0.25_128_quant"

@@ -6,9 +6,9 @@ import pytest
 from networks import quantops_network
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.catalog import CATALOG
-from fvcli.models.compile import compile_int8
 from fvcli.models.loading import EMBEDDED, load_model, short_name
+from fvcli.models.mobilenet.catalog import CATALOG
+from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.source import SaidInput, find_source
 
 

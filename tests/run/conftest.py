@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.reliability.in_process import bench, memory_path
+from tests.helpers.in_process import bench, memory_path
 
 __all__ = ["bench", "memory_path"]

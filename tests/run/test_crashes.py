@@ -13,11 +13,11 @@ from fvcli.images.decode import DEFAULT_LIMITS
 from fvcli.records import ImageRef, InputSpec, Preprocessing
 from fvcli.run import isolation
 from fvcli.run.isolation import Trial, crashes
-from tests.reliability import commands, contents, pictures
+from tests.helpers import commands, contents, pictures
 
 SITE = """
 import ctypes, os, signal, time
-import fvcli.images.pipeline as pipeline
+import fvcli.images.loader as pipeline
 
 decode = pipeline.decode
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import DatasetError
-from fvcli.images import read
-from tests.reliability import commands, contents, pictures, refusals
-from tests.reliability.commands import Forks
-from tests.reliability.in_process import Bench
-from tests.reliability.refusals import arguments, prepare, told
+from fvcli.sources import read
+from tests.helpers import commands, contents, pictures
+from tests.helpers.commands import Forks
+from tests.helpers.in_process import Bench
+from tests.proofs import refusals
+from tests.proofs.refusals import arguments, prepare, told
 
 LATER = pictures.SOME_TIME_NS + 10**9
 
@@ -59,7 +60,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_disk_that_refuses_at_some_call_costs_nothing(
     forks: Forks, memory_path: Path, error: str, update: bool
 ) -> None:
-    """``python -m tests.reliability.refusals`` does so at every call."""
+    """``python -m tests.proofs.refusals`` does so at every call."""
     rng = random.Random(f"{error} {update}")
 
     def choose(calls: Sequence[str]) -> list[int]:

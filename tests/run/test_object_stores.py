@@ -16,12 +16,12 @@ import pytest
 
 from fvcli.dataset.store import open_store
 from fvcli.errors import DatasetError, ImageError, UsageError
-from fvcli.images.discover import Sources, discover
-from fvcli.images.read import read
+from fvcli.locations import Location, UnreachableError
 from fvcli.records import ImageRef
-from fvcli.remote import Location, UnreachableError
-from tests.run.buckets import stand_in_for_s3, upload, vectors
-from tests.s3_server import S3Server
+from fvcli.sources.discover import Sources, discover
+from fvcli.sources.read import read
+from tests.helpers.buckets import stand_in_for_s3, upload, vectors
+from tests.helpers.s3_server import S3Server
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 OPTIONS = ("--shard-size", "5", "-q", "--json")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.run.clusters import add_node, small_cluster
+from tests.helpers.clusters import add_node, small_cluster
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 SHARD_SIZE = "10"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.run.buckets import stand_in_for_s3, upload, vectors
-from tests.run.clusters import small_cluster
-from tests.s3_server import S3Server
+from tests.helpers.buckets import stand_in_for_s3, upload, vectors
+from tests.helpers.clusters import small_cluster
+from tests.helpers.s3_server import S3Server
 
 pytest.importorskip("ray")
 

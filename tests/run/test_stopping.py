@@ -12,8 +12,8 @@ import pytest
 
 from fvcli.errors import FvcliError, StoppedError
 from fvcli.run.request import FailureLimit, TooManyFailuresError
-from tests.reliability import commands, contents, pictures
-from tests.reliability.in_process import Bench
+from tests.helpers import commands, contents, pictures
+from tests.helpers.in_process import Bench
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fvcli.models.frozen_graph import read_frozen_graph
 from fvcli.models.loading import embedded_file, load_model, load_network
-from fvcli.models.weights import exactness
+from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
+from fvcli.models.mobilenet.network import exactness
 from training import photographs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.models.networks import plain_network
+from tests.helpers.networks import plain_network
 
 pytest.importorskip("tensorflow")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fvcli.models import mobilenet_v1
-from fvcli.models.weights import MobileNetV1, exactness
-from tests.models.networks import plain_network, random_images
+from fvcli.models.mobilenet import graph
+from fvcli.models.mobilenet.network import MobileNetV1, exactness
+from tests.helpers.networks import plain_network, random_images
 
 tf = pytest.importorskip("tensorflow")
 
@@ -46,15 +46,15 @@ def uneven() -> MobileNetV1:
 
 def error_of(network: MobileNetV1, expected: np.ndarray) -> float:
     """Of the quantised features, as a share of their size."""
-    got = mobilenet_v1.features(Student(network).tensors(), IMAGES / np.float32(255)).numpy()
+    got = graph.features(Student(network).tensors(), IMAGES / np.float32(255)).numpy()
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
 def test_equalisation_keeps_the_function_and_helps_quantisation(uneven: MobileNetV1) -> None:
-    expected = features_of(mobilenet_v1.network_arrays(uneven), IMAGES).numpy()
+    expected = features_of(graph.network_arrays(uneven), IMAGES).numpy()
     even, factors = equalized(uneven, activation_maxima(uneven, IMAGES))
 
-    got = features_of(mobilenet_v1.network_arrays(even), IMAGES).numpy()
+    got = features_of(graph.network_arrays(even), IMAGES).numpy()
 
     np.testing.assert_allclose(got, expected, rtol=0.02, atol=2e-3)
     assert expected.std() > 0.1
@@ -78,7 +78,7 @@ def test_the_student_in_training_is_the_network_it_becomes(uneven: MobileNetV1) 
     for tensors, layer in zip(student.tensors().layers, shipped.layers, strict=True):
         assert before is not None
         assert layer.weights is not None
-        seen = mobilenet_v1.fake_quant(tensors.kernel, tensors.weights, narrow_range=True)
+        seen = graph.fake_quant(tensors.kernel, tensors.weights, narrow_range=True)
         # But for ties between two codes, which FakeQuant may break the other way.
         assert np.count_nonzero(np.abs(seen - layer.kernel) > 1e-6) <= 1 + 1e-4 * layer.kernel.size
         half_a_code = 0.5001 * float(before.scale) * float(layer.weights.scale)
@@ -89,7 +89,7 @@ def test_the_student_in_training_is_the_network_it_becomes(uneven: MobileNetV1) 
 def test_fitted_rounding_loses_less_than_plain_rounding(uneven: MobileNetV1, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROWS", "DEPTHWISE_ROWS"):
         monkeypatch.setattr(rounding, name, 3000)
-    expected = features_of(mobilenet_v1.network_arrays(uneven), IMAGES).numpy()
+    expected = features_of(graph.network_arrays(uneven), IMAGES).numpy()
     even, _ = equalized(uneven, activation_maxima(uneven, IMAGES))
 
     result = rounding.rounded(even, random_images(24, 128, seed=9), seed=1)

@@ -1,0 +1,55 @@
+"""How a run goes on, as JSON Lines on stderr, for those who collect logs.
+
+Each line is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, progress, failure, finished or
+error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fvcli.commands.progress import Progress, say
+
+if TYPE_CHECKING:
+    from fvcli.dataset.failures import FailureLine
+
+
+def event(name: str, **values: object) -> None:
+    """Writes one line."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    say(json.dumps({"time": now, "event": name, **values}))
+
+
+class JsonLog(Progress):
+    """The observer of a run that is told in JSON. With ``quiet`` nothing is said."""
+
+    def _tell_looking(self, inputs: int) -> None:
+        event("looking", inputs=inputs)
+
+    def _tell_planned(self) -> None:
+        event("planned", total=self._total, done=self._done)
+
+    def _tell_failure(self, line: FailureLine) -> None:
+        event("failure", **json.loads(line.to_json()))
+
+    def _tell_progress(self, rate: float) -> None:
+        left = round((self._total - self._done) / rate, 1) if rate > 0 else None
+        event(
+            "progress",
+            done=self._done,
+            total=self._total,
+            failed=self._failed,
+            images_per_second=round(rate, 1),
+            seconds_left=left,
+        )
+
+
+class FailureLines(Progress):
+    """The observer of a stream: every failure is a line of its own, nothing else is said."""
+
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
+        for line in failed:
+            say(json.dumps(json.loads(line.to_json())))

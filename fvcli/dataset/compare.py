@@ -1,0 +1,240 @@
+"""What there is to do: discovered inputs held against the rows and failures a dataset already has.
+
+Rows are sorted by (root, path) over the whole dataset, shard after shard, before and after every update: a new input
+belongs to the shard whose range it falls in, and only shards that change are written again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from fvcli.dataset import existing, failures
+from fvcli.dataset.existing import BaseRow
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.layout import PLAN, PLAN_FAILURES
+from fvcli.dataset.manifest import Counts, Key, Manifest
+from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, count_extract, identity_of
+from fvcli.dataset.store import Store
+from fvcli.records import ImageRef
+
+T = TypeVar("T", ImageRef, BaseRow, FailureLine)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an update may do.
+
+    request: what was asked, for telling on resuming whether it is the same again; settings: see :class:`Plan`.
+    """
+
+    request: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    shard_size: int
+    prune: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+
+
+def make_plan(
+    store: Store, refs: Iterable[ImageRef], manifest: Manifest | None, policy: Policy
+) -> tuple[Plan, list[FailureLine]]:
+    """Compares and freezes. ``refs`` ascend by (root, path).
+
+    Returns the plan and the earlier failures that still stand. Only a plan with work to do is written to the disk.
+    Raises DatasetError when the dataset cannot be read or the plan not written.
+    """
+    known = None if policy.overwrite else manifest
+    comparison = _Comparison(store, known, policy)
+    try:
+        comparison.run(refs)
+        plan = comparison.plan(manifest)
+        if plan.has_work:
+            comparison.close()
+            store.replace(PLAN_FAILURES, failures.to_bytes(comparison.standing))
+            store.replace(PLAN, plan.to_bytes())
+    except BaseException:
+        comparison.abandon()
+        raise
+    return plan, comparison.standing
+
+
+class _Cursor(Generic[T]):
+    """An ascending stream that can be asked for one key."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items: Iterator[T] = iter(items)
+        self._head: T | None = None
+        self.key: Key | None = None
+        self._advance()
+
+    def take(self, key: Key) -> T | None:
+        """The item with this key, if it is next."""
+        if self.key != key:
+            return None
+        item = self._head
+        self._advance()
+        return item
+
+    def _advance(self) -> None:
+        self._head = next(self._items, None)
+        self.key = None if self._head is None else _key(self._head)
+
+
+def _key(item: ImageRef | BaseRow | FailureLine) -> Key:
+    ref = item if isinstance(item, ImageRef) else item.ref
+    return (ref.root, ref.path)
+
+
+def _changed(now: ImageRef, then: ImageRef) -> bool:
+    """Whether the file may have other content; another name behind the same stand-in is another file."""
+    return (now.size_bytes, now.mtime_ns, now.path_bytes) != (then.size_bytes, then.mtime_ns, then.path_bytes)
+
+
+class _Comparison:
+    def __init__(self, store: Store, manifest: Manifest | None, policy: Policy) -> None:
+        self._store = store
+        self._shards = manifest.shards if manifest else ()
+        self._failures = failures.of(store, manifest) if manifest else iter(())
+        self._policy = policy
+        self._writer: EntriesWriter | None = None
+        self._planned: list[PlannedShard] = []
+        self._replaced: list[int] = []
+        self._roots: dict[str, None] = {}
+        self._next_number = max((shard.number for shard in self._shards), default=-1) + 1
+        self._group = _Group(0)
+        self._kept = Counts()
+        self._hidden: Key | None = None
+        self.standing: list[FailureLine] = []
+
+    def run(self, refs: Iterable[ImageRef]) -> None:
+        inputs = _Cursor(refs)
+        rows = _Cursor(existing.rows(self._store, self._shards))
+        failed = _Cursor(self._failures)
+        while keys := [key for key in (inputs.key, rows.key, failed.key) if key is not None]:
+            key = min(keys)
+            self._compare(inputs.take(key), rows.take(key), failed.take(key))
+        self._end_group()
+
+    def _compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
+        if ref is not None:
+            self._roots[ref.root] = None
+            if ref.path.endswith("/"):  # a folder that cannot be listed: what is below may well be there
+                self._hidden = (ref.root, ref.path)
+        if row is not None and row.shard != self._group.shard:
+            self._end_group()
+            self._group = _Group(row.shard)
+        if row is not None:
+            if ref is None:
+                self._group.gone(row, self._policy.prune and not self._below_hidden(row))
+                return
+            if not _changed(ref, row.ref):
+                self._group.same(row)
+                return
+        elif ref is None:
+            return
+        elif failure is not None and not self._policy.retry_failed and not _changed(ref, failure.ref):
+            self.standing.append(failure)
+            return
+        self._group.new(ref)
+        self._cut()
+
+    def _below_hidden(self, row: BaseRow) -> bool:
+        """Whether the row's file is in a folder that could not be listed, which comes right before its files."""
+        return self._hidden is not None and row.ref.root == self._hidden[0] and row.ref.path.startswith(self._hidden[1])
+
+    def _cut(self) -> None:
+        """Writes full shards out of a group that grows, so that it never stands in memory whole."""
+        size = self._policy.shard_size
+        if not self._shards:
+            if len(self._group.entries) == size:
+                self._emit(self._group.take(size))
+        elif len(self._group.entries) >= 3 * size:
+            self._emit(self._group.take(size))
+
+    def _end_group(self) -> None:
+        group, size = self._group, self._policy.shard_size
+        if not group.touched:
+            self._kept += group.counts
+            return
+        if self._shards:
+            self._replaced.append(self._shards[group.shard].number)
+        pieces = max(1, round(len(group.entries) / size)) if self._shards else 1
+        while group.entries:
+            self._emit(group.take(-(-len(group.entries) // pieces)))
+            pieces -= 1
+
+    def _emit(self, entries: list[Entry]) -> None:
+        if self._writer is None:
+            self._writer = EntriesWriter(self._store)
+        self._writer.append(entries)
+        replaces = self._shards[self._group.shard].number if self._shards else None
+        first_piece = not self._planned or self._planned[-1].replaces != replaces
+        if replaces is not None and first_piece:
+            number = replaces
+        else:
+            number, self._next_number = self._next_number, self._next_number + 1
+        self._planned.append(PlannedShard(len(self._planned), number, len(entries), count_extract(entries), replaces))
+
+    def plan(self, manifest: Manifest | None) -> Plan:
+        kept = self._kept + Counts(discovered=len(self.standing), failed=len(self.standing))
+        replaced = (
+            [shard.number for shard in manifest.shards] if manifest and self._policy.overwrite else self._replaced
+        )
+        return Plan(
+            id=os.urandom(8).hex(),
+            request=self._policy.request,
+            settings=self._policy.settings,
+            roots=tuple(sorted(self._roots)),
+            base=identity_of(manifest),
+            overwrite=self._policy.overwrite,
+            kept=kept,
+            replaced=tuple(replaced),
+            shards=tuple(self._planned),
+        )
+
+    def close(self) -> None:
+        if self._writer is None:  # only removals: the header still needs its file
+            self._writer = EntriesWriter(self._store)
+        self._writer.close()
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            self._writer.abandon()
+
+
+class _Group:
+    """The inputs that belong to one shard of the base, or all of them where there is none."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.entries: list[Entry] = []
+        self.touched = False
+        self._same = 0
+        self._stale = 0
+
+    @property
+    def counts(self) -> Counts:
+        """What the group amounts to as long as it is untouched."""
+        return Counts(discovered=self._same, reused=self._same, stale=self._stale)
+
+    def same(self, row: BaseRow) -> None:
+        self.entries.append(Entry(row.ref, row.row))
+        self._same += 1
+
+    def gone(self, row: BaseRow, prune: bool) -> None:
+        if prune:
+            self.touched = True
+        else:
+            self.entries.append(Entry(row.ref, row.row, stale=True))
+            self._stale += 1
+
+    def new(self, ref: ImageRef) -> None:
+        self.entries.append(Entry(ref, EXTRACT))
+        self.touched = True
+
+    def take(self, count: int) -> list[Entry]:
+        taken, self.entries = self.entries[:count], self.entries[count:]
+        return taken

@@ -1,0 +1,93 @@
+"""This machine: the CPUs that this process may use, library versions, and freed memory returned to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from fvcli import __version__
+
+_CGROUP = Path("/sys/fs/cgroup")
+_LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pillow", "pyarrow", "simplejpeg")
+#: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
+_TRIM_EVERY = 2500
+_KEEP = ctypes.c_size_t(0)
+
+
+def usable_cpus() -> int:
+    """CPUs that affinity and the cgroup's quota allow, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return allowed if math.isinf(quota) else max(1, min(allowed, math.ceil(quota)))
+
+
+def _quota() -> float:
+    """The cgroup's CPU quota in CPUs (v2 cpu.max, else v1 cfs files); infinite where there is none."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (_CGROUP / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (_CGROUP / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return math.inf
+    try:
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return math.inf
+
+
+def environment() -> dict[str, str]:
+    """Versions by package name ("none" of what has no build for this machine), and "cpu", "python" and "platform"."""
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return {
+        "fvcli": __version__,
+        "python": platform.python_version(),
+        **libraries,
+        "cpu": cpu_name(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def cpu_name() -> str:
+    """The CPU's model name, family, model and stepping where Linux tells them, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return platform.machine()
+    values = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    named = [values.get(name, "").strip() for name in ("model name", "cpu family", "model", "stepping")]
+    return " / ".join(value for value in named if value) or platform.machine()
+
+
+class MemoryTrimmer:
+    """Calls malloc_trim every few thousand images to return freed memory to the system.
+
+    glibc keeps memory that threads free between blocks that are still in use, so a long run would grow without it.
+    Does nothing where the C library has no malloc_trim.
+    """
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._trim: Callable[[ctypes.c_size_t], object] | None = None
+        with suppress(OSError, AttributeError):
+            self._trim = ctypes.CDLL(None).malloc_trim
+
+    def __call__(self, images: int) -> None:
+        self._images += images
+        if self._images >= _TRIM_EVERY and self._trim is not None:
+            self._images = 0
+            self._trim(_KEEP)

@@ -1,0 +1,76 @@
+"""``fvcli models``, through the installed command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from networks import quantops_network
+
+from fvcli.models.mobilenet.compile import compile_int8
+from fvcli.models.mobilenet.tflite_reader import read_tflite
+
+FVCLI = Path(sys.executable).with_name("fvcli")
+
+
+def fvcli(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FVCLI_CACHE": str(cache)}
+    return subprocess.run([FVCLI, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.tflite"
+    path.write_bytes(compile_int8(quantops_network()))
+    return path
+
+
+def test_list_has_the_embedded_model_and_the_whole_catalogue(tmp_path: Path) -> None:
+    done = fvcli("models", "list", "--json", cache=tmp_path)
+    models = json.loads(done.stdout)
+    assert (done.returncode, len(models)) == (0, 33)
+    assert models[0]["place"] == "embedded"
+    assert len({model["name"] for model in models}) == 33
+    lines = fvcli("models", "list", cache=tmp_path).stdout.splitlines()
+    assert len(lines) == 34
+    assert next(line for line in lines if "mobilenet_v1_1.0_160_quant" in line).split()[1:4] == ["160", "1.0", "66.9"]
+
+
+def test_show_says_what_a_file_is(model: Path, tmp_path: Path) -> None:
+    shown = json.loads(fvcli("models", "show", str(model), "--json", cache=tmp_path).stdout)
+    assert shown["identity"] == quantops_network().identity
+    assert shown["channels"] == 2736
+    assert 0 < shown["exact_channels"] < 2736
+    assert "identity: " + shown["identity"] in fvcli("models", "show", str(model), cache=tmp_path).stdout.splitlines()
+
+
+def test_export_writes_what_reads_back(model: Path, tmp_path: Path) -> None:
+    done = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite-uint8", cache=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert read_tflite(tmp_path / "out" / "mine.tflite").identity == quantops_network().identity
+    again = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite-uint8", cache=tmp_path)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+
+
+def test_verify_finds_what_is_damaged(model: Path, tmp_path: Path) -> None:
+    assert fvcli("models", "verify", cache=tmp_path).returncode == 0
+    assert fvcli("models", "verify", str(model), "-q", cache=tmp_path).stderr == ""
+    model.write_bytes(model.read_bytes()[:5000])
+    done = fvcli("models", "verify", str(model), cache=tmp_path)
+    assert done.returncode == 4
+    assert done.stderr.startswith("damaged: ")
+    assert "mine.tflite" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["nowhere", "mobilenet_v1_1.0_160"])
+def test_errors_are_one_line(name: str, tmp_path: Path) -> None:
+    for command in (["models", "export", name, "--as", "tflite"], ["extract", str(tmp_path), "-m", name, "-o", "out"]):
+        done = fvcli(*command, cache=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert name in done.stderr
