@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from networks import quantops_network
 
 from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.mobilenet.tflite_reader import read_tflite
+from tests.helpers.networks import quantops_network
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 

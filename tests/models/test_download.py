@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import quantops_network, random_images
-from servers import Site, serve
 
 from fvcli.errors import ModelError
 from fvcli.models.download import archive_folder, pull
@@ -19,6 +17,8 @@ from fvcli.models.mobilenet import catalog
 from fvcli.models.mobilenet.catalog import CATALOG, catalog_entry
 from fvcli.models.mobilenet.export import compile_uint8
 from fvcli.models.overview import describe_model, list_models, verify_models
+from tests.helpers.networks import quantops_network, random_images
+from tests.helpers.servers import Site, serve
 
 NAME = "mobilenet_v1_0.25_128_quant"
 PATH = f"/mobilenet_v1_2018_08_02/{NAME}.tgz"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from networks import GOOGLE_FILES, quantops_network, random_images
 
 from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model
 from fvcli.models.mobilenet.network import ACTIVATION_CODES, quantize, range_limits
 from fvcli.models.tensorflow import network_model, unit_values
 from fvcli.records import ImageRef, Preprocessing
+from tests.helpers.networks import GOOGLE_FILES, quantops_network, random_images
 
 PHOTOGRAPHS = 8
 

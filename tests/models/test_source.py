@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from networks import quantops_network
 
 from fvcli.errors import ModelError, UsageError
 from fvcli.models.loading import EMBEDDED, load_model, short_name
 from fvcli.models.mobilenet.catalog import CATALOG
 from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.source import SaidInput, find_source
+from tests.helpers.networks import quantops_network
 
 
 @pytest.fixture(autouse=True)

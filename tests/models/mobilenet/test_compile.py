@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from networks import GOOGLE_FILES, plain_network, quantops_network, random_images
 
 from fvcli.errors import ModelError
 from fvcli.models.litert import LiteRTModel
@@ -14,6 +13,7 @@ from fvcli.models.mobilenet.graph import convolutions
 from fvcli.models.mobilenet.network import MobileNetV1, QuantizedTensor, channel_axis
 from fvcli.models.mobilenet.tflite_reader import read_tflite
 from fvcli.models.model_card import ModelCard
+from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
 
 
 def run(network: MobileNetV1, data: bytes, images: np.ndarray) -> np.ndarray:

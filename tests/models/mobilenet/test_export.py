@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from networks import GOOGLE_FILES, plain_network, quantops_network, random_images
-from servers import serve
 
 from fvcli.errors import ModelError, UsageError
 from fvcli.models.loading import load_model, load_network
@@ -22,6 +20,8 @@ from fvcli.models.mobilenet.export import EXPORT_FORMS, compile_uint8, export_mo
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
 from fvcli.models.stderr_filter import tensorflow, tensorflow_hub
+from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
+from tests.helpers.servers import serve
 
 
 @dataclass

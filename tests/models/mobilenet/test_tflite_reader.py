@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import GOOGLE_FILES, plain_network, quantops_network
 
 from fvcli.errors import ModelError
 from fvcli.models.mobilenet.compile import compile_float, compile_int8
 from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
 from fvcli.models.mobilenet.tflite_writer import TFLiteWriter
+from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network
 
 
 @pytest.mark.parametrize("name", GOOGLE_FILES)
