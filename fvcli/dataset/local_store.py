@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
+from fvcli.dataset.disk import flush, sha256_of, sync_folder, translated
 from fvcli.dataset.layout import STAGING, temporary_name
-from fvcli.dataset.store import Store, T, flush, sha256_of, sync_folder, translated
 from fvcli.errors import DatasetError
 
+T = TypeVar("T")
 
-class LocalStore(Store):
-    """A local folder."""
+
+class LocalStore:
+    """A local folder: a :class:`fvcli.dataset.store.Store`."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
+from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import LOCK, TASKS
-from fvcli.dataset.store import Store, translated
+from fvcli.dataset.store import Store
 from fvcli.errors import LockedError
 
 HEARTBEAT_SECONDS = 15.0

@@ -14,21 +14,24 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
+from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import IN_WORK, LOCK, STAGING, temporary_name
 from fvcli.dataset.local_store import LocalStore
-from fvcli.dataset.store import Store, T, translated
 from fvcli.errors import DatasetError
 from fvcli.locations import Location, is_final, reason, retried
+
+T = TypeVar("T")
 
 _BLOCK = 8 * 1024**2
 
 
-class ObjectStore(Store):
-    """Keys below a location; requests that fail for the moment are made again."""
+class ObjectStore:
+    """Keys below a location: a :class:`fvcli.dataset.store.Store`. Requests that fail for the moment are made again."""
 
     def __init__(self, location: Location) -> None:
         self._location = location

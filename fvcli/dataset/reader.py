@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fvcli.dataset import columns, commit, failures, layout, manifest, shard_file
+from fvcli.dataset.disk import translated
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Key, Manifest, Shard
 from fvcli.dataset.shard_file import ROW_GROUP
-from fvcli.dataset.store import Store, open_store, translated
+from fvcli.dataset.store import Store, open_store
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array
 

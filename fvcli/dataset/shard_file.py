@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
+from fvcli.dataset.disk import flush, sha256_of, translated
 from fvcli.dataset.layout import KINDS, DataFormat, DType
-from fvcli.dataset.store import Store, flush, sha256_of, translated
+from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 

@@ -1,45 +1,21 @@
-"""Where a dataset lives, whichever kind of place it is, and one place where OSError is translated.
+"""The contract of the places where a dataset can live, and the one behind an address.
 
 Keys are relative paths with "/" between the parts.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
-from fvcli.errors import DatasetError
+from fvcli.dataset.local_store import LocalStore
 from fvcli.locations import Location, is_remote, local_path
 
 T = TypeVar("T")
-
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
-    errno.EDQUOT: "the disk quota is used up; free some space and repeat the command, it goes on where it stopped",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "operation not permitted",
-    errno.ENOENT: "it is not there (was the folder removed or unmounted?)",
-    errno.EIO: "the disk reports an input/output error; check it before repeating the command",
-    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
-}
-
-
-@contextmanager
-def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns an OSError into a DatasetError that names the place and says what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
-        raise DatasetError(f"cannot {action} {os.fspath(place)}: {reason}") from error
 
 
 class Store(Protocol):
@@ -113,32 +89,7 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     """The store behind a path or URI. Raises UsageError for an address that cannot mean anything."""
     name = os.fspath(place)
     if is_remote(name):
-        from fvcli.dataset.object_store import ObjectStore
+        from fvcli.dataset.object_store import ObjectStore  # brings pyarrow's file systems along
 
         return ObjectStore(Location.parse(name))
-    from fvcli.dataset.local_store import LocalStore
-
     return LocalStore(local_path(name))
-
-
-def flush(file: BinaryIO) -> None:
-    """Pushes a file's bytes to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no folder fsync
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """SHA-256 (hex) of a file's bytes. Raises DatasetError when it cannot be read."""
-    with translated("read", path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

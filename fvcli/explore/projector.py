@@ -14,8 +14,8 @@ from typing import TextIO
 
 import numpy as np
 
+from fvcli.dataset.disk import translated
 from fvcli.dataset.reader import Dataset
-from fvcli.dataset.store import translated
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
 

@@ -11,8 +11,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import IN_WORK, TASKS
-from fvcli.dataset.store import Store, translated
+from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 
 TASK_IN_WORK = ".in-work"

@@ -16,9 +16,9 @@ import pytest
 
 from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Rows
+from fvcli.dataset.disk import sha256_of
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.shard_file import Encoding, ShardWriter
-from fvcli.dataset.store import sha256_of
 from fvcli.errors import DatasetError
 from fvcli.records import ImageInfo, ImageRef
 

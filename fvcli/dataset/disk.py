@@ -1,0 +1,57 @@
+"""Durable files on a local disk, and the one place where an OSError becomes a DatasetError."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fvcli.errors import DatasetError
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
+    errno.EDQUOT: "the disk quota is used up; free some space and repeat the command, it goes on where it stopped",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+    errno.ENOENT: "it is not there (was the folder removed or unmounted?)",
+    errno.EIO: "the disk reports an input/output error; check it before repeating the command",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+}
+
+
+@contextmanager
+def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an OSError into a DatasetError that names the place and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
+        raise DatasetError(f"cannot {action} {os.fspath(place)}: {reason}") from error
+
+
+def flush(file: BinaryIO) -> None:
+    """Pushes a file's bytes to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no folder fsync
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of a file's bytes. Raises DatasetError when it cannot be read."""
+    with translated("read", path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
