@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fvcli extract sample_images -o features || test $$? -eq 3
@@ -17,6 +17,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The guide's tables of options, from the commands.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.tables
 
 # make bench ARGS=--quick takes a minute on a quiet machine.
 bench: $(VENV)/.installed

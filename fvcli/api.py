@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 
+from fvcli import options
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.layout import DataFormat, DType
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.models import loading
 from fvcli.models.protocol import FeatureModel
-from fvcli.records import Decode, Engine, Fit, Float32Array, ImageRef, Preprocessing, Resize, UInt8Array
+from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
 from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions
@@ -29,71 +29,28 @@ Name: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-class ExtractOptions(TypedDict, total=False):
-    """What ``extract`` can be told; named as the command's options are, and with the same defaults.
+class ExtractOptions(options.ExtractOptions, total=False):
+    """The options of ``extract``, declared in :mod:`fvcli.options`. ray: a cluster to work on."""
 
-    files_from: a file that lists files, "-" for stdin; null: it separates them by NUL.
-    include, exclude: globs of the names that are taken or left out.
-    model: a name, path or handle. engine: None for the model's own.
-    max_failures: a number of inputs, or a percentage such as "2%".
-    workers: threads, None for all CPUs. batch_size: images that a thread holds at once. shard_size: rows of a file.
-    ray: a cluster to work on instead of this machine.
-    """
-
-    files_from: str | None
-    null: bool
-    include: Sequence[str] | None
-    exclude: Sequence[str] | None
-    follow_symlinks: bool
-    model: str
-    engine: Engine | None
-    fit: Fit
-    crop_fraction: float
-    resize: Resize
-    decode: Decode
-    max_pixels: int
-    format: DataFormat
-    dtype: DType
-    shard_size: int
-    prune: bool
-    retry_failed: bool
-    overwrite: bool
-    max_failures: int | str | None
-    workers: int | None
-    batch_size: int
     ray: RayOptions | None
 
 
-_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "fit": get_args(Fit),
-    "resize": get_args(Resize),
-    "decode": get_args(Decode),
-    "format": get_args(DataFormat),
-    "dtype": get_args(DType),
-    "engine": (*get_args(Engine), None),
-}
-
-
-def request(sources: Iterable[Name], output: Name = "features", **options: Unpack[ExtractOptions]) -> ExtractRequest:
-    """The same for a run that is started in another way. Raises UsageError for a value that means nothing."""
-    values: dict[str, Any] = dict(options)
-    unknown = sorted(values.keys() - ExtractOptions.__annotations__.keys())
-    if unknown:
-        raise TypeError(f"extract() has no option {unknown[0]!r}")
-    for name, choices in _CHOICES.items():
-        if name in values and values[name] not in choices:
-            raise UsageError(f"{name} is one of {', '.join(map(str, choices))}, not {values[name]!r}")
+def request(sources: Iterable[Name], output: Name = "features", **given: Unpack[ExtractOptions]) -> ExtractRequest:
+    """An ExtractRequest from the options of ``extract``. Raises UsageError for a value that means nothing."""
+    named: dict[str, Any] = dict(given)
+    ray = named.pop("ray", None)
+    values = options.complete(named)
     for name in ("include", "exclude"):
-        values[name] = tuple(values.get(name) or ())
-    if "null" in values:
-        values["null_separated"] = values.pop("null")
-    limit = values.pop("max_failures", None)
+        values[name] = tuple(values[name] or ())
+    values["null_separated"] = values.pop("null")
+    limit = values.pop("max_failures")
     return ExtractRequest(
         sources=_built(Sources, values, paths=tuple(map(os.fspath, sources))),
         output=os.fspath(output),
         preprocessing=_built(Preprocessing, values),
         limits=_built(Limits, values),
         max_failures=None if limit is None else FailureLimit.parse(str(limit)),
+        ray=ray,
         **values,
     )
 
@@ -109,7 +66,7 @@ def extract(
     output: Name = "features",
     *,
     observer: Observer | None = None,
-    **options: Unpack[ExtractOptions],
+    **given: Unpack[ExtractOptions],
 ) -> RunSummary:
     """Brings the dataset in the folder ``output`` up to date with ``sources``, as ``fvcli extract`` does.
 
@@ -119,9 +76,9 @@ def extract(
     TooManyFailuresError; what was committed stays, and the same call goes on from there.
     """
     names = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    if not names and options.get("files_from") is None:
+    if not names and given.get("files_from") is None:
         raise UsageError("name a folder, a file or files_from")
-    return run.extract(request(names, output, **options), observer or Silent())
+    return run.extract(request(names, output, **given), observer or Silent())
 
 
 class Silent:

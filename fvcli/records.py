@@ -6,20 +6,21 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fvcli.errors import Stage
+
+if TYPE_CHECKING:  # the options of a command need the names below, and must not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Fit: TypeAlias = Literal["squash", "crop", "pad"]
 Resize: TypeAlias = Literal["area", "bilinear", "bicubic", "lanczos", "tf1-bilinear"]
 Decode: TypeAlias = Literal["fast", "exact"]
 Engine: TypeAlias = Literal["int8", "float", "tensorflow"]
 
-UInt8Array: TypeAlias = NDArray[np.uint8]
-Float32Array: TypeAlias = NDArray[np.float32]
+UInt8Array: TypeAlias = "NDArray[np.uint8]"
+Float32Array: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -18,6 +18,7 @@ ROOMS = [
     {"locations", "machine"},
     {"sources"},
     {"images", "models", "dataset"},
+    {"options"},
     {"run"},
     {"explore"},
     {"report", "selftest"},

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.usage import Command
 from fvcli.commands.verify import EXIT_DAMAGED
 
 app = typer.Typer(name="models", help="Models: list, show, pull, verify, export.", no_args_is_help=True)
@@ -15,7 +16,7 @@ app = typer.Typer(name="models", help="Models: list, show, pull, verify, export.
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """List the embedded model and the catalogue: name, size, multiplier, published top-1, where it is now."""
     with reported():
@@ -34,7 +35,7 @@ def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
             typer.echo(f"{model.name:28} {model.size:4} {model.multiplier:10} {top1:>5}  {model.place}")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Show a model's card: input, output, identity, and how many channels int8 keeps exactly."""
     with reported():
@@ -47,7 +48,7 @@ def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
             _print(values)
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list.", show_default=False)],
     quiet: Quiet = False,
@@ -62,7 +63,7 @@ def pull(
             typer.echo(f"{name}: ready, {model.dimension} features, identity {model.identity}", err=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     names: Annotated[
         list[str] | None,
@@ -89,7 +90,7 @@ def verify(
             raise typer.Exit(EXIT_DAMAGED)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     name: Name,
     form: Annotated[

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 3
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Dataset = Annotated[str, typer.Argument(metavar="DIR", help="The dataset's folder.", show_default=False)]
 
@@ -28,7 +28,7 @@ def reported(as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except FvcliError as error:
-        _complain(str(error), error.exit_code, as_json)
+        complain(str(error), error.exit_code, as_json)
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more may be written, not even at exit.
@@ -40,11 +40,12 @@ def reported(as_json: bool = False) -> Iterator[None]:
         if os.environ.get("FVCLI_DEBUG"):
             raise
         said = f"unexpected {type(error).__name__}: {error} (a bug; FVCLI_DEBUG=1 shows where, please report it)"
-        _complain(said, 1, as_json)
+        complain(said, 1, as_json)
         raise typer.Exit(1) from None
 
 
-def _complain(message: str, exit_code: int, as_json: bool) -> None:
+def complain(message: str, exit_code: int, as_json: bool = False) -> None:
+    """An error as one line on stderr, text or JSON."""
     from fvcli.commands.progress import say
 
     if as_json:

@@ -15,8 +15,6 @@ from fvcli.errors import UsageError
 
 STREAMS: tuple[Literal["jsonl", "arrow"], ...] = ("jsonl", "arrow")
 
-_A_DATASETS_OWN = ("shard_size", "prune", "retry_failed", "overwrite", "as_json", "task")
-
 
 def stream(context: typer.Context, record: Record) -> None:
     """Everything but what concerns a folder works as it does for a dataset."""
@@ -24,11 +22,9 @@ def stream(context: typer.Context, record: Record) -> None:
     format = values["format"]
     if format not in STREAMS:
         raise UsageError("-o - is a stream: add --format jsonl or --format arrow")
-    for name in _A_DATASETS_OWN:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = "json" if name == "as_json" else name.replace("_", "-")
-            raise UsageError(f"--{option} concerns a dataset's folder, and -o - writes none")
+    options.refuse(context, lambda group: group.stream, "concerns a dataset's folder, and -o - writes none")
+    if values["json"]:
+        raise UsageError("--json and -o - both write to stdout; the stream's counts are in --metrics-file")
     import_lean()
     from fvcli.commands.json_log import FailureLines, JsonLog
     from fvcli.commands.signals import StopSignals

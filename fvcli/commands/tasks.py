@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import typer
 
 from fvcli.commands import options
+from fvcli.commands.recording import recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, AsJson, Dataset, Quiet, reported, tell
 from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
-_A_TASKS_OWN = frozenset(
-    ["task", "output", "workers", "batch_size", "max_failures", "as_json", "quiet", "log_format", "metrics_file"]
-)
 
-
-def plan(
-    context: typer.Context,
-    sources: options.Paths = None,
-    output: options.Output = "features",
-    format: options.Format = "parquet",
-    dtype: options.DType = "float32",
-    shard_size: options.ShardSize = 10_000,
-    as_json: options.AsJson = False,
-    files_from: options.FilesFrom = None,
-    null: options.Null = False,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    follow_symlinks: options.FollowSymlinks = False,
-    model: options.Model = "embedded",
-    engine: options.Engine = None,
-    fit: options.Fit = "squash",
-    crop_fraction: options.CropFraction = 0.875,
-    resize: options.Resize = "bilinear",
-    decode: options.Decode = "fast",
-    max_pixels: options.MaxPixels = 200_000_000,
-    prune: options.Prune = False,
-    retry_failed: options.RetryFailed = False,
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-) -> None:
+@options.plan_options
+def plan(**values: Any) -> None:
     """Freeze what extract would do, for several machines to share; fvcli finalize ends it.
 
     Examples:
@@ -51,36 +26,40 @@ def plan(
 
         fvcli finalize features
     """
-    with reported():
-        if not sources and files_from is None:
+    as_events = values["log_format"] == "json"
+    with reported(as_json=as_events), recorded(values["metrics_file"], values["output"]):
+        if not values["sources"] and values["files_from"] is None:
             raise UsageError("name a folder, a file or --files-from; fvcli plan --help shows how")
         import_lean()
-        from fvcli.commands.progress import Progress
+        from fvcli.commands.json_log import JsonLog, event
+        from fvcli.commands.progress import Progress, say
         from fvcli.commands.signals import StopSignals
         from fvcli.run import tasks
 
-        request = options.request(context.params)
-        with StopSignals() as signals, Progress(signals, quiet) as progress:
+        request = options.request(values)
+        observer = JsonLog if as_events else Progress
+        with StopSignals() as signals, observer(signals, values["quiet"]) as progress:
             planned = tasks.plan(request, progress)
-        if not quiet:
+        if not values["quiet"] and as_events:
+            event("frozen", **planned.to_json())
+        elif not values["quiet"]:
+            output = values["output"]
             done = f", {planned.done:,} of them done" if planned.done else ""
             after = f"then fvcli extract -o {output} --task I/N" if planned.shards else "nothing to do"
-            typer.echo(
-                f"{output}: {planned.inputs:,} inputs to read in {planned.shards:,} shards{done}; {after}", err=True
-            )
-        if as_json:
+            say(f"{output}: {planned.inputs:,} inputs to read in {planned.shards:,} shards{done}; {after}")
+        if values["json"]:
             typer.echo(json.dumps(planned.to_json()))
 
 
 def work(context: typer.Context) -> None:
     """``fvcli extract -o DIR --task I/N``: everything but how hard to work is in the plan."""
     values = context.params
-    for name in sorted(values.keys() - _A_TASKS_OWN):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--task works on what fvcli plan froze: give {name.replace('_', '-')} there")
+    if values["sources"]:
+        raise UsageError("--task works on what fvcli plan froze: give SOURCES there")
+    options.refuse(context, lambda group: group.task, "has no meaning with --task: fvcli plan froze what is made")
     import_lean()
-    from fvcli.commands.progress import Progress
+    from fvcli.commands.json_log import JsonLog, event
+    from fvcli.commands.progress import Progress, say
     from fvcli.commands.signals import StopSignals
     from fvcli.run import tasks
     from fvcli.run.request import FailureLimit
@@ -88,16 +67,19 @@ def work(context: typer.Context) -> None:
     limit = values["max_failures"]
     effort = tasks.Effort(values["workers"], values["batch_size"], None if limit is None else FailureLimit.parse(limit))
     task = tasks.Task.parse(values["task"])
-    with StopSignals() as signals, Progress(signals, values["quiet"]) as progress:
+    as_events = values["log_format"] == "json"
+    observer = JsonLog if as_events else Progress
+    with StopSignals() as signals, observer(signals, values["quiet"]) as progress:
         summary = tasks.work(values["output"], task, effort, progress)
     counts = summary.counts
-    if not values["quiet"]:
-        typer.echo(
+    if not values["quiet"] and as_events:
+        event("finished", **summary.to_json())
+    elif not values["quiet"]:
+        say(
             f"task {task}: {summary.shards:,} shards, {counts.rows:,} rows, {counts.failed:,} failed, "
-            f"in {summary.seconds:.1f} s",
-            err=True,
+            f"in {summary.seconds:.1f} s"
         )
-    if values["as_json"]:
+    if values["json"]:
         typer.echo(json.dumps(summary.to_json()))
     if counts.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

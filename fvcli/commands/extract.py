@@ -1,0 +1,66 @@
+"""``fvcli extract``: a dataset brought up to date, a stream, or one task of a plan."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from fvcli.commands import streaming, tasks
+from fvcli.commands.options import extract_options, request
+from fvcli.commands.recording import Record, recorded
+from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
+from fvcli.commands.startup import import_lean
+from fvcli.errors import UsageError
+
+
+@extract_options
+def extract(context: typer.Context, **values: Any) -> None:
+    """Write one feature vector per image; run it again to add what is new.
+
+    Examples:
+
+        fvcli extract photos/ -o features
+
+        find photos -name '*.jpg' -print0 | fvcli extract --files-from - -0
+
+        ls *.jpg | fvcli extract --files-from - -o - --format jsonl
+    """
+    as_json = values["log_format"] == "json"
+    with reported(as_json=as_json), recorded(values["metrics_file"], values["output"]) as record:
+        if values["task"] is not None:
+            tasks.work(context)
+            return
+        if not values["sources"] and values["files_from"] is None:
+            raise UsageError("name a folder, a file or --files-from; fvcli extract --help shows how")
+        if values["output"] == "-":
+            streaming.stream(context, record)
+            return
+        if values["format"] in streaming.STREAMS:
+            raise UsageError(f"--format {values['format']} is a stream: add -o -")
+        _update(values, record)
+
+
+def _update(values: dict[str, Any], record: Record) -> None:
+    """Brings a dataset up to date and says how it went."""
+    if values["on"] == "local":  # Ray has a use for pandas
+        import_lean()
+    from fvcli.commands.json_log import JsonLog, event
+    from fvcli.commands.progress import Progress
+    from fvcli.commands.signals import StopSignals
+    from fvcli.run.extract import extract as run
+
+    quiet, as_events = values["quiet"], values["log_format"] == "json"
+    observer = JsonLog if as_events else Progress
+    with StopSignals() as signals, observer(signals, quiet) as progress:
+        summary = run(request(values), progress)
+    record.of(summary)
+    if not quiet and as_events:
+        event("finished", **summary.to_json())
+    elif not quiet:
+        tell(summary)
+    if values["json"]:
+        typer.echo(json.dumps(summary.to_json()))
+    if summary.counts.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
