@@ -1,16 +1,10 @@
 """Bytes to an upright RGB or grey image, no larger than the fit needs.
 
-Pillow does the decoding, but for the usual JPEG (``jpeg.py``). Its format classes are used directly: only the formats
-of ``formats.py`` can be opened, each plugin is imported when its first file comes, and a file is opened as what its
-bytes say, whatever its name.
+Pillow and its plugins (``codecs.py``) do the decoding, but for the usual JPEG (``jpeg.py``).
 """
 
 from __future__ import annotations
 
-import importlib
-import io
-import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,33 +15,12 @@ from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
+from fvcli.images.codecs import CODECS, format_of, open_picture
 from fvcli.images.convert import to_eight_bits
 from fvcli.images.jpeg import ORIENTATION_TAG, decode_plain, plain_header
 from fvcli.records import UInt8Array
 from fvcli.sources.formats import SNIFF_BYTES, sniff
 
-# The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
-# its remarks about odd files are not for the user's terminal; a truncated file stays an error.
-Image.MAX_IMAGE_PIXELS = None
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-_PLUGINS = {
-    "JPEG": "JpegImagePlugin.JpegImageFile",
-    "PNG": "PngImagePlugin.PngImageFile",
-    "WEBP": "WebPImagePlugin.WebPImageFile",
-    "GIF": "GifImagePlugin.GifImageFile",
-    "BMP": "BmpImagePlugin.BmpImageFile",
-    "TIFF": "TiffImagePlugin.TiffImageFile",
-    "AVIF": "AvifImagePlugin.AvifImageFile",
-}
-_Opener: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
-_openers: dict[str, _Opener] = {}
-
-#: Bytes a pixel takes at most while a file is decoded, converted and scaled: Pillow's image (4), its upright or RGB
-#: copy (4) or the array made of it (3, and 3 more on the way), and what the library behind the format holds besides.
-_BYTES_PER_PIXEL = {"JPEG": 10, "PNG": 12, "GIF": 12, "BMP": 12, "TIFF": 16, "WEBP": 20, "AVIF": 20}
 #: A progressive JPEG's coefficients: 16 bits each, three components, all in memory at whatever scale it is decoded.
 _PROGRESSIVE_BYTES = 6
 
@@ -181,7 +154,7 @@ def _usual_jpeg(data: bytes, order: _Order) -> DecodedImage | None:
 def _by_pillow(data: bytes, order: _Order) -> DecodedImage:
     name, picture = _open(data, order.limits)
     start = picture.fp.tell() if picture.fp else 0
-    oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF") else 1
+    oriented = _orientation(picture) if name in ("JPEG", "WEBP", "AVIF", "JXL") else 1
     size, scale = picture.size, 1
     progressive = bool(picture.info.get("progressive"))
     if name == "JPEG":
@@ -211,27 +184,12 @@ def _by_pillow(data: bytes, order: _Order) -> DecodedImage:
 
 
 def _open(data: bytes, limits: Limits) -> tuple[str, ImageFile.ImageFile]:
-    name = sniff(data[:SNIFF_BYTES])
-    if name is None:
-        raise ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
+    name = format_of(data)
     if name == "WEBP":
         _check_size(_webp_size(data), limits)  # its decoder allocates the canvas when it is opened
-    opener = _openers.get(name) or _import(name)
-    picture = opener(io.BytesIO(data))
+    picture = open_picture(name, data)
     _check_size(picture.size, limits)
     return name, picture
-
-
-def _import(name: str) -> _Opener:
-    module, _, attribute = _PLUGINS[name].partition(".")
-    plugin = importlib.import_module(f"PIL.{module}")
-    if name == "AVIF":
-        vars(plugin)["DEFAULT_MAX_THREADS"] = 1  # the workers are the threads
-    elif name == "TIFF":
-        _silence_libtiff()
-    opener: _Opener = getattr(plugin, attribute)
-    _openers[name] = opener
-    return opener
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -286,7 +244,7 @@ def _scale(size: tuple[int, int], needed: Needed | tuple[int, int], oriented: in
 def _memory(name: str, size: tuple[int, int], scale: int, progressive: bool) -> int:
     """Bytes for a picture of this (width, height), decoded at 1/scale."""
     pixels = size[0] * size[1]
-    amount = pixels * _BYTES_PER_PIXEL[name] // scale**2
+    amount = pixels * CODECS[name].bytes_per_pixel // scale**2
     return max(amount + (pixels * _PROGRESSIVE_BYTES if progressive else 0), 1)
 
 
@@ -337,23 +295,3 @@ def _announces_more(data: bytes) -> bool:
     if name == "TIFF" and data[2:4] in (b"\x2a\0", b"\0\x2a"):
         return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") >= len(data)
     return False
-
-
-def _silence_libtiff() -> None:
-    """Stop libtiff from writing to stderr what its caller learns from the return value anyway.
-
-    Pillow has no switch for it; TIFFSetErrorHandler and TIFFSetWarningHandler are libtiff's own, in the copy of the
-    library that this process has loaded. Where it cannot be found the remarks stay, and nothing else changes.
-    """
-    import ctypes
-
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
-            paths = {line.split(maxsplit=5)[5].strip() for line in maps if "libtiff" in line}
-        for path in paths:
-            library = ctypes.CDLL(path)
-            for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
-                setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
-                setter(None)
-    except (OSError, AttributeError, IndexError):
-        pass

@@ -390,7 +390,7 @@ def test_compressed_text_and_profile_bombs_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"hello, I am a text", b"%!PS-Adobe-3.0 EPSF", b"P6 2 2 255 aaaabbbbcccc", b"\0" * 100, b"<svg/>"]
+    "data", [b"", b"hello, I am a text", b"Plain text", b"<html><body></body></html>", b"\0" * 100, b"%PDF-1.7"]
 )
 def test_what_is_no_image_says_so(data: bytes) -> None:
     with pytest.raises(ImageError, match="not an image") as caught:

@@ -1,0 +1,38 @@
+"""``fvcli formats``."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from fvcli.commands.reporting import AsJson, reported
+from fvcli.sources.formats import FORMATS, Format
+
+
+def formats(as_json: AsJson = False) -> None:
+    """List the image formats: extensions, what this installation reads, and what helps with the others."""
+    with reported():
+        if as_json:
+            typer.echo(json.dumps([_as_json(each) for each in FORMATS]))
+            return
+        width = max(len(each.name) for each in FORMATS)
+        for each in FORMATS:
+            state = "read" if each.available else "missing" if each.readable else "not read"
+            names = " ".join(each.extensions)
+            typer.echo(f"{each.name:{width}}  {state:8}  {names}{f'  ({_note(each)})' if _note(each) else ''}")
+
+
+def _note(each: Format) -> str:
+    return each.note if each.available else each.remedy
+
+
+def _as_json(each: Format) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "extensions": list(each.extensions),
+        "read": each.available,
+        "reader": each.reader,
+        "extra": each.extra,
+        "note": _note(each),
+    }
