@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fvcli.errors import Stage
 
@@ -42,10 +43,20 @@ class ImageRef:
     offset: int = field(default=-1, compare=False)
 
     @property
+    def name(self) -> str:
+        """The input as messages and lists call it: its root and path, joined."""
+        return display_name(self.root, self.path)
+
+    @property
     def location(self) -> bytes:
         """The file-system path to open."""
         name = os.fsencode(self.path) if self.path_bytes is None else self.path_bytes
         return os.path.join(os.fsencode(self.root), name) if self.root else name
+
+
+def display_name(root: str, path: str) -> str:
+    """A row or input as messages and lists call it."""
+    return f"{root.rstrip('/')}/{path}" if root else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,12 @@ class Recipe:
         if self.preprocessing.fit != "crop":
             del values["crop_fraction"]
         return {"model": self.model, "engine": self.engine, **values}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of ``to_json``. Raises KeyError or TypeError for the values of something else."""
+        preprocessing = dict(values)
+        return cls(preprocessing.pop("model"), preprocessing.pop("engine"), Preprocessing(**preprocessing))
 
     @property
     def identity(self) -> str:

@@ -15,7 +15,7 @@ import fvcli
 ROOMS = [
     {"errors"},
     {"records"},
-    {"locations", "machine"},
+    {"locations", "machine", "files"},
     {"sources"},
     {"images", "models", "dataset"},
     {"options"},

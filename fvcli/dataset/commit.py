@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
-from fvcli.dataset import failures, layout, lock, manifest, plan
+from fvcli.dataset import failures, layout, lock, manifest, plan, schema
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
@@ -24,6 +24,7 @@ from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.shard_file import Encoding, WrittenFile
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, LockedError
+from fvcli.files import is_torn
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,12 @@ class Commit:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Commit:
-        values = json.loads(data)
+        """Raises ValueError for the bytes of something else."""
+        values = schema.parse("commit", data)
         shard = None if values["shard"] is None else Shard.from_json(values["shard"])
         lines = tuple(FailureLine.from_json(line) for line in values["failures"])
-        return cls(values["plan"], values["index"], shard, Counts(**values["counts"]), lines, values["environment"])
+        counts = Counts.from_json(values["counts"])
+        return cls(values["plan"], int(values["index"]), shard, counts, lines, values["environment"])
 
 
 class Workspace:
@@ -189,7 +192,7 @@ def _records(store: Store, frozen: Plan, names: set[str] | None = None) -> Itera
             continue
         try:
             commit = Commit.from_bytes(store.read(f"{layout.COMMITS}/{name}") or b"")
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             continue
         if commit.plan == frozen.id:
             yield commit
@@ -248,10 +251,10 @@ def orphans(store: Store, wanted: set[str]) -> Iterator[str]:
 def _torn(store: Store) -> Iterator[str]:
     """What a process that died while it replaced a small file left of the new one."""
     for name in store.names(""):
-        if layout.is_torn(name) and name.startswith(layout.MANIFEST):
+        if is_torn(name) and name.startswith(layout.MANIFEST):
             yield name
     for folder in (layout.STATE, layout.COMMITS):
-        yield from (f"{folder}/{name}" for name in store.names(folder) if layout.is_torn(name))
+        yield from (f"{folder}/{name}" for name in store.names(folder) if is_torn(name))
 
 
 def _wanted(store: Store) -> Iterator[DataFile]:

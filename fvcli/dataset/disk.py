@@ -1,16 +1,14 @@
-"""Durable files on a local disk, and the one place where an OSError becomes a DatasetError."""
+"""The one place where an OSError becomes a DatasetError."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
 
 from fvcli.errors import DatasetError
+from fvcli.files import file_sha256
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
@@ -34,24 +32,7 @@ def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
         raise DatasetError(f"cannot {action} {os.fspath(place)}: {reason}") from error
 
 
-def flush(file: BinaryIO) -> None:
-    """Pushes a file's bytes to the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no folder fsync
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """SHA-256 (hex) of a file's bytes. Raises DatasetError when it cannot be read."""
-    with translated("read", path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with translated("read", path):
+        return file_sha256(path)

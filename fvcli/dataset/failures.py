@@ -1,4 +1,4 @@
-"""``failures/*.jsonl``: one JSON object a line for each input that gave no vector."""
+"""``failures/*.jsonl``: one JSON object per line for each input that gave no vector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fvcli.dataset import schema
 from fvcli.dataset.layout import FAILURES, STATE
 from fvcli.dataset.manifest import Key, Manifest
 from fvcli.dataset.store import Store
@@ -40,9 +41,10 @@ class FailureLine:
 
     @classmethod
     def from_json(cls, line: str) -> FailureLine:
-        values = json.loads(line)
+        """Raises ValueError for a line that is something else."""
+        values = schema.parse("failure", line)
         path_bytes = bytes.fromhex(values["path_bytes"]) if "path_bytes" in values else None
-        ref = ImageRef(values["root"], values["path"], path_bytes, values["size_bytes"], values["mtime_ns"])
+        ref = ImageRef(values["root"], values["path"], path_bytes, int(values["size_bytes"]), int(values["mtime_ns"]))
         return cls(ref, Failure(values["stage"], values["error"], values["message"]))
 
 
@@ -58,11 +60,11 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
             continue
         try:
             yield FailureLine.from_json(line)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             advice = "run fvcli repair"
             if not key.startswith(FAILURES):
                 advice = f"remove {store.describe(STATE)} while no run is going on, and repeat the command"
-            raise DatasetError(f"{store.describe(key)}, line {number}, is damaged; {advice}") from error
+            raise DatasetError(f"{store.describe(key)}, line {number}, is damaged ({error}); {advice}") from error
 
 
 def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Literal, TypeAlias
 
@@ -31,18 +30,6 @@ KINDS: dict[DataFormat, tuple[tuple[str, str, str], ...]] = {
 DATA_FOLDERS = ("data", "img_emb", "metadata")
 
 _OURS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
-
-_TORN = re.compile(r".+\.\d+\.tmp")
-
-
-def temporary_name(name: str) -> str:
-    """What a file is called until it is whole and takes its place."""
-    return f"{name}.{os.getpid()}.tmp"
-
-
-def is_torn(name: str) -> bool:
-    """Whether a file is one that never took its place."""
-    return _TORN.fullmatch(name) is not None
 
 
 def shard_name(prefix: str, number: int, suffix: str, sha256: str) -> str:

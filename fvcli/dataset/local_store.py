@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from fvcli.dataset.disk import flush, sha256_of, sync_folder, translated
-from fvcli.dataset.layout import STAGING, temporary_name
+from fvcli.dataset.disk import sha256_of, translated
+from fvcli.dataset.layout import STAGING
 from fvcli.errors import DatasetError
+from fvcli.files import replace_file, sync_folder, temporary_name
 
 T = TypeVar("T")
 
@@ -77,18 +78,8 @@ class LocalStore:
             raise DatasetError(f"cannot read {self.path(key)}: {error.strerror}") from error
 
     def replace(self, key: str, data: bytes) -> None:
-        target = self.path(key)
-        temporary = self.draft(key)
-        with translated("write", target):
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    flush(file)
-                os.replace(temporary, target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+        with translated("write", self.path(key)):
+            replace_file(self.path(key), data)
 
     def move(self, source: str, target: str) -> None:
         with translated("move into place", self.path(target)):

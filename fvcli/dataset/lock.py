@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
+from fvcli.dataset import schema
 from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import LOCK, TASKS
 from fvcli.dataset.store import Store
@@ -105,10 +106,9 @@ def _refuse_if_beating(descriptor: int, folder: str) -> None:
 
 def _holder(descriptor: int) -> dict[str, object]:
     try:
-        values = json.loads(os.pread(descriptor, 4096, 0))
+        return schema.parse("lock", os.pread(descriptor, 4096, 0))  # type: ignore[no-any-return]
     except ValueError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _held(folder: str, holder: dict[str, object]) -> str:

@@ -10,12 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fvcli.dataset.layout import MANIFEST, DataFormat, DType
+from fvcli.dataset import schema
+from fvcli.dataset.layout import KINDS, MANIFEST, DataFormat, DType
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
+from fvcli.records import Recipe
 
 SCHEMA_VERSION = 1
 RUNS_KEPT = 100
+
+
+class NewerDatasetError(DatasetError):
+    """The dataset was written by a newer fvcli; it is whole, and only this fvcli cannot read it."""
+
 
 Key = tuple[str, str]  # (root, path), what rows are sorted by
 
@@ -27,6 +34,10 @@ class DataFile:
     file: str
     bytes: int
     sha256: str
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DataFile:
+        return cls(values["file"], int(values["bytes"]), values["sha256"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +60,14 @@ class Shard:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Shard:
         described = [values, values["metadata"]] if "metadata" in values else [values]
-        files = tuple(DataFile(part["file"], part["bytes"], part["sha256"]) for part in described)
+        files = tuple(map(DataFile.from_json, described))
         first, last = ((str(root), str(path)) for root, path in (values["first"], values["last"]))
-        return cls(values["number"], values["rows"], files, first, last)
+        return cls(int(values["number"]), int(values["rows"]), files, first, last)
+
+    def is_of(self, format: DataFormat) -> bool:
+        """Whether its files are those of this format."""
+        folders = [folder for folder, _, _ in KINDS[format]]
+        return [file.file.split("/")[0] for file in self.files] == folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,10 @@ class Counts:
     def to_json(self) -> dict[str, int]:
         return {**asdict(self), "rows": self.rows}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Counts:
+        return cls(*(int(values[name]) for name in cls.__dataclass_fields__))
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -86,7 +106,7 @@ class Manifest:
     dtype: DType
     dimension: int
     model: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     environment: Mapping[str, Any]
     roots: tuple[str, ...] = ()
     shards: tuple[Shard, ...] = ()
@@ -111,7 +131,7 @@ class Manifest:
             "dtype": self.dtype,
             "dimension": self.dimension,
             "model": dict(self.model),
-            "recipe": dict(self.recipe),
+            "recipe": {**self.recipe.to_json(), "identity": self.recipe.identity},
             "environment": dict(self.environment),
             "roots": list(self.roots),
             "counts": self.counts.to_json(),
@@ -125,31 +145,42 @@ class Manifest:
     def from_bytes(cls, data: bytes, place: str) -> Manifest:
         """Raises DatasetError naming ``place`` when the bytes are not a manifest this version can read."""
         try:
-            values = json.loads(data)
-            version = values["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise DatasetError(
-                    f"{place} has schema version {version}, this fvcli reads {SCHEMA_VERSION}; "
-                    "use the fvcli that wrote it"
+            version = _version(data)
+            if version > SCHEMA_VERSION:
+                raise NewerDatasetError(
+                    f"{place} was written by a newer fvcli (schema version {version}, this fvcli reads "
+                    f"{SCHEMA_VERSION}); update fvcli, or replace the dataset with --overwrite"
                 )
-            counts = {name: int(values["counts"][name]) for name in Counts.__dataclass_fields__}
-            return cls(
+            values = schema.parse("manifest", data)
+            recipe = values["recipe"]
+            found = cls(
                 format=values["format"],
                 dtype=values["dtype"],
-                dimension=values["dimension"],
+                dimension=int(values["dimension"]),
                 model=values["model"],
-                recipe=values["recipe"],
+                recipe=Recipe.from_json({name: recipe[name] for name in recipe if name != "identity"}),
                 environment=values["environment"],
                 roots=tuple(values["roots"]),
-                shards=tuple(Shard.from_json(shard) for shard in values["shards"]),
-                failures=tuple(DataFile(**file) for file in values["failures"]),
-                counts=Counts(**counts),
+                shards=tuple(map(Shard.from_json, values["shards"])),
+                failures=tuple(map(DataFile.from_json, values["failures"])),
+                counts=Counts.from_json(values["counts"]),
                 runs=tuple(values["runs"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not all(shard.is_of(found.format) for shard in found.shards):
+                raise ValueError(f"not all of its shards are of the format {found.format}")
+        except ValueError as error:
             raise DatasetError(
-                f"{place} is not a dataset's manifest ({error}); restore it, or start afresh with --overwrite"
+                f"{place} is not a dataset's manifest ({error}); "
+                "restore it from a backup, or replace the dataset with --overwrite"
             ) from error
+        return found
+
+
+def _version(data: bytes) -> int:
+    """The schema version that a manifest names, 0 where it names none."""
+    values = schema.decode(data)
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    return version if isinstance(version, int) else 0
 
 
 def load(store: Store, key: str = MANIFEST) -> Manifest | None:

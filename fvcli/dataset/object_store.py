@@ -20,9 +20,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fvcli.dataset.disk import translated
-from fvcli.dataset.layout import IN_WORK, LOCK, STAGING, temporary_name
+from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
+from fvcli.files import temporary_name
 from fvcli.locations import Location, is_final, reason, retried
 
 T = TypeVar("T")

@@ -16,11 +16,12 @@ from typing import Any
 import pyarrow as pa
 
 from fvcli.dataset import manifest
-from fvcli.dataset.disk import flush, translated
+from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
+from fvcli.files import flush
 from fvcli.records import ImageRef
 
 EXTRACT = -1

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
-from fvcli.dataset.disk import flush, sha256_of, translated
+from fvcli.dataset.disk import sha256_of, translated
 from fvcli.dataset.layout import KINDS, DataFormat, DType
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
+from fvcli.files import flush
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 
 ROW_GROUP = 500  # a run holds one of them: with 1,000 rows 154 MB in place of 150, for 3 % less on the disk

@@ -14,7 +14,7 @@ from fvcli.dataset.commit import recover, settle
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
-from fvcli.records import Float32Array
+from fvcli.records import Float32Array, display_name
 
 _ROWS_TOLD = 5
 _AGAIN_SECONDS = 0.2
@@ -131,8 +131,7 @@ def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
 
 
 def _rows_of(shard: Shard) -> str:
-    first, last = ("/".join(filter(None, key)) for key in (shard.first, shard.last))
-    return f"its rows: {shard.rows}, from {first} to {last}"
+    return f"its rows: {shard.rows}, from {display_name(*shard.first)} to {display_name(*shard.last)}"
 
 
 def _count_damages(found: Manifest, failed: int) -> Iterator[Damage]:
@@ -193,7 +192,7 @@ def _row_problems(metadata: pa.Table, vectors: Float32Array, shard: Shard) -> It
 
 
 def _named(keys: list[Key]) -> str:
-    told = ", ".join("/".join(filter(None, key)) for key in keys[:_ROWS_TOLD])
+    told = ", ".join(display_name(*key) for key in keys[:_ROWS_TOLD])
     more = len(keys) - _ROWS_TOLD
     return f"{told} and {more} more" if more > 0 else told
 

@@ -64,7 +64,7 @@ def inspect(dataset: Dataset) -> Inspection:
         shards=len(manifest.shards),
         bytes=sum(file.bytes for shard in manifest.shards for file in shard.files),
         model=dict(manifest.model),
-        recipe=dict(manifest.recipe),
+        recipe={**manifest.recipe.to_json(), "identity": manifest.recipe.identity},
         environment=dict(manifest.environment),
         roots=manifest.roots,
         images_per_second=None if worked is None else round(worked["worked"] / worked["seconds"], 1),
@@ -80,7 +80,6 @@ def _failure_kinds(dataset: Dataset) -> tuple[FailureKind, ...]:
     for line in dataset.failures():
         kind = (line.failure.stage, line.failure.error)
         counts[kind] = counts.get(kind, 0) + 1
-        name = f"{line.ref.root.rstrip('/')}/{line.ref.path}" if line.ref.root else line.ref.path
-        first.setdefault(kind, (name, line.failure.message))
+        first.setdefault(kind, (line.ref.name, line.failure.message))
     order = sorted(counts, key=lambda kind: (-counts[kind], kind))
     return tuple(FailureKind(*kind, counts[kind], *first[kind]) for kind in order)

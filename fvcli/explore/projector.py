@@ -7,7 +7,7 @@ https://projector.tensorflow.org takes the same two .tsv files.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +16,7 @@ import numpy as np
 
 from fvcli.dataset.disk import translated
 from fvcli.dataset.reader import Dataset
+from fvcli.files import replacing
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
 
@@ -47,14 +48,10 @@ def write_projector(dataset: Dataset, folder: Path) -> list[Path]:
 
 def _write(path: Path, fill: Callable[[TextIO], object]) -> Path:
     """The file is there when it is whole, or as it was before."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with translated("write", path):
-        try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-                fill(file)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with translated("write", path), replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        fill(text)
+        text.detach()
     return path
 
 

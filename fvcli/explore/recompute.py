@@ -17,7 +17,7 @@ from fvcli.images.loader import ImageLoader
 from fvcli.machine import environment
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel
-from fvcli.records import Float32Array, Preprocessing
+from fvcli.records import Float32Array
 from fvcli.run.finishing import environment_id
 from fvcli.sources.read import read
 
@@ -81,7 +81,7 @@ def recompute(store: Store, rows: int, seed: int) -> Recomputed:
             if np.array_equal(fresh, there.vectors[row]):
                 equal += 1
                 continue
-            differing.append("/".join(filter(None, (ref.root, ref.path))))
+            differing.append(ref.name)
             difference = max(difference, float(np.abs(fresh - there.vectors[row]).max()))
             cosine = min(cosine, _cosine(fresh, there.vectors[row]))
     return Recomputed(compared, unchanged, equal, difference, cosine, _same_environment(found), tuple(differing))
@@ -89,19 +89,18 @@ def recompute(store: Store, rows: int, seed: int) -> Recomputed:
 
 def model_of(found: Manifest) -> FeatureModel:
     """The model that made a dataset. Raises ModelError where it is gone, DatasetError where another has its name."""
-    model = load_model(found.model["name"], found.recipe["engine"])
-    if model.identity != found.recipe["model"]:
+    model = load_model(found.model["name"], found.recipe.engine)
+    if model.identity != found.recipe.model:
         raise DatasetError(
             f"the model {model.name} here ({model.identity[:12]}) is not the one that made the dataset "
-            f"({found.recipe['model'][:12]}); use the fvcli or the model file that did"
+            f"({found.recipe.model[:12]}); use the fvcli or the model file that did"
         )
     return model
 
 
 def loader_of(found: Manifest, model: FeatureModel) -> ImageLoader:
     """What made pixels of a dataset's files."""
-    recipe = {name: value for name, value in found.recipe.items() if name not in ("model", "engine", "identity")}
-    return ImageLoader(model.input_spec, Preprocessing(**recipe), DEFAULT_LIMITS)
+    return ImageLoader(model.input_spec, found.recipe.preprocessing, DEFAULT_LIMITS)
 
 
 def _by_shard(found: Manifest, wanted: list[int]) -> list[tuple[int, list[int]]]:

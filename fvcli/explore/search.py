@@ -14,7 +14,7 @@ from fvcli.errors import ImageError, UsageError
 from fvcli.explore.neighbors import near_duplicates, nearest
 from fvcli.explore.recompute import loader_of, model_of
 from fvcli.machine import usable_cpus
-from fvcli.records import Float32Array, ImageRef
+from fvcli.records import Float32Array, ImageRef, display_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Neighbor:
 
     @property
     def name(self) -> str:
-        return f"{self.root.rstrip('/')}/{self.path}" if self.root else self.path
+        return display_name(self.root, self.path)
 
     def to_json(self) -> dict[str, object]:
         return {"root": self.root, "path": self.path, "score": self.score}
@@ -42,7 +42,7 @@ def neighbors(dataset: Dataset, query: str, k: int = 10) -> list[Neighbor]:
     """
     rows = dataset.find(query)
     if len(rows) > 1:
-        several = ", ".join(f"{root}/{path}" if root else path for root, path in dataset.keys(np.array(rows[:5])))
+        several = ", ".join(display_name(*key) for key in dataset.keys(np.array(rows[:5])))
         raise UsageError(f"{query} is the name of {len(rows)} rows; give the root too: {several}")
     vector = dataset.take(np.array(rows)) if rows else _vector_of(dataset, query)
     found = nearest(dataset, vector, k, usable_cpus())[0]

@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError
+from fvcli.files import replace_file
 from fvcli.models.model_card import CompiledEngine, ModelCard
 from fvcli.records import Engine
 
@@ -89,27 +89,11 @@ def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that no reader ever sees part of it. Raises ModelError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, data)
     except OSError as error:
         raise ModelError(
             f"{path}: the cache cannot be written ({error.strerror or error}); set {CACHE_VARIABLE} to another folder"
         ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file. Raises OSError."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _source_path(fingerprint: str) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError
-from fvcli.models.cache import cache_folder, file_sha256
+from fvcli.files import file_sha256
+from fvcli.models.cache import cache_folder
 from fvcli.models.mobilenet.catalog import Entry
 from fvcli.models.unpack import unpack
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.cache import cache_folder, file_sha256
+from fvcli.files import file_sha256
+from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
 from fvcli.models.mobilenet.catalog import LICENCE, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1

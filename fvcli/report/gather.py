@@ -276,7 +276,7 @@ def _failures(dataset: Dataset) -> tuple[tuple[FailureKind, ...], int]:
 
 def _summary(dataset: Dataset, folder: str) -> Summary:
     manifest = dataset.manifest
-    model, recipe = manifest.model, manifest.recipe
+    model, recipe = manifest.model, manifest.recipe.to_json()
     last = next((run for run in reversed(manifest.runs) if run.get("worked")), None)
     rate = last["worked"] / last["seconds"] if last is not None and last["seconds"] > 0 else None
     return Summary(

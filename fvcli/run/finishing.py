@@ -55,7 +55,7 @@ def finish(
             dtype=product.dtype,
             dimension=product.dimension,
             model=product.model,
-            recipe={**product.recipe.to_json(), "identity": product.recipe.identity},
+            recipe=product.recipe,
             environment=known,
             roots=tuple(sorted(roots)),
             runs=base.runs if base is not None else (),

@@ -15,7 +15,7 @@ from fvcli.errors import DatasetError
 from fvcli.images.decode import Limits
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel
-from fvcli.records import Preprocessing, Recipe
+from fvcli.records import Recipe
 from fvcli.run.request import ExtractRequest
 
 
@@ -47,11 +47,10 @@ class Product:
         """What a plan was made for. Raises DatasetError where the plan does not say."""
         try:
             asked, settings = frozen.request, frozen.settings
-            recipe = dict(asked["recipe"])
             return cls(
                 model=settings["model"],
                 dimension=settings["dimension"],
-                recipe=Recipe(recipe.pop("model"), recipe.pop("engine"), Preprocessing(**recipe)),
+                recipe=Recipe.from_json(asked["recipe"]),
                 format=asked["format"],
                 dtype=asked["dtype"],
                 limits=Limits(**settings["limits"]),

@@ -161,8 +161,7 @@ class Session:
         base = manifest.load(self._store, layout.PENDING_MANIFEST) or manifest.load(self._store)
         frozen = plan.load(self._store)
         if base is not None:
-            recipe = {name: value for name, value in base.recipe.items() if name != "identity"}
-            _compare(self._request.output, {"format": base.format, "dtype": base.dtype, **recipe}, now)
+            _compare(self._request.output, {"format": base.format, "dtype": base.dtype, **base.recipe.to_json()}, now)
         elif frozen is not None:
             asked = frozen.request
             _compare(self._request.output, {"format": asked["format"], "dtype": asked["dtype"], **asked["recipe"]}, now)

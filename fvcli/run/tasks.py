@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fvcli.dataset import layout, lock, manifest
+from fvcli.dataset import layout, lock, manifest, schema
 from fvcli.dataset import plan as plan_file
 from fvcli.dataset.commit import Workspace, recover, settle, standing_failures
 from fvcli.dataset.manifest import Counts, Manifest
@@ -245,9 +245,8 @@ def _notes(store: Store) -> list[dict[str, Any]]:
     for name in store.names(layout.TASKS):
         if name.endswith(_NOTE):
             try:
-                note = json.loads(store.read(f"{layout.TASKS}/{name}") or b"")
-                found.append({key: note[key] for key in ("task", "of", "host", "began", "ended")})
-            except (ValueError, KeyError, TypeError):
+                found.append(schema.parse("task", store.read(f"{layout.TASKS}/{name}") or b""))
+            except ValueError:
                 continue
     return found
 

@@ -19,15 +19,15 @@ LATER = pictures.SOME_TIME_NS + 10**9
 
 
 @pytest.fixture(scope="module")
-def validator() -> jsonschema.Draft202012Validator:
+def validator() -> jsonschema.Draft7Validator:
     schema = json.loads((resources.files("fvcli.dataset") / "manifest.schema.json").read_text("utf-8"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    jsonschema.Draft7Validator.check_schema(schema)
+    return jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
 
 
 @pytest.mark.parametrize("format", ["parquet", "npy"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_manifests_are_valid(bench: Bench, validator: jsonschema.Draft202012Validator, format: str, dtype: str) -> None:
+def test_manifests_are_valid(bench: Bench, validator: jsonschema.Draft7Validator, format: str, dtype: str) -> None:
     pictures.make_folder(bench.photographs, range(25))
     pictures.put(bench.photographs, "größe 😀\n.png", pictures.picture(77))
     pictures.put(bench.photographs, "broken.png", pictures.broken(1))
@@ -46,7 +46,7 @@ def test_manifests_are_valid(bench: Bench, validator: jsonschema.Draft202012Vali
     assert values["shards"] == values["failures"] == []
 
 
-def test_an_empty_folder_gives_a_valid_manifest(bench: Bench, validator: jsonschema.Draft202012Validator) -> None:
+def test_an_empty_folder_gives_a_valid_manifest(bench: Bench, validator: jsonschema.Draft7Validator) -> None:
     bench.extract()
     validator.validate(contents.manifest(bench.features))
     assert bench.counts()["rows"] == 0
@@ -90,7 +90,7 @@ def put(value: object, *keys: str | int) -> Callable[[Any], None]:
     ],
 )
 def test_the_schema_refuses_what_is_no_manifest(
-    bench: Bench, validator: jsonschema.Draft202012Validator, change: Callable[[Any], None]
+    bench: Bench, validator: jsonschema.Draft7Validator, change: Callable[[Any], None]
 ) -> None:
     pictures.make_folder(bench.photographs, range(3))
     bench.extract()

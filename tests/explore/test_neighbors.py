@@ -75,7 +75,7 @@ def test_a_row_without_length_is_like_nothing_and_one_that_is_not_finite_is_not_
 
 def test_an_empty_dataset_has_no_neighbours(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, [])
-    assert nearest(dataset, np.ones((1, 0), np.float32), 3)[0].rows.tolist() == []
+    assert nearest(dataset, np.ones((1, 1), np.float32), 3)[0].rows.tolist() == []
     assert near_duplicates(dataset) == []
 
 

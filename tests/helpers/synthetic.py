@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fvcli.dataset.columns import Rows
-from fvcli.dataset.layout import KINDS, DataFormat, DType
+from fvcli.dataset.layout import KINDS, DataFormat, DType, shard_name
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.dataset.shard_file import Encoding, ShardWriter
-from fvcli.records import Float32Array, ImageInfo, ImageRef
+from fvcli.records import Float32Array, ImageInfo, ImageRef, Preprocessing, Recipe
 
 
 def rows_of(vectors: Float32Array, start: int = 0, root: str = "photos", contents: Iterable[str] | None = None) -> Rows:
@@ -31,7 +31,7 @@ def write_dataset(
     for key in ("tmp", *(kind for kind, _, _ in KINDS[format])):
         store.make_folder(key)
     described = []
-    dimension = 0
+    dimension = 1
     for number, rows in enumerate(shards):
         dimension = rows.vectors.shape[1]
         writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, dtype, dimension, {}))
@@ -39,7 +39,9 @@ def write_dataset(
             writer.append(*row)
         files = []
         for (kind, prefix, suffix), written in zip(KINDS[format], writer.close(), strict=True):
-            file = DataFile(f"{kind}/{prefix}{number:05d}{suffix}", written.bytes, written.sha256)
+            file = DataFile(
+                f"{kind}/{shard_name(prefix, number, suffix, written.sha256)}", written.bytes, written.sha256
+            )
             written.path.rename(store.path(file.file))
             files.append(file)
         first, last = rows.refs[0], rows.refs[-1]
@@ -50,8 +52,8 @@ def write_dataset(
         dtype,
         dimension,
         model={"name": "none", "identity": "0" * 64, "licence": "unknown"},
-        recipe={},
-        environment={},
+        recipe=Recipe("0" * 64, "int8", Preprocessing()),
+        environment={"fvcli": "0", "python": "0", "cpu": "none", "platform": "none"},
         roots=tuple(sorted({shard.first[0] for shard in described})),
         shards=tuple(described),
         counts=Counts(discovered=total, extracted=total),

@@ -1,0 +1,75 @@
+"""fvcli's own JSON files, parsed and checked against the schemas that ship with the package.
+
+A schema is compiled when the first file of its kind is read: a first run reads none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from typing import Any, Final, Literal, NoReturn, TypeAlias
+
+Kind: TypeAlias = Literal["manifest", "plan", "commit", "failure", "task", "lock"]
+
+_FILE: Final[dict[Kind, str]] = {"manifest": "manifest.schema.json"}
+_STATE: Final = "state.schema.json#/definitions/"
+_TOLD: Final = 200  # characters of a message
+_BASE: Final = "https://fvcli.invalid/"  # of the schemas' identifiers; nothing is fetched
+
+
+def parse(kind: Kind, data: bytes | str) -> Any:
+    """The values in a file of this kind.
+
+    Raises ValueError, whose message is one line, for what is no JSON or not of the kind's schema.
+    """
+    values = decode(data)
+    try:
+        _checker(kind)(values)
+    except ValueError:
+        _explain(kind, values)
+        raise
+    return values
+
+
+def decode(data: bytes | str) -> Any:
+    """JSON as values, strictly. Raises ValueError also for a nesting too deep to read."""
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _explain(kind: Kind, values: Any) -> None:
+    """Raises the error again with a message that names the place in the file."""
+    try:
+        _checker(kind, detailed=True)(values)
+    except ValueError as error:
+        told = str(error)
+        told = "it" + told.removeprefix("data") if told.startswith("data ") else told.removeprefix("data.")
+        raise ValueError(told[:_TOLD]) from None
+
+
+@cache
+def _checker(kind: Kind, detailed: bool = False) -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    reference = _FILE.get(kind) or _STATE + kind
+    return fastjsonschema.compile(
+        {"$ref": _BASE + reference},
+        handlers={"https": _shipped},
+        use_default=False,
+        use_formats=False,
+        detailed_exceptions=detailed,  # costs three times as much to compile
+    )
+
+
+@cache
+def _shipped(uri: str) -> Any:
+    name = uri.removeprefix(_BASE).partition("#")[0]
+    return json.loads((resources.files("fvcli.dataset") / name).read_text("utf-8"))

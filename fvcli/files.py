@@ -1,0 +1,72 @@
+"""Files that are whole or not there at all, also after a power cut."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_TEMPORARY = re.compile(r".+\.\d+\.tmp")
+
+
+def temporary_name(name: str) -> str:
+    """A name for a file until it is whole and takes its place; no other process or thread uses it."""
+    return f"{name}.{int.from_bytes(os.urandom(6))}.tmp"
+
+
+def is_torn(name: str) -> bool:
+    """Whether a file is one that never took its place."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to. Where the block ends well it becomes ``path``, flushed; readers see the old file or the new.
+
+    Raises OSError.
+    """
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            flush(file)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a small file so that readers see the old one or the new one, whole. Raises OSError."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def flush(file: BinaryIO) -> None:
+    """Pushes a file's bytes to the disk. Raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no folder fsync
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of a file's bytes. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
