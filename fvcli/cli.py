@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fvcli import __version__
-from fvcli.commands import export, extract, inspect, models, neighbors, report, selftest, tasks, usage, verify
+from fvcli.commands import export, extract, formats, inspect, models, neighbors, report, selftest, tasks, usage, verify
 from fvcli.commands.startup import open_standard_streams
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for command in (
     neighbors.neighbors,
     export.export,
     report.report,
+    formats.formats,
     selftest.selftest,
 ):
     app.command(cls=usage.Command)(command)
