@@ -12,8 +12,9 @@ from PIL import Image
 
 from fvcli.errors import ModelError
 from fvcli.models.mobilenet.frozen_graph import parse_frozen_graph, read_frozen_graph
+from fvcli.models.mobilenet.graph import convolutions, network_arrays
 from fvcli.models.mobilenet.graph import features as features_of
-from fvcli.models.mobilenet.graph import network_arrays
+from fvcli.models.mobilenet.graph import logits as logits_of
 from fvcli.models.mobilenet.network import MobileNetV1
 from tests.helpers.networks import plain_network, quantops_network, random_images
 
@@ -39,7 +40,7 @@ def test_googles_float_network_has_googles_logits(google: MobileNetV1, shared: P
 
     arrays = network_arrays(google)
     features = features_of(arrays, images.astype(np.float32) / 255)
-    logits = graph.logits(arrays, features)
+    logits = logits_of(arrays, features)
 
     assert google.input_spec.height == google.input_spec.width == 224
     assert not google.quantized
@@ -57,7 +58,7 @@ def frozen(network: MobileNetV1, change: Callable[[Any], None] = lambda graph: N
         images = tf.compat.v1.placeholder(tf.float32, [None, size, size, 3], name="input")
         features = features_of(arrays, images)
         if network.logits is not None:
-            graph.logits(arrays, features)
+            logits_of(arrays, features)
         definition = graph.as_graph_def()
     change(definition)
     data: bytes = definition.SerializeToString()
@@ -100,7 +101,7 @@ def test_batch_norm_is_folded_whole_or_taken_apart(fused: bool) -> None:
     with tf.Graph().as_default() as graph:
         images = x = tf.compat.v1.placeholder(tf.float32, [None, 128, 128, 3], name="input")
         x = x * 2.0 - 1.0
-        for layer, shape in zip(network.layers, graph.convolutions(0.25), strict=True):
+        for layer, shape in zip(network.layers, convolutions(0.25), strict=True):
             gamma, variance = generator.uniform(0.5, 1.5, (2, shape.channels)).astype(np.float32)
             beta, mean = generator.normal(0, 0.1, (2, shape.channels)).astype(np.float32)
             with tf.name_scope(f"MobilenetV1/MobilenetV1/{shape.name}"):
