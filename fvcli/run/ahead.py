@@ -6,9 +6,9 @@ import threading
 from collections.abc import Container
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fvcli.locations import is_remote
 from fvcli.records import ImageFile, ImageRef
 from fvcli.run.worker import Batch
+from fvcli.sources.places import is_slow
 from fvcli.sources.read import read
 
 #: Requests under way at once: at 50 ms each this keeps up with some 600 images a second.
@@ -39,7 +39,7 @@ class ReadAhead:
     def begin(self, batch: Batch) -> None:
         """Asks for a batch's remote inputs, as far as there is room; a worker reads the rest itself."""
         for ref in batch.refs:
-            if (is_remote(ref.root) or is_remote(ref.path)) and ref not in self._left_out:
+            if is_slow(ref) and ref not in self._left_out:
                 self._begin(ref)
 
     def _begin(self, ref: ImageRef) -> None:

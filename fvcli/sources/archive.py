@@ -1,56 +1,71 @@
-"""Members of tar archives as inputs. ``shards/a.tar!cat.jpg`` is the member ``cat.jpg`` of ``shards/a.tar``."""
+"""Members of archives as inputs. ``shards/a.tar!cat.jpg`` is the member ``cat.jpg`` of ``shards/a.tar``."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
+from fvcli.errors import ImageError
 from fvcli.locations import cut_query
 from fvcli.records import ImageRef
+from fvcli.sources import tar
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
+from fvcli.sources.member import DamagedArchiveError, Member
+from fvcli.sources.passed_over import PassedOver
 from fvcli.sources.patterns import Filter
-from fvcli.sources.tar import EXTENSION, SEPARATOR, DamagedArchiveError, Member, ReadAt, members
+from fvcli.sources.storage import OpenFile, Storage
 
-_INSIDE = re.compile(re.escape((EXTENSION + SEPARATOR).encode()), re.IGNORECASE)
+#: What stands between an archive and its member in an input's path.
+SEPARATOR = "!"
+EXTENSIONS = (".tar",)
+
+#: Members by name of the archives that were last read by name, by (archive, size, mtime).
+_indexes: dict[tuple[ImageRef, int, int], dict[bytes, Member]] = {}
+_MOST_INDEXES = 4
+
+_INSIDE = re.compile(rb"(?i:%s)%s" % (b"|".join(re.escape(each.encode()) for each in EXTENSIONS), SEPARATOR.encode()))
 
 
-def inputs(archive: ImageRef, wanted: Filter) -> list[ImageRef]:
-    """The images in an archive, ascending by path; what makes a member an image is what makes a file one.
+def is_archive(name: str) -> bool:
+    """Whether a name is that of an archive whose members can be inputs."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def inputs(ref: ImageRef, storage: Storage, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
+    """The images in the archive ``ref``, ascending by path; what makes a member an image is what makes a file one.
 
     All of them have the archive's time: it says nothing of a member's when it is packed anew. Where the archive cannot
     be opened or read to its end, an input whose member has no name stands for what is missing, and says so when read.
     """
     try:
-        descriptor = os.open(archive.location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        return [unreadable(archive, 0, -1)]
-    try:
-        found = os.fstat(descriptor)
-
-        def read_at(offset: int, length: int) -> bytes:
-            return os.pread(descriptor, length, offset)
-
-        return images(archive, read_at, found.st_size, found.st_mtime_ns, wanted)
-    except OSError:
-        return [unreadable(archive, 0, -1)]
-    finally:
-        os.close(descriptor)
+        with storage.open(ref) as file:
+            return _images(ref, file, wanted, passed_over)
+    except OSError as error:
+        storage.explain(error, ref)  # raises where the whole place is gone
+    except ImageError:
+        pass
+    return [_unreadable(ref, 0, -1)]
 
 
-def images(archive: ImageRef, read_at: ReadAt, size: int, mtime_ns: int, wanted: Filter) -> list[ImageRef]:
-    """The same for an archive of ``size`` bytes, however it is read."""
+def _images(archive: ImageRef, file: OpenFile, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
+    mtime_ns = file.mtime_ns if file.mtime_ns >= 0 else archive.mtime_ns
     refs: list[ImageRef] = []
     found: dict[bytes, Member] = {}
-    try:
-        for member in members(read_at, size):
-            if _is_image(member, read_at):
-                found[member.name] = member
-    except DamagedArchiveError as error:
-        refs.append(unreadable(archive, error.offset, mtime_ns))
+    read_at = file.scanner()
     place, query = cut_query(archive.path)
+    try:
+        for member in tar.members(read_at, file.size):
+            name = os.fsdecode(member.name.rsplit(b"/", 1)[-1])
+            named = has_image_extension(name)
+            if named is None:
+                named = sniff(read_at(member.offset, SNIFF_BYTES)) is not None
+            if named and not name.startswith("._"):
+                found[member.name] = member
+            elif wanted.takes(f"{place}{SEPARATOR}{os.fsdecode(member.name)}", len(place) + 1):
+                passed_over.add_file(name)
+    except DamagedArchiveError as error:
+        refs.append(_unreadable(archive, error.offset, mtime_ns))
     raw_archive = os.fsencode(place) if archive.path_bytes is None else archive.path_bytes
     for shown, member in _shown(found):
         path = f"{place}{SEPARATOR}{shown}"
@@ -61,52 +76,60 @@ def images(archive: ImageRef, read_at: ReadAt, size: int, mtime_ns: int, wanted:
     return sorted(refs, key=lambda ref: ref.path) if query else refs
 
 
-def split(location: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The (archive, member) that a location may mean: the file system knows which "!" of "a.tar!b.tar!c" it is."""
-    for match in _INSIDE.finditer(location):
-        yield location[: match.end() - 1], location[match.end() :]
+def split(ref: ImageRef) -> Iterator[tuple[ImageRef, bytes]]:
+    """The (archive, member) that an input may mean: only its place knows which "!" of "a.tar!b.tar!c" it is."""
+    path, query = cut_query(ref.path)
+    whole = os.fsencode(path) if ref.path_bytes is None else ref.path_bytes
+    for match in _INSIDE.finditer(whole):
+        name = whole[: match.end() - 1]
+        raw = None if ref.path_bytes is None else name
+        yield ImageRef(ref.root, os.fsdecode(name) + query, raw), whole[match.end() :]
 
 
-def archive_of(location: bytes) -> tuple[bytes, bytes] | None:
-    """The archive and the member's name, None where there is no such archive."""
-    for archive, member in split(location):
-        try:
-            if stat.S_ISREG(os.stat(archive).st_mode):
-                return archive, member
-        except OSError:
-            continue
-    return None
+def locate(archive: ImageRef, file: OpenFile, member: bytes) -> Member | None:
+    """The member with this name in an open archive; None where there is none. Raises OSError."""
+    key = (archive, file.size, file.mtime_ns)
+    index = _indexes.get(key)
+    if index is None:
+        index = _index(file)
+        while len(_indexes) >= _MOST_INDEXES:
+            _indexes.pop(next(iter(_indexes)), None)
+        _indexes[key] = index
+    return index.get(member)
 
 
-def locate(archive: bytes, found: os.stat_result, member: bytes) -> Member | None:
-    """The member with this name in the archive, which is as ``found``; None where there is none. Raises OSError."""
-    return _index(archive, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns).get(member)
-
-
-@lru_cache(maxsize=4)
-def _index(archive: bytes, device: int, inode: int, size: int, mtime_ns: int) -> dict[bytes, Member]:
+def _index(file: OpenFile) -> dict[bytes, Member]:
     found = {}
-    with open(archive, "rb") as file:
-        try:
-            for member in members(lambda offset, length: os.pread(file.fileno(), length, offset), size):
-                found[member.name] = member
-        except DamagedArchiveError:
-            pass  # what stands before the damage can be read
+    try:
+        for member in tar.members(file.scanner(), file.size):
+            found[member.name] = member
+    except DamagedArchiveError:
+        pass  # what stands before the damage can be read
     return found
 
 
-def unreadable(archive: ImageRef, offset: int, mtime_ns: int) -> ImageRef:
+def with_marks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The (stand-in, name) of a folder, "!" after the stand-ins of archives: so they sort as their members' paths do.
+
+    No other name may begin as those.
+    """
+    similar = [
+        shown for shown, _ in pairs if not is_archive(shown) and any(each in shown.lower() for each in EXTENSIONS)
+    ]
+    result = []
+    for shown, name in pairs:
+        if is_archive(name):
+            while any(other.startswith(shown + SEPARATOR) for other in similar):
+                shown += "\\"
+            shown += SEPARATOR
+        result.append((shown, name))
+    return result
+
+
+def _unreadable(archive: ImageRef, offset: int, mtime_ns: int) -> ImageRef:
     """What stands for the members that cannot be known: a member without a name."""
     raw = None if archive.path_bytes is None else archive.path_bytes + SEPARATOR.encode()
     return ImageRef(archive.root, SEPARATOR.join(cut_query(archive.path)), raw, -1, mtime_ns, offset)
-
-
-def _is_image(member: Member, read_at: ReadAt) -> bool:
-    name = os.fsdecode(member.name.rsplit(b"/", 1)[-1])
-    if name.startswith("._"):
-        return False
-    named = has_image_extension(name)
-    return sniff(read_at(member.offset, SNIFF_BYTES)) is not None if named is None else named
 
 
 def _shown(found: dict[bytes, Member]) -> list[tuple[str, Member]]:

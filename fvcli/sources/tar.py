@@ -6,43 +6,17 @@ GNU tar's long names and base-256 numbers. Compressed archives cannot be read by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator
 
-#: What stands between an archive and its member in an input's path.
-SEPARATOR = "!"
-EXTENSION = ".tar"
+from fvcli.errors import ImageError
+from fvcli.sources.member import DamagedArchiveError, Member
+from fvcli.sources.storage import OpenFile, ReadAt
 
-HEADER_BYTES = _BLOCK = 512
+_BLOCK = 512
+_SHORT_NAME = 99  # bytes; shorter ASCII names stand in the header itself, whatever wrote it
 _LONGEST_NAME = 1 << 20  # bytes that a pax or long-name record may take; real ones take hundreds
 _REGULAR = (b"0", b"\0", b"7")
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes: whatever size they announce
-
-#: (offset, length) -> the bytes there; fewer at the end of the archive.
-ReadAt: TypeAlias = Callable[[int, int], bytes]
-
-
-def is_archive(name: str) -> bool:
-    """Whether a name is a tar archive's."""
-    return name.lower().endswith(EXTENSION)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A regular file in an archive: its name without leading "./", where its bytes begin, how many there are."""
-
-    name: bytes
-    offset: int
-    size: int
-
-
-class DamagedArchiveError(Exception):
-    """From ``offset`` on nothing in the archive can be told."""
-
-    def __init__(self, offset: int) -> None:
-        super().__init__(f"the archive cannot be read beyond byte {offset}")
-        self.offset = offset
 
 
 def members(read_at: ReadAt, size: int) -> Iterator[Member]:
@@ -86,20 +60,29 @@ def members(read_at: ReadAt, size: int) -> Iterator[Member]:
             if kind in _WITHOUT_DATA:
                 length = 0
             elif kind in _REGULAR and not any(key.startswith(b"GNU.sparse") for key in named):
-                while name.startswith(b"./"):
-                    name = name[2:].lstrip(b"/")
+                name = _plain(name)
                 if name and not name.endswith(b"/"):
                     yield Member(name, data, length)
         at = data + -(-length // _BLOCK) * _BLOCK
 
 
-def header_size(header: bytes) -> int | None:
-    """The size that a member's header announces, None where the bytes are no header."""
+def read(file: OpenFile, member: Member) -> bytes:
+    """A member's bytes. Raises ImageError Changed where it no longer stands where it stood."""
+    data = file.read_at(member.offset - _BLOCK, _BLOCK + member.size)
+    if not _stands(data[:_BLOCK], member.name):
+        raise ImageError("read", "Changed", "the archive changed after its members were listed; run again")
+    return data[_BLOCK:]
+
+
+def _stands(header: bytes, name: bytes) -> bool:
+    """Whether the block before a member's bytes is a header, and of its name."""
     try:
         _check(header)
-        return _number(header[124:136])
     except (ValueError, IndexError):
-        return None
+        return False
+    if len(name) > _SHORT_NAME or not name.isascii():
+        return True  # its whole name stands in a record before the header
+    return _plain(_name(header)) == name
 
 
 def _check(header: bytes) -> None:
@@ -120,6 +103,13 @@ def _name(header: bytes) -> bytes:
     name = header[:100].split(b"\0", 1)[0]
     prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
     return prefix + b"/" + name if prefix else name
+
+
+def _plain(name: bytes) -> bytes:
+    """A name without leading "./"."""
+    while name.startswith(b"./"):
+        name = name[2:].lstrip(b"/")
+    return name
 
 
 def _record(read_at: ReadAt, offset: int, length: int) -> bytes:

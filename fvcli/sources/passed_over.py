@@ -1,0 +1,59 @@
+"""Counts of what a search for inputs leaves aside, by kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+LINKED_FOLDER = "symlinked folders"
+SPECIAL = "pipes, sockets and devices"
+COMPANION = "._ files of macOS"
+NO_EXTENSION = "files without an image's first bytes"
+_OTHER = "other kinds"
+
+#: Kinds that are counted apart; a folder may hold a million extensions.
+_MOST_KINDS = 200
+_PLAIN_EXTENSION = re.compile(r"\.[a-z0-9_+~-]{1,16}")
+#: Double extensions that say more than their last part.
+_COMPRESSED_TAR = re.compile(r"\.tar\.[a-z0-9]{1,4}$")
+
+
+class PassedOver:
+    """A tally by kind: a lower-case extension with its dot, or a phrase in the plural."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, kind: str, count: int = 1) -> None:
+        if kind not in self._counts and len(self._counts) >= _MOST_KINDS:
+            kind = _OTHER
+        self._counts[kind] += count
+
+    def add_file(self, name: str) -> None:
+        """Counts a file by the extension of its base name."""
+        self.add(kind_of(name))
+
+    def to_json(self) -> dict[str, int]:
+        """Counts by kind, the largest first."""
+        return dict(sorted(self._counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def kind_of(name: str) -> str:
+    """The kind of a file that is no image, by its base name."""
+    lower = name.lower()
+    if lower.startswith("._"):
+        return COMPANION
+    if found := _COMPRESSED_TAR.search(lower):
+        return found[0]
+    dot = lower.rfind(".")
+    extension = lower[dot:] if dot > 0 else ""
+    return extension if _PLAIN_EXTENSION.fullmatch(extension) else NO_EXTENSION
+
+
+def told(counts: dict[str, int], most: int = 8) -> str:
+    """One line for people: "60 .heic, 3 .zip"; beyond ``most`` kinds the rest as a sum. Empty without any."""
+    parts = [f"{count:,} {kind}" for kind, count in list(counts.items())[:most]]
+    rest = list(counts.values())[most:]
+    if rest:
+        parts.append(f"{sum(rest):,} of {len(rest):,} more kinds")
+    return ", ".join(parts)

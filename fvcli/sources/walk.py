@@ -1,0 +1,159 @@
+"""The images below one source folder, in the order of their path strings, whatever holds the folder.
+
+Nothing but one folder's names is held at a time. Each folder's entries are sorted with "/" after the names of
+sub-folders: then the order of the walk is the order of the path strings ("a-b.jpg" before "a/b.jpg").
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fvcli.errors import UsageError
+from fvcli.records import ImageRef
+from fvcli.sources import archive
+from fvcli.sources.archive import SEPARATOR, is_archive
+from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
+from fvcli.sources.names import Names
+from fvcli.sources.passed_over import LINKED_FOLDER, SPECIAL, PassedOver
+from fvcli.sources.patterns import Filter
+from fvcli.sources.stand_ins import is_utf8, readable, with_stand_ins
+from fvcli.sources.storage import Folder, Kind, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search takes, and the tally of what it leaves aside."""
+
+    wanted: Filter
+    follow_symlinks: bool
+    passed_over: PassedOver
+
+
+@dataclass(slots=True)
+class _Level:
+    """A folder being walked, its (stand-in, name) still to come, and the identities of the folders that lead to it."""
+
+    folder: Folder
+    prefix: str
+    raw_prefix: bytes | None
+    names: Iterator[tuple[str, str]]
+    ancestors: frozenset[tuple[int, int] | None]
+
+    def raw(self, name: str) -> bytes | None:
+        """The bytes of a path below the root where they are not UTF-8."""
+        if self.raw_prefix is not None:
+            return self.raw_prefix + os.fsencode(name)
+        return None if is_utf8(name) else os.fsencode(self.prefix + name)
+
+
+def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
+    """The images below ``root``. Raises UsageError where the root itself cannot be listed."""
+    ref = ImageRef(root, "")
+    try:
+        top = storage.folder(root)
+        stack = [_Level(top, "", None, _entries(top, "", search), frozenset([top.identity]))]
+    except OSError as error:
+        raise UsageError(f"cannot list the folder {readable(root)!r}: {storage.explain(error, ref)}") from None
+    while stack:
+        level = stack[-1]
+        following = next(level.names, None)
+        if following is None:
+            stack.pop()
+            continue
+        shown, name = following
+        path = level.prefix + shown
+        if shown.endswith(SEPARATOR) and is_archive(name):
+            raw = level.raw(name) or (None if shown[:-1] == name else os.fsencode(level.prefix + name))
+            yield from _packed(ImageRef(root, path[:-1], raw), name, storage, level.folder, search)
+        elif not name.endswith("/"):
+            if search.wanted.takes(path):
+                yield from _file(ImageRef(root, path, level.raw(name)), name, level.folder, search)
+        elif search.wanted.enters(path):
+            raw = level.raw(name)
+            try:
+                inner = level.folder.enter(name[:-1])
+                ancestors = level.ancestors
+                if search.follow_symlinks:
+                    identity = inner.identity
+                    if identity is not None and identity in ancestors:
+                        continue
+                    ancestors |= {identity}
+                stack.append(_Level(inner, path, raw, _entries(inner, path, search), ancestors))
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # removed meanwhile, as its files are
+            except OSError as error:
+                storage.explain(error, ImageRef(root, path, raw))  # raises where the whole place is gone
+                yield ImageRef(root, path, raw)
+
+
+def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str, str]]:
+    """(stand-in, name) of what may be an image or hold some, ascending by stand-in.
+
+    Names of folders end in "/", stand-ins of archives in "!".
+    """
+    names = Names()
+    plain = True
+    for name, kind in folder:
+        if kind is Kind.FOLDER or (kind is Kind.LINKED_FOLDER and search.follow_symlinks):
+            name += "/"
+        elif (
+            kind is not Kind.FILE
+            or not (has_image_extension(name) is not False or is_archive(name))
+            or name.startswith("._")
+        ):
+            _leave_aside(name, kind, prefix, search)
+            continue
+        plain = plain and is_utf8(name) and not is_archive(name)
+        names.add(name)
+    if plain:
+        return ((name, name) for name in names)
+    pairs = with_stand_ins(list(names))
+    if any(is_archive(name) for _, name in pairs):
+        pairs = archive.with_marks(pairs)
+    return iter(sorted(pairs))
+
+
+def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
+    if not search.wanted.takes(prefix + name):
+        return  # the user's own patterns leave it out
+    if kind is Kind.LINKED_FOLDER:
+        search.passed_over.add(LINKED_FOLDER)
+    elif kind is Kind.SPECIAL:
+        search.passed_over.add(SPECIAL)
+    else:
+        search.passed_over.add_file(name)
+
+
+def _file(ref: ImageRef, name: str, folder: Folder, search: Search) -> Iterator[ImageRef]:
+    """The input that a file in a folder is; none where it is no image's file."""
+    named = has_image_extension(name)
+    try:
+        found = folder.stat(name)
+    except OSError:
+        if named:
+            yield ref
+        return
+    if found is None:
+        search.passed_over.add(SPECIAL)
+    elif named or sniff(folder.start(name, SNIFF_BYTES)) is not None:
+        yield ImageRef(ref.root, ref.path, ref.path_bytes, *found)
+    else:
+        search.passed_over.add_file(name)
+
+
+def _packed(ref: ImageRef, name: str, storage: Storage, folder: Folder, search: Search) -> Iterator[ImageRef]:
+    """The images in an archive found in a folder; none where it is no regular file or was removed meanwhile."""
+    if not search.wanted.enters(ref.path):
+        return
+    try:
+        found = folder.stat(name)
+    except OSError:
+        return
+    if found is None:
+        search.passed_over.add(SPECIAL)
+    else:
+        yield from archive.inputs(
+            ImageRef(ref.root, ref.path, ref.path_bytes, *found), storage, search.wanted, search.passed_over
+        )
