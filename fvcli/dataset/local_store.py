@@ -1,8 +1,12 @@
-"""A dataset in a local folder: durable writes, atomic replacement."""
+"""A dataset in a local folder: durable writes, atomic replacement.
+
+A dataset may come from anywhere, so its folders are never links: whatever a file in it is called, it is inside.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,20 +32,24 @@ class LocalStore:
         return str(self.folder)
 
     def path(self, key: str) -> Path:
-        return self.folder / key
+        path = self._inside(key)
+        mode = _mode(path)
+        if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DatasetError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a device')} and no file of a dataset")
+        return path
 
     def describe(self, key: str) -> str:
-        return str(self.path(key))
+        return str(self.folder / key)
 
     def waiting(self, key: str) -> str:
         return f"{STAGING}/{key.rsplit('/', 1)[1]}"
 
     def draft(self, key: str) -> Path:
-        target = self.path(key)
+        target = self._inside(key)
         return target.with_name(temporary_name(target.name))
 
     def adopt(self, draft: Path, key: str) -> None:
-        target = self.path(key)
+        target = self._inside(key)
         with translated("write", target):
             os.replace(draft, target)
             sync_folder(target.parent)
@@ -55,52 +63,85 @@ class LocalStore:
         return sha256_of(self.path(key))
 
     def exists(self, key: str) -> bool:
-        return os.path.lexists(self.path(key))
+        return os.path.lexists(self._inside(key))
 
     def size(self, key: str) -> int | None:
+        path = self._inside(key)
         try:
-            return self.path(key).stat().st_size
+            found = path.lstat()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise DatasetError(f"cannot examine {self.path(key)}: {error.strerror}") from error
+            raise DatasetError(f"cannot examine {path}: {error.strerror}") from error
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def make_folder(self, key: str = "") -> None:
-        with translated("create the folder", self.path(key)):
-            self.path(key).mkdir(parents=True, exist_ok=True)
+        path = self._inside(f"{key}/") if key else self.folder
+        with translated("create the folder", path):
+            path.mkdir(parents=True, exist_ok=True)
 
     def read(self, key: str) -> bytes | None:
+        path = self.path(key)
         try:
-            return self.path(key).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise DatasetError(f"cannot read {self.path(key)}: {error.strerror}") from error
+            raise DatasetError(f"cannot read {path}: {error.strerror}") from error
 
     def replace(self, key: str, data: bytes) -> None:
-        with translated("write", self.path(key)):
-            replace_file(self.path(key), data)
+        path = self._inside(key)
+        with translated("write", path):
+            replace_file(path, data)
 
     def move(self, source: str, target: str) -> None:
-        with translated("move into place", self.path(target)):
+        start, end = self._inside(source), self._inside(target)
+        with translated("move into place", end):
             try:
-                os.replace(self.path(source), self.path(target))
+                os.replace(start, end)
             except FileNotFoundError:
                 if not self.exists(target):
                     raise
 
     def sync(self, key: str) -> None:
-        with translated("write", self.path(key)):
-            sync_folder(self.path(key))
+        with translated("write", self.describe(key)):
+            sync_folder(self._inside(f"{key}/"))
 
     def remove(self, key: str) -> None:
-        with translated("remove", self.path(key)):
-            self.path(key).unlink(missing_ok=True)
+        path = self._inside(key)
+        with translated("remove", path):
+            path.unlink(missing_ok=True)
 
     def names(self, key: str) -> list[str]:
+        path = self._inside(f"{key}/") if key else self.folder
         try:
-            return sorted(entry.name for entry in os.scandir(self.path(key)) if not entry.is_dir(follow_symlinks=False))
+            return sorted(entry.name for entry in os.scandir(path) if not entry.is_dir(follow_symlinks=False))
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise DatasetError(f"cannot list {self.path(key)}: {error.strerror}") from error
+            raise DatasetError(f"cannot list {path}: {error.strerror}") from error
+
+    def _inside(self, key: str) -> Path:
+        """The path of a key, after a look at the folders on the way. Raises DatasetError where one is a link."""
+        *folders, name = key.split("/")
+        path = self.folder
+        for folder in folders:
+            path /= folder
+            mode = _mode(path)
+            if mode is not None and not stat.S_ISDIR(mode):
+                raise DatasetError(
+                    f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a file')}; the folders of a dataset are real ones, "
+                    "so put a folder there in its place"
+                )
+        return path / name if name else path
+
+
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def _mode(path: Path) -> int | None:
+    """The mode of what stands at a path, None where nothing does or it cannot be examined."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return None

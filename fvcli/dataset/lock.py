@@ -41,7 +41,7 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
     store.make_folder(key.rsplit("/", 1)[0])
     path = store.path(key)
     with translated("lock", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _take(descriptor, store.place)
         stop = threading.Event()
@@ -69,7 +69,7 @@ def _refuse_if_held(store: Store, key: str) -> None:
     if not store.exists(key):
         return
     with translated("lock", store.path(key)):
-        descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         with suppress(OSError):
             try:
@@ -100,6 +100,9 @@ def _refuse_if_beating(descriptor: int, folder: str) -> None:
     holder = _holder(descriptor)
     if holder.get("host", socket.gethostname()) != socket.gethostname():
         age = time.time() - os.fstat(descriptor).st_mtime
+        if age < -STALE_SECONDS:  # a clock was wrong: from now on the time counts, and a living holder sets it again
+            with suppress(OSError):
+                os.utime(descriptor)
         if age < STALE_SECONDS:
             raise LockedError(_held(folder, holder))
 
