@@ -31,6 +31,12 @@ class DatasetError(FvcliError):
     """The output folder cannot be read or written, or does not fit the request."""
 
 
+class DamagedError(DatasetError):
+    """A file of the dataset no longer has the bytes that were written; repairing the dataset drops it."""
+
+    exit_code = 4
+
+
 class LockedError(DatasetError):
     """Another run holds the dataset; trying again later is enough (EX_TEMPFAIL)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
+from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
 from fvcli.errors import UsageError
 
@@ -26,6 +26,7 @@ def neighbors(
         float | None,
         typer.Option("--threshold", min=0.01, max=1, help="Cosine of near-duplicates.", show_default="0.98"),
     ] = None,
+    model: DatasetModel = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,7 +51,7 @@ def neighbors(
 
         opened = open_dataset(dataset)
         if query is not None:
-            found = search.neighbors(opened, query, 10 if count is None else count)
+            found = search.neighbors(opened, query, 10 if count is None else count, model)
             if as_json:
                 typer.echo(json.dumps([row.to_json() for row in found]))
             else:

@@ -19,6 +19,10 @@ EXIT_SOME_FAILED = 3
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DatasetModel = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help="The dataset's model, where it is not embedded or cached."),
+]
 Dataset = Annotated[str, typer.Argument(metavar="DIR", help="The dataset's folder.", show_default=False)]
 
 

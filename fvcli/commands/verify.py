@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
+from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
 
 EXIT_DAMAGED = 4
@@ -19,6 +19,7 @@ def verify(
         int, typer.Option("--recompute", min=0, metavar="N", help="Extract N random rows again and compare.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Chooses those rows.")] = 0,
+    model: DatasetModel = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +39,7 @@ def verify(
         if recompute and not verdict.damages:
             from fvcli.explore.recompute import recompute as extract_again
 
-            again = extract_again(store, recompute, seed)
+            again = extract_again(store, recompute, seed, model)
         damaged = bool(verdict.damages) or (again is not None and again.damaged)
         if as_json:
             values: dict[str, object] = {

@@ -15,6 +15,7 @@ from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.manifest import Manifest, Shard
 from fvcli.dataset.store import Store
+from fvcli.errors import DamagedError
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 
 _LOADED = 2  # shards whose rows are held at once; content tends to move in runs
@@ -48,24 +49,31 @@ def load_rows(store: Store, shard: Shard) -> Rows:
 
 
 class BaseVectors:
-    """Vectors of committed rows, by place or by the content they were made from. Serves several threads."""
+    """Vectors of committed rows, by place or by the content they were made from. Serves several threads.
+
+    What is carried into a new shard gets a new checksum there, so each shard is held against its own first.
+    """
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
         self._shards = manifest.shards
         self._by_number = {shard.number: shard for shard in manifest.shards}
         self._loaded: OrderedDict[int, Rows] = OrderedDict()
+        self._unchanged: set[int] = set()
         self._lock = threading.Lock()
         self._prefixes: NDArray[np.uint64] | None = None
         self._places: NDArray[np.int64] | None = None
 
     def rows(self, number: int) -> Rows:
-        """The rows of the shard with this number."""
+        """The rows of the shard with this number. Raises DamagedError where its bytes have changed."""
         with self._lock:
             return self._rows(self._by_number[number])
 
     def find(self, sha256: str) -> tuple[ImageInfo, Float32Array] | None:
-        """The info and vector (float32 [d]) of a row made from content with this hash, None where there is none."""
+        """The info and vector (float32 [d]) of a row made from content with this hash, None where there is none.
+
+        Raises DamagedError where the bytes of the row's shard have changed.
+        """
         with self._lock:
             if self._prefixes is None or self._places is None:
                 self._prefixes, self._places = self._index()
@@ -83,9 +91,21 @@ class BaseVectors:
         if shard.number not in self._loaded:
             while len(self._loaded) >= _LOADED:
                 self._loaded.popitem(last=False)
+            self._require_unchanged(shard)
             self._loaded[shard.number] = load_rows(self._store, shard)
         self._loaded.move_to_end(shard.number)
         return self._loaded[shard.number]
+
+    def _require_unchanged(self, shard: Shard) -> None:
+        if shard.number in self._unchanged:
+            return
+        for file in shard.files:
+            if self._store.sha256(file.file) != file.sha256:
+                raise DamagedError(
+                    f"{self._store.describe(file.file)} is damaged: its bytes are not those that were written; "
+                    f"run fvcli repair {self._store.place}, then repeat the command to redo its {shard.rows:,} rows"
+                )
+        self._unchanged.add(shard.number)
 
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """The first 64 bits of every row's hash, sorted, and its shard << 32 | row: 16 bytes a row."""

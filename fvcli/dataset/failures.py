@@ -10,7 +10,7 @@ from fvcli.dataset import schema
 from fvcli.dataset.layout import FAILURES, STATE
 from fvcli.dataset.manifest import Key, Manifest
 from fvcli.dataset.store import Store
-from fvcli.errors import DatasetError
+from fvcli.errors import DamagedError, DatasetError
 from fvcli.records import Failure, ImageRef
 
 
@@ -68,6 +68,8 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
 
 
 def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:
-    """All failures of a dataset, sorted by (root, path)."""
+    """All failures of a dataset, sorted by (root, path). Raises DamagedError where a list's bytes have changed."""
     for file in manifest.failures:
+        if store.size(file.file) is None or store.sha256(file.file) != file.sha256:
+            raise DamagedError(f"{store.describe(file.file)} is missing or damaged; run fvcli repair {store.place}")
         yield from read(store, file.file)

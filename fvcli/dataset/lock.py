@@ -60,6 +60,22 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(store: Store) -> bool:
+    """Whether a run holds the dataset's lock. Changes nothing. Raises DatasetError where the lock cannot be read."""
+    if not store.exists(LOCK):
+        return False
+    with translated("read", store.path(LOCK)):
+        descriptor = os.open(store.path(LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _refuse_if_locked(descriptor, store.place)
+        _refuse_if_beating(descriptor, store.place)
+    except LockedError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def task_locks(store: Store) -> list[str]:
     """The locks of tasks, held or not."""
     return [f"{TASKS}/{name}" for name in store.names(TASKS) if name.endswith(TASK_LOCK)]
@@ -71,14 +87,20 @@ def _refuse_if_held(store: Store, key: str) -> None:
     with translated("lock", store.path(key)):
         descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(_held(store.place, _holder(descriptor))) from None
+        _refuse_if_locked(descriptor, store.place)
+        _count_from_now(descriptor)
         _refuse_if_beating(descriptor, store.place)
     finally:
         os.close(descriptor)
+
+
+def _refuse_if_locked(descriptor: int, folder: str) -> None:
+    """Where a process that this kernel knows of has the lock."""
+    with suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(_held(folder, _holder(descriptor))) from None
 
 
 def _take(descriptor: int, folder: str) -> None:
@@ -88,6 +110,7 @@ def _take(descriptor: int, folder: str) -> None:
         raise LockedError(_held(folder, _holder(descriptor))) from None
     except OSError:
         pass  # a file system without locks: the holder's heartbeat below is all there is
+    _count_from_now(descriptor)
     _refuse_if_beating(descriptor, folder)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with translated("write", os.path.join(folder, LOCK)):
@@ -100,11 +123,15 @@ def _refuse_if_beating(descriptor: int, folder: str) -> None:
     holder = _holder(descriptor)
     if holder.get("host", socket.gethostname()) != socket.gethostname():
         age = time.time() - os.fstat(descriptor).st_mtime
-        if age < -STALE_SECONDS:  # a clock was wrong: from now on the time counts, and a living holder sets it again
-            with suppress(OSError):
-                os.utime(descriptor)
         if age < STALE_SECONDS:
             raise LockedError(_held(folder, holder))
+
+
+def _count_from_now(descriptor: int) -> None:
+    """Sets a time that lies in the future, where a clock was wrong, to now. A living holder sets it again."""
+    if os.fstat(descriptor).st_mtime - time.time() > STALE_SECONDS:
+        with suppress(OSError):
+            os.utime(descriptor)
 
 
 def _holder(descriptor: int) -> dict[str, object]:

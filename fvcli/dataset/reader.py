@@ -10,7 +10,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fvcli.dataset import columns, commit, failures, layout, manifest, shard_file
+from fvcli.dataset import columns, failures, layout, manifest, shard_file
 from fvcli.dataset.disk import translated
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Key, Manifest, Shard
@@ -37,12 +37,10 @@ _MAPPED_ROWS = 4_000  # of a .npy file at once: each piece costs a system call o
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Opens the dataset in a folder that ``fvcli extract`` wrote.
 
-    If a crash interrupted a run's very last step, that step is finished first, unless a run is going on or the folder
-    cannot be written: then the dataset is what its manifest says. Raises DatasetError where there is none.
+    Nothing in the folder is changed: where a crash interrupted a run's last step, the dataset is what its manifest
+    says until the next run. Raises DatasetError where there is none.
     """
     store = open_store(path)
-    with suppress(DatasetError):  # on a read-only disk: the manifest still names whole files only
-        commit.settle(store)
     found = manifest.load(store)
     if found is None:
         raise DatasetError(_why_none(store))
@@ -50,7 +48,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def _why_none(store: Store) -> str:
-    if store.exists(layout.PLAN):
+    if store.exists(layout.PLAN) or store.exists(layout.PENDING_MANIFEST):
         return (
             f"{store.place} holds an unfinished run and no manifest yet; "
             "repeat its fvcli extract command, it goes on where it stopped"

@@ -23,7 +23,7 @@ from fvcli.dataset.columns import Rows
 from fvcli.dataset.disk import sha256_of, translated
 from fvcli.dataset.layout import KINDS, DataFormat, DType
 from fvcli.dataset.store import Store
-from fvcli.errors import DatasetError
+from fvcli.errors import DamagedError, DatasetError
 from fvcli.files import flush
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 
@@ -194,14 +194,20 @@ class ShardWriter:
 
 
 def read_metadata(store: Store, key: str, names: Sequence[str] | None = None) -> pa.Table:
-    """Columns of a Parquet shard, without the vectors unless named. Raises DatasetError when it cannot be read."""
+    """Columns of a Parquet shard, without the vectors unless named.
+
+    Raises DatasetError when it cannot be read, DamagedError when it is no such file.
+    """
     wanted = list(names or columns.metadata_schema().names)
     with _reading(store, key):
         return store.using(key, lambda file: pq.ParquetFile(file).read(columns=wanted, use_threads=False))
 
 
 def read_vectors(store: Store, key: str) -> Float32Array:
-    """The vectors of a shard as stored: [n, d], float32 or float16. Raises DatasetError when they cannot be read."""
+    """The vectors of a shard as stored: [n, d], float32 or float16.
+
+    Raises DatasetError when they cannot be read, DamagedError when it is no such file.
+    """
     with _reading(store, key):
         if key.endswith(".npy"):
             data = store.using(key, lambda file: bytes(file.read()))
@@ -217,7 +223,7 @@ def _reading(store: Store, key: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError) as error:
-        raise DatasetError(
+        raise DamagedError(
             f"{store.describe(key)} is damaged ({_first_line(error)}); fvcli verify shows what is affected"
         ) from error
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
-from fvcli.dataset.commit import recover, settle
+from fvcli.dataset.commit import recover
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
@@ -48,7 +48,6 @@ class Verdict:
 
 def load_manifest(store: Store) -> Manifest:
     """The manifest of a finished dataset. Raises DatasetError where there is none."""
-    settle(store)
     found = manifest.load(store)
     if found is None:
         unfinished = store.exists(layout.PLAN)
@@ -77,8 +76,9 @@ def verify(store: Store) -> Verdict:
 
 
 def _settled(store: Store, found: Manifest) -> bool:
-    """Whether nobody has replaced the manifest, or is about to."""
-    return not store.exists(layout.PENDING_MANIFEST) and manifest.load(store) == found
+    """Whether no run has replaced the manifest, or is about to."""
+    ending = store.exists(layout.PENDING_MANIFEST) and lock.is_held(store)
+    return not ending and manifest.load(store) == found
 
 
 def repair(store: Store) -> tuple[Damage, ...]:

@@ -11,12 +11,9 @@ from fvcli.dataset import existing
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.store import Store
 from fvcli.dataset.verify import load_manifest
-from fvcli.errors import DatasetError, ImageError
-from fvcli.images.decode import DEFAULT_LIMITS
-from fvcli.images.loader import ImageLoader
+from fvcli.errors import ImageError
+from fvcli.explore.dataset_model import loader_of, model_of
 from fvcli.machine import environment
-from fvcli.models.loading import load_model
-from fvcli.models.protocol import FeatureModel
 from fvcli.records import Float32Array
 from fvcli.run.finishing import environment_id
 from fvcli.sources.read import read
@@ -52,13 +49,14 @@ class Recomputed:
         }
 
 
-def recompute(store: Store, rows: int, seed: int) -> Recomputed:
+def recompute(store: Store, rows: int, seed: int, model_name: str | None = None) -> Recomputed:
     """Compares ``rows`` random rows, of those whose files are unchanged.
 
-    Raises DatasetError, or ModelError where the dataset's model is not to be had.
+    model_name: the dataset's model, where it is neither the embedded one nor in the cache.
+    Raises DatasetError, or ModelError where the dataset's model cannot be found.
     """
     found = load_manifest(store)
-    model = model_of(found)
+    model = model_of(found, model_name)
     loader = loader_of(found, model)
     wanted = random.Random(seed).sample(range(found.counts.rows), min(rows, found.counts.rows))
     compared, equal, unchanged, differing = 0, 0, 0, []
@@ -85,22 +83,6 @@ def recompute(store: Store, rows: int, seed: int) -> Recomputed:
             difference = max(difference, float(np.abs(fresh - there.vectors[row]).max()))
             cosine = min(cosine, _cosine(fresh, there.vectors[row]))
     return Recomputed(compared, unchanged, equal, difference, cosine, _same_environment(found), tuple(differing))
-
-
-def model_of(found: Manifest) -> FeatureModel:
-    """The model that made a dataset. Raises ModelError where it is gone, DatasetError where another has its name."""
-    model = load_model(found.model["name"], found.recipe.engine)
-    if model.identity != found.recipe.model:
-        raise DatasetError(
-            f"the model {model.name} here ({model.identity[:12]}) is not the one that made the dataset "
-            f"({found.recipe.model[:12]}); use the fvcli or the model file that did"
-        )
-    return model
-
-
-def loader_of(found: Manifest, model: FeatureModel) -> ImageLoader:
-    """What made pixels of a dataset's files."""
-    return ImageLoader(model.input_spec, found.recipe.preprocessing, DEFAULT_LIMITS)
 
 
 def _by_shard(found: Manifest, wanted: list[int]) -> list[tuple[int, list[int]]]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
 from fvcli.errors import ImageError, UsageError
+from fvcli.explore.dataset_model import loader_of, model_of
 from fvcli.explore.neighbors import near_duplicates, nearest
-from fvcli.explore.recompute import loader_of, model_of
 from fvcli.machine import usable_cpus
 from fvcli.records import Float32Array, ImageRef, display_name
 
@@ -33,18 +33,18 @@ class Neighbor:
         return {"root": self.root, "path": self.path, "score": self.score}
 
 
-def neighbors(dataset: Dataset, query: str, k: int = 10) -> list[Neighbor]:
+def neighbors(dataset: Dataset, query: str, k: int = 10, model: str | None = None) -> list[Neighbor]:
     """The ``k`` rows most like ``query``, best first: the name of a row, or else of an image file.
 
-    A row finds itself, with score 1. A file goes through the dataset's own model and recipe. Raises UsageError for a
-    name that is neither, or several rows'; ImageError where the file is no image; ModelError and DatasetError where
-    the model that made the dataset is not to be had.
+    A row finds itself, with score 1. A file goes through the dataset's own model and recipe. model: that model, where
+    it is neither the embedded one nor in the cache. Raises UsageError for a name that is neither, or several rows';
+    ImageError where the file is no image; ModelError and DatasetError where the dataset's model cannot be found.
     """
     rows = dataset.find(query)
     if len(rows) > 1:
         several = ", ".join(display_name(*key) for key in dataset.keys(np.array(rows[:5])))
         raise UsageError(f"{query} is the name of {len(rows)} rows; give the root too: {several}")
-    vector = dataset.take(np.array(rows)) if rows else _vector_of(dataset, query)
+    vector = dataset.take(np.array(rows)) if rows else _vector_of(dataset, query, model)
     found = nearest(dataset, vector, k, usable_cpus())[0]
     return _named(dataset, found.rows, found.scores)
 
@@ -65,12 +65,12 @@ def _named(dataset: Dataset, rows: NDArray[np.int64], scores: Float32Array) -> l
     return [Neighbor(root, path, float(score)) for (root, path), score in zip(keys, scores, strict=True)]
 
 
-def _vector_of(dataset: Dataset, name: str) -> Float32Array:
+def _vector_of(dataset: Dataset, name: str, model_name: str | None) -> Float32Array:
     raw = os.fsencode(name)
     if not os.path.exists(raw):
         shown = raw.decode(errors="backslashreplace")
         raise UsageError(f"{shown} is neither a row of {dataset.folder} nor a file")
-    model = model_of(dataset.manifest)
+    model = model_of(dataset.manifest, model_name)
     loader = loader_of(dataset.manifest, model)
     image = np.empty((1, model.input_spec.height, model.input_spec.width, 3), np.uint8)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -116,15 +115,6 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / ".fvcli" / "plan.json").write_text("{}")
     with pytest.raises(DatasetError, match="unfinished run"):
         open_dataset(tmp_path)
-
-
-def test_an_interrupted_last_step_is_finished(dataset: Dataset, vectors: Float32Array, tmp_path: Path) -> None:
-    folder = write(tmp_path / "d", vectors, "parquet").folder
-    (folder / ".fvcli").mkdir()
-    os.rename(folder / "manifest.json", folder / ".fvcli" / "pending-manifest.json")
-    assert np.array_equal(open_dataset(folder).vectors(), vectors)
-    assert (folder / "manifest.json").exists()
-    assert not (folder / ".fvcli" / "pending-manifest.json").exists()
 
 
 @pytest.mark.parametrize("format", FORMATS)
