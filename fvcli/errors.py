@@ -23,6 +23,10 @@ class UsageError(FvcliError):
     exit_code = 2
 
 
+class SourceError(FvcliError):
+    """A source that was named cannot be read at all."""
+
+
 class ModelError(FvcliError):
     """A model cannot be found, read, compiled or run."""
 

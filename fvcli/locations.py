@@ -42,6 +42,15 @@ def is_remote(place: str) -> bool:
     return place.startswith(SCHEMES)
 
 
+def without_credentials(name: bytes) -> bytes:
+    """A line of a list, in the place of a user and password in it ``***``: names become part of a dataset."""
+    scheme, _, rest = name.partition(b"://")
+    authority, slash, path = rest.partition(b"/")
+    if b"@" not in authority or not scheme.isalnum():
+        return name
+    return scheme + b"://***@" + authority.rpartition(b"@")[2] + slash + path
+
+
 def local_path(place: str) -> str:
     """The path that a ``file://`` URI names; other names as they are."""
     return unquote(urlsplit(place).path) if place.startswith("file://") else place

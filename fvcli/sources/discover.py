@@ -5,20 +5,23 @@ from __future__ import annotations
 import glob
 import heapq
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fvcli.errors import UsageError
-from fvcli.locations import cut_query, is_remote, local_path
+from fvcli.locations import is_remote, local_path
 from fvcli.records import ImageRef
+from fvcli.sources.archive import is_archive
+from fvcli.sources.folders import LocalFolder
+from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.listing import read_listing
 from fvcli.sources.named import Name, named
-from fvcli.sources.passed_over import PassedOver
+from fvcli.sources.passed_over import COMPRESSED_ARCHIVES, SPECIAL, PassedOver, kind_of
 from fvcli.sources.patterns import Filter
 from fvcli.sources.places import storage_of
+from fvcli.sources.roots import Roots
 from fvcli.sources.stand_ins import decoded, is_utf8, readable
-from fvcli.sources.walk import Search, walk
+from fvcli.sources.walk import Search, may_be_input, walk
 
 
 @dataclass(frozen=True)
@@ -55,60 +58,88 @@ def discover(sources: Sources, passed_over: PassedOver | None = None) -> Iterato
     Raises UsageError, before the first item, for a source that does not exist, a glob without a match or a list that
     cannot be read; while iterating, for a source folder that cannot be listed.
     """
-    search = Search(Filter(sources.include, sources.exclude), sources.follow_symlinks, passed_over or PassedOver())
-    folders: set[str] = set()
+    wanted = Filter(sources.include, sources.exclude)
+    search = Search(wanted, sources.follow_symlinks, PassedOver() if passed_over is None else passed_over)
+    roots = Roots(wanted)
     files: set[bytes] = set()
     for source in sources.paths:
-        _resolve(source, folders, files)
+        _resolve(source, roots, files, search.passed_over)
     listing: Iterable[Name] = ()
     if sources.files_from is not None:
         listing = read_listing(sources.files_from, sources.null_separated)
-    return _stream(folders, files, listing, search)
+    return _stream(roots, files, listing, search)
 
 
-def _resolve(source: str, folders: set[str], files: set[bytes]) -> None:
-    """Sort one named source into folders and single files."""
+def _resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
+    """Sorts one named source into folders and single files."""
     if not source:
         raise UsageError("an empty name is no source")
     source = local_path(source)
     found = storage_of(source).is_folder(source)
     if found:
-        place, query = cut_query(source)
-        folders.add((place.rstrip("/") or "/") + query)
+        roots.add(source)
     elif found is False:
+        if (kind := kind_of(os.path.basename(source))) in COMPRESSED_ARCHIVES:
+            raise UsageError(
+                f"{readable(source)!r}: {kind} archives are not read; unpack it, or pack the images as .tar or .zip"
+            )
         files.add(os.fsencode(source))
     elif glob.has_magic(source) and not is_remote(source):
-        matches = [name for name in glob.iglob(source, recursive=True) if _may_be_image(name)]
-        if not matches:
-            raise UsageError(f"no file matches {readable(source)!r}")
-        files.update(map(os.fsencode, matches))
+        _match(source, roots, files, passed_over)
     else:
         kind = "object" if is_remote(source) else "file"
         raise UsageError(f"no such {kind} or folder: {readable(source)!r}")
 
 
-def _may_be_image(name: str) -> bool:
-    """A glob's match that is a regular file or a dangling link."""
-    try:
-        return stat.S_ISREG(os.stat(name).st_mode)
-    except OSError:
+def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
+    """What a glob matches that the shell left alone, taken as a walk takes what it finds."""
+    matched = False
+    for name in glob.iglob(pattern, recursive=True):
+        matched = True
+        base = os.path.basename(name)
+        if os.path.isdir(name):
+            roots.add(name)
+        elif os.path.exists(name) and not os.path.isfile(name):
+            passed_over.add(SPECIAL)
+        elif _is_input(name):
+            files.add(os.fsencode(name))
+        else:
+            passed_over.add_file(base)
+    if not matched:
+        raise UsageError(f"no file matches {readable(pattern)!r}")
+
+
+def _is_input(name: str) -> bool:
+    """Whether a walk would take the file ``name``, or the link that leads nowhere."""
+    folder, slash, base = name.rpartition("/")
+    if not may_be_input(base):
+        return False
+    if has_image_extension(base) or is_archive(base):
         return True
+    return sniff(LocalFolder(folder + slash).start(base, SNIFF_BYTES)) is not None
 
 
-def _stream(folders: set[str], files: set[bytes], listing: Iterable[Name], search: Search) -> Iterator[ImageRef]:
+def _stream(roots: Roots, files: set[bytes], listing: Iterable[Name], search: Search) -> Iterator[ImageRef]:
     singles = sorted(decoded(name) for name in files)
-    unreadable_roots = sorted(root for root in folders if not is_utf8(root))
-    streams: list[Iterable[ImageRef]] = [named(heapq.merge(singles, listing, key=_path_of), search)]
+    names = heapq.merge(singles, listing, key=_path_of)
+    streams: list[Iterable[ImageRef]] = [named((name for name in names if not roots.holds(_raw(name))), search)]
+    folders = list(roots)
+    unreadable = [root for root in folders if not is_utf8(root)]
     streams += [
-        (_below_unreadable_root(root, ref) for ref in walk(root, storage_of(root), search)) for root in unreadable_roots
+        (_below_unreadable_root(root, ref) for ref in walk(root, storage_of(root), search)) for root in unreadable
     ]
     before: str | None = None
     for ref in heapq.merge(*streams, key=lambda ref: ref.path) if len(streams) > 1 else streams[0]:
         if ref.path != before:
             yield ref
         before = ref.path
-    for root in sorted(folders.difference(unreadable_roots)):
-        yield from walk(root, storage_of(root), search)
+    for root in folders:
+        if is_utf8(root):
+            yield from walk(root, storage_of(root), search)
+
+
+def _raw(name: Name) -> bytes:
+    return name[0].encode() if name[1] is None else name[1]
 
 
 def _path_of(item: Name) -> str:

@@ -1,4 +1,4 @@
-"""A list of files, perhaps a million, sorted without becoming a million Python objects."""
+"""A list of files, perhaps ten million, sorted without becoming as many Python objects."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import heapq
 import sys
 from collections.abc import Iterator
 from typing import IO
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from fvcli.errors import UsageError
-from fvcli.locations import Location, is_remote, local_path, retried
+from fvcli.locations import Location, is_remote, local_path, retried, without_credentials
+from fvcli.sources.formats import SNIFF_BYTES, sniff
 from fvcli.sources.names import Names
 
 _BLOCK = 1 << 20
+#: Bytes of one name, far more than any system allows: what goes on without a separator is no list.
+_LONGEST_NAME = 1 << 20
+#: Bytes of a list, some hundred million names: what goes on for longer has no end.
+_LONGEST_LIST = 1 << 34
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_listing(files_from: str, null_separated: bool) -> Iterator[tuple[str, bytes | None]]:
@@ -32,6 +41,58 @@ def read_listing(files_from: str, null_separated: bool) -> Iterator[tuple[str, b
         raise UsageError(f"cannot read the list of files {files_from!r}: {error.strerror or error}") from None
 
 
+class NameSplitter:
+    """Cuts the bytes of a list into names, as they come. Raises UsageError where they are no such list.
+
+    Lines may end in CR LF, the list may begin with a UTF-8 byte order mark, and ``file://`` URIs become paths.
+    """
+
+    def __init__(self, null_separated: bool) -> None:
+        self._null_separated = null_separated
+        self._separator = b"\0" if null_separated else b"\n"
+        self._rest = b""
+        self._read = 0
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The names that end in ``block``, in order, without empty ones."""
+        if not self._read:
+            block = self._checked_start(block)
+        elif not self._null_separated and b"\0" in block:
+            raise UsageError("the list of files holds NUL bytes: was it written with -print0? Then add -0")
+        self._read += len(block)
+        *names, self._rest = (self._rest + block).split(self._separator)
+        if len(self._rest) > _LONGEST_NAME:
+            raise UsageError(
+                f"the list of files has a name of more than {_LONGEST_NAME:,} bytes: it is no list of names"
+            )
+        if self._read > _LONGEST_LIST:
+            raise UsageError(f"the list of files has more than {_LONGEST_LIST:,} bytes; split it")
+        return [name for name in map(self._cleaned, names) if name]
+
+    def end(self) -> list[bytes]:
+        """The name after the last separator, if there is one."""
+        name = self._cleaned(self._rest)
+        return [name] if name else []
+
+    def _checked_start(self, block: bytes) -> bytes:
+        if block.startswith(_UTF16_BOMS):
+            raise UsageError("the list of files is in UTF-16; save it as UTF-8")
+        block = block.removeprefix(_UTF8_BOM)
+        format = sniff(block[:SNIFF_BYTES])
+        if not self._null_separated and b"\0" in block:
+            if format is not None:
+                raise UsageError(f"the list of files is an image ({format}); name images without --files-from")
+            raise UsageError("the list of files holds NUL bytes: was it written with -print0? Then add -0")
+        return block
+
+    def _cleaned(self, name: bytes) -> bytes:
+        if not self._null_separated:
+            name = name.removesuffix(b"\r")
+        if name.startswith(b"file://"):
+            return unquote_to_bytes(urlsplit(name).path)
+        return without_credentials(name) if b"://" in name else name
+
+
 def _collected(stream: IO[bytes], null_separated: bool) -> Iterator[tuple[str, bytes | None]]:
     names = Names()
     odd: list[tuple[str, bytes]] = []
@@ -46,15 +107,10 @@ def _collected(stream: IO[bytes], null_separated: bool) -> Iterator[tuple[str, b
 
 def _lines(stream: IO[bytes], null_separated: bool) -> Iterator[bytes]:
     """The names in the order of the list, but not the empty ones."""
-    separator = b"\0" if null_separated else b"\n"
-    rest = b""
+    splitter = NameSplitter(null_separated)
     while block := stream.read(_BLOCK):
-        if not null_separated and b"\0" in block:
-            raise UsageError("the list of files holds NUL bytes: was it written with -print0? Then add -0")
-        *lines, rest = (rest + block).split(separator)
-        yield from filter(None, lines)
-    if rest:
-        yield rest
+        yield from splitter.feed(block)
+    yield from splitter.end()
 
 
 def _once(names: Iterator[tuple[str, bytes | None]]) -> Iterator[tuple[str, bytes | None]]:

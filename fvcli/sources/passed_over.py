@@ -8,7 +8,7 @@ from collections import Counter
 LINKED_FOLDER = "symlinked folders"
 SPECIAL = "pipes, sockets and devices"
 COMPANION = "._ files of macOS"
-NO_EXTENSION = "files without an image's first bytes"
+NO_EXTENSION = "other files"
 _OTHER = "other kinds"
 
 #: Kinds that are counted apart; a folder may hold a million extensions.
@@ -16,6 +16,43 @@ _MOST_KINDS = 200
 _PLAIN_EXTENSION = re.compile(r"\.[a-z0-9_+~-]{1,16}")
 #: Double extensions that say more than their last part.
 _COMPRESSED_TAR = re.compile(r"\.tar\.[a-z0-9]{1,4}$")
+
+
+#: Kinds that hold files and are not read.
+COMPRESSED_ARCHIVES = frozenset(
+    [".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4", ".7z", ".rar"]
+)
+
+#: Folders of thumbnails, bins and indexes, by lower-case name: NAS (Synology, QNAP), phones, Windows, macOS, Linux.
+_SET_ASIDE = frozenset(
+    [
+        "@eadir",
+        ".@__thumb",
+        ".thumbnails",
+        "#recycle",
+        "@recycle",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        ".trash",
+        ".trashes",
+        ".trashed",
+        ".appledouble",
+        ".spotlight-v100",
+        ".fseventsd",
+        ".documentrevisions-v100",
+        ".temporaryitems",
+    ]
+)
+_TRASH_OF_USER = re.compile(r"\.trash-\d+")
+#: The file systems' own: set aside where it cannot be listed, as nearly everywhere.
+LOST_AND_FOUND = "lost+found"
+
+
+def is_set_aside(folder: str) -> bool:
+    """Whether a folder's base name is one of thumbnails, of a bin or of an index, which a walk does not enter."""
+    lower = folder.lower()
+    return lower in _SET_ASIDE or _TRASH_OF_USER.fullmatch(lower) is not None
 
 
 class PassedOver:
@@ -32,6 +69,10 @@ class PassedOver:
     def add_file(self, name: str) -> None:
         """Counts a file by the extension of its base name."""
         self.add(kind_of(name))
+
+    def add_folder(self, name: str) -> None:
+        """Counts a folder that is not entered, by its base name."""
+        self.add(f"{name} folders")
 
     def to_json(self) -> dict[str, int]:
         """Counts by kind, the largest first."""

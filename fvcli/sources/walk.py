@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fvcli.errors import UsageError
+from fvcli.errors import SourceError
 from fvcli.records import ImageRef
 from fvcli.sources import archive
 from fvcli.sources.archive import SEPARATOR, is_archive
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.names import Names
-from fvcli.sources.passed_over import LINKED_FOLDER, SPECIAL, PassedOver
+from fvcli.sources.passed_over import LINKED_FOLDER, LOST_AND_FOUND, SPECIAL, PassedOver, is_set_aside
 from fvcli.sources.patterns import Filter
 from fvcli.sources.stand_ins import is_utf8, readable, with_stand_ins
 from fvcli.sources.storage import Folder, Kind, Storage
@@ -49,13 +49,13 @@ class _Level:
 
 
 def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
-    """The images below ``root``. Raises UsageError where the root itself cannot be listed."""
+    """The images below ``root``. Raises SourceError where the root itself cannot be listed."""
     ref = ImageRef(root, "")
     try:
         top = storage.folder(root)
         stack = [_Level(top, "", None, _entries(top, "", search), frozenset([top.identity]))]
     except OSError as error:
-        raise UsageError(f"cannot list the folder {readable(root)!r}: {storage.explain(error, ref)}") from None
+        raise SourceError(f"cannot list the folder {readable(root)!r}: {storage.explain(error, ref)}") from None
     while stack:
         level = stack[-1]
         following = next(level.names, None)
@@ -82,8 +82,13 @@ def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
                     ancestors |= {identity}
                 stack.append(_Level(inner, path, raw, _entries(inner, path, search), ancestors))
             except (FileNotFoundError, NotADirectoryError):
+                if not storage.is_folder(root):
+                    raise SourceError(f"the folder {readable(root)!r} vanished while it was searched") from None
                 continue  # removed meanwhile, as its files are
             except OSError as error:
+                if name == LOST_AND_FOUND + "/":
+                    search.passed_over.add_folder(LOST_AND_FOUND)
+                    continue
                 storage.explain(error, ImageRef(root, path, raw))  # raises where the whole place is gone
                 yield ImageRef(root, path, raw)
 
@@ -97,12 +102,11 @@ def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str,
     plain = True
     for name, kind in folder:
         if kind is Kind.FOLDER or (kind is Kind.LINKED_FOLDER and search.follow_symlinks):
+            if is_set_aside(name):
+                search.passed_over.add_folder(name)
+                continue
             name += "/"
-        elif (
-            kind is not Kind.FILE
-            or not (has_image_extension(name) is not False or is_archive(name))
-            or name.startswith("._")
-        ):
+        elif kind is not Kind.FILE or not may_be_input(name):
             _leave_aside(name, kind, prefix, search)
             continue
         plain = plain and is_utf8(name) and not is_archive(name)
@@ -115,11 +119,18 @@ def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str,
     return iter(sorted(pairs))
 
 
+def may_be_input(name: str) -> bool:
+    """Whether a file's base name is that of an image or of an archive, or leaves it to the first bytes."""
+    return not name.startswith("._") and (has_image_extension(name) is not False or is_archive(name))
+
+
 def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
-    if not search.wanted.takes(prefix + name):
-        return  # the user's own patterns leave it out
+    """Counts an entry, unless the user's own patterns leave it out."""
     if kind is Kind.LINKED_FOLDER:
-        search.passed_over.add(LINKED_FOLDER)
+        if search.wanted.enters(prefix + name):
+            search.passed_over.add(LINKED_FOLDER)
+    elif not search.wanted.takes(prefix + name):
+        return
     elif kind is Kind.SPECIAL:
         search.passed_over.add(SPECIAL)
     else:

@@ -1,0 +1,104 @@
+"""One folder is one root, however it is spelled, and no file comes twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import SourceError
+from fvcli.sources.discover import Sources, discover
+from fvcli.sources.roots import normalized
+from tests.helpers.trees import found, make, names
+
+
+def keys(*sources: str, **options: object) -> list[tuple[str, str]]:
+    return [(ref.root, ref.path) for ref in found(*sources, **options)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make(tmp_path, "photos/a.jpg", "photos/in/b.jpg", "x/other.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["photos", "photos/", "./photos", "photos/.", "photos//", ".//photos/./", "x/../photos", "photos/in/.."]
+)
+def test_spellings_of_a_folder_are_one_root(photos: Path, spelling: str) -> None:
+    assert keys(spelling) == [("photos", "a.jpg"), ("photos", "in/b.jpg")]
+    assert keys(spelling, "photos") == keys("photos")
+
+
+def test_an_absolute_path_beside_a_relative_one_is_the_first_of_them(photos: Path) -> None:
+    assert keys(str(photos), "photos") == [(str(photos), "a.jpg"), (str(photos), "in/b.jpg")]
+    assert keys("photos", str(photos)) == [("photos", "a.jpg"), ("photos", "in/b.jpg")]
+    (photos.parent / "link").symlink_to("photos")
+    assert keys("photos", "link") == keys("photos")
+    assert keys("link") == [("link", "a.jpg"), ("link", "in/b.jpg")]
+
+
+def test_two_dots_behind_a_link_mean_what_the_system_means(photos: Path) -> None:
+    (photos.parent / "link").symlink_to("photos/in")
+    assert normalized("link/../in") == "link/../in"
+    assert keys("link/../in") == [("link/../in", "b.jpg")]
+    assert normalized("/") == "/"
+    assert normalized("//") == "/"
+
+
+def test_a_folder_below_another_source_is_part_of_it(photos: Path) -> None:
+    assert keys("photos/in", "photos") == keys("photos")
+    assert keys(".", "photos", "x") == keys(".")
+    assert len(keys(".")) == 3
+    assert keys("photos", "photos/a.jpg", "x/other.jpg") == [("", "x/other.jpg"), *keys("photos")]
+
+
+def test_a_folder_that_the_other_s_walk_leaves_out_stands_alone(photos: Path) -> None:
+    assert keys("photos", "photos/in", exclude=("in",)) == [("photos", "a.jpg"), ("photos/in", "b.jpg")]
+    make(photos, ".thumbnails/t.jpg")
+    assert ("photos/.thumbnails", "t.jpg") in keys("photos", "photos/.thumbnails")
+
+
+def test_listed_files_below_a_source_come_once(photos: Path, tmp_path: Path) -> None:
+    make(photos, "odd.mov", "._c.jpg")
+    lines = ["photos/a.jpg", f"{photos}/in/b.jpg", "x/other.jpg", "photos/odd.mov", "photos/._c.jpg"]
+    (tmp_path / "list").write_text("\n".join(lines))
+    assert keys("photos", files_from="list") == [
+        ("", "photos/._c.jpg"),
+        ("", "photos/odd.mov"),
+        ("", "x/other.jpg"),
+        ("photos", "a.jpg"),
+        ("photos", "in/b.jpg"),
+    ]
+
+
+def test_a_root_that_vanishes_during_the_walk_is_an_error(photos: Path) -> None:
+    make(photos, *(f"d{number}/x.jpg" for number in range(5)))
+    refs = discover(Sources(("photos",)))
+    next(refs)
+    photos.rename(photos.parent / "moved")
+    with pytest.raises(SourceError, match="vanished"):
+        list(refs)
+
+
+def test_a_folder_that_vanishes_during_the_walk_takes_only_its_files_along(photos: Path) -> None:
+    make(photos, *(f"d{number}/x.jpg" for number in range(5)))
+    refs = discover(Sources(("photos",)))
+    first = next(refs)
+    (photos / "d3").rename(photos.parent / "moved")
+    assert [first.path, *(ref.path for ref in refs)] == [
+        "a.jpg",
+        "d0/x.jpg",
+        "d1/x.jpg",
+        "d2/x.jpg",
+        "d4/x.jpg",
+        "in/b.jpg",
+    ]
+
+
+def test_many_folders_side_by_side_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, *(f"p/{number}/x.jpg" for number in range(300)))
+    monkeypatch.chdir(tmp_path)
+    assert len(names("p/*")) == 300
+    assert {ref.root for ref in found("p/*")} == {f"p/{number}" for number in range(300)}
