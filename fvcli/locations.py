@@ -33,6 +33,10 @@ _FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE_DO
 T = TypeVar("T")
 
 
+class AddressError(UsageError):
+    """An address that means no place in a store."""
+
+
 class UnreachableError(FvcliError):
     """A store does not answer, whatever it is asked."""
 
@@ -66,15 +70,15 @@ class Location:
 
     @classmethod
     def parse(cls, uri: str) -> Location:
-        """Raises UsageError where the URI lacks a bucket, holds credentials or asks for something unknown."""
+        """Raises AddressError where the URI lacks a bucket, holds credentials or asks for something unknown."""
         plain, query = cut_query(uri)
         scheme, _, rest = plain.partition("://")
         options = tuple(sorted(parse_qsl(query[1:], keep_blank_values=True)))
         bucket = rest.split("/", 1)[0]
         if not bucket:
-            raise UsageError(f"{scheme}:// needs a bucket: {scheme}://bucket/folder")
+            raise AddressError(f"{scheme}:// needs a bucket: {scheme}://bucket/folder")
         if "@" in bucket:
-            raise UsageError(f"no credentials in a {scheme}:// address: set them in the environment or a profile")
+            raise AddressError(f"no credentials in a {scheme}:// address: set them in the environment or a profile")
         return cls(scheme, rest.rstrip("/"), options)
 
     @property

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fvcli.errors import ImageError, UsageError
-from fvcli.locations import Location, is_final, reason, require_answer, retried
+from fvcli.locations import AddressError, Location, is_final, reason, require_answer, retried
 from fvcli.records import ImageRef
 from fvcli.sources.storage import Kind, ReadAt
 
@@ -126,7 +126,11 @@ class BucketStorage:
         found: dict[bytes, tuple[int, int]] = {}
         groups: dict[Location, list[tuple[bytes, str]]] = {}
         for name in names:
-            location = Location.parse(name.decode())
+            try:
+                location = Location.parse(name.decode())
+            except AddressError:
+                found[name] = -1, -1
+                continue
             groups.setdefault(location.bucket, []).append((name, location.path))
         for bucket, pairs in groups.items():
             for (name, _), info in zip(pairs, _asked(bucket, [path for _, path in pairs]), strict=True):
@@ -134,7 +138,10 @@ class BucketStorage:
         return [found[name] for name in names]
 
     def open(self, ref: ImageRef, shared: bool = False) -> BucketFile:
-        return BucketFile(_location_of(ref), shared)
+        try:
+            return BucketFile(_location_of(ref), shared)
+        except AddressError as error:
+            raise ImageError("read", "BadAddress", str(error)) from None
 
     def explain(self, error: OSError, ref: ImageRef) -> ImageError:
         if isinstance(error, FileNotFoundError):

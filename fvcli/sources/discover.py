@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from fvcli.errors import UsageError
 from fvcli.locations import is_remote, local_path
 from fvcli.records import ImageRef
-from fvcli.sources.archive import is_archive
-from fvcli.sources.folders import LocalFolder
-from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
+from fvcli.sources.candidates import is_input
 from fvcli.sources.listing import read_listing
 from fvcli.sources.named import Name, named
 from fvcli.sources.passed_over import COMPRESSED_ARCHIVES, SPECIAL, PassedOver, kind_of
@@ -21,7 +19,7 @@ from fvcli.sources.patterns import Filter
 from fvcli.sources.places import storage_of
 from fvcli.sources.roots import Roots
 from fvcli.sources.stand_ins import decoded, is_utf8, readable
-from fvcli.sources.walk import Search, may_be_input, walk
+from fvcli.sources.walk import Search, walk
 
 
 @dataclass(frozen=True)
@@ -101,22 +99,12 @@ def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOve
             roots.add(name)
         elif os.path.exists(name) and not os.path.isfile(name):
             passed_over.add(SPECIAL)
-        elif _is_input(name):
+        elif is_input(name):
             files.add(os.fsencode(name))
         else:
             passed_over.add_file(base)
     if not matched:
         raise UsageError(f"no file matches {readable(pattern)!r}")
-
-
-def _is_input(name: str) -> bool:
-    """Whether a walk would take the file ``name``, or the link that leads nowhere."""
-    folder, slash, base = name.rpartition("/")
-    if not may_be_input(base):
-        return False
-    if has_image_extension(base) or is_archive(base):
-        return True
-    return sniff(LocalFolder(folder + slash).start(base, SNIFF_BYTES)) is not None
 
 
 def _stream(roots: Roots, files: set[bytes], listing: Iterable[Name], search: Search) -> Iterator[ImageRef]:

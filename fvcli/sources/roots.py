@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fvcli.locations import cut_query, is_remote
-from fvcli.sources.archive import is_archive
-from fvcli.sources.formats import has_image_extension
+from fvcli.sources.candidates import is_input, may_be_input
 from fvcli.sources.passed_over import is_set_aside
 from fvcli.sources.patterns import Filter
 
@@ -66,7 +65,7 @@ class Roots:
             return False
         name = os.fsdecode(file)
         folder, _, base = name.rpartition("/")
-        if not (has_image_extension(base) or is_archive(base)) or base.startswith("._"):
+        if not (may_be_input(base) if is_remote(name) else is_input(name)):
             return False
         place = f"{folder}/" if is_remote(name) else self._real_folder(folder or ("/" if name.startswith("/") else "."))
         return self._reached(place, base)

@@ -14,6 +14,7 @@ from fvcli.errors import SourceError
 from fvcli.records import ImageRef
 from fvcli.sources import archive
 from fvcli.sources.archive import SEPARATOR, is_archive
+from fvcli.sources.candidates import may_be_input
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.names import Names
 from fvcli.sources.passed_over import LINKED_FOLDER, LOST_AND_FOUND, SPECIAL, PassedOver, is_set_aside
@@ -117,11 +118,6 @@ def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str,
     if any(is_archive(name) for _, name in pairs):
         pairs = archive.with_marks(pairs)
     return iter(sorted(pairs))
-
-
-def may_be_input(name: str) -> bool:
-    """Whether a file's base name is that of an image or of an archive, or leaves it to the first bytes."""
-    return not name.startswith("._") and (has_image_extension(name) is not False or is_archive(name))
 
 
 def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
