@@ -122,7 +122,7 @@ def tf_hub(files: Sequence[str], module: str) -> Pass:
     """The usual script: tf.data reads, decodes and scales; the module from hub.load runs batches of 32."""
     import numpy as np
 
-    from fvcli.models.stderr_filter import tensorflow, tensorflow_hub
+    from fvcli.models.frameworks import tensorflow, tensorflow_hub
 
     tf, hub = tensorflow(), tensorflow_hub()
 

@@ -11,6 +11,11 @@ from typing import Literal
 Stage = Literal["read", "decode", "fit", "crash"]
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a foreign exception's message, or its representation where it has none."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
 class FvcliError(Exception):
     """Base of all errors; the message says what happened and what the user can do."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the options of a command need the names below, and must not
 Fit: TypeAlias = Literal["squash", "crop", "pad"]
 Resize: TypeAlias = Literal["area", "bilinear", "bicubic", "lanczos", "tf1-bilinear"]
 Decode: TypeAlias = Literal["fast", "exact"]
-Engine: TypeAlias = Literal["int8", "float", "tensorflow"]
+Engine: TypeAlias = Literal["int8", "float", "tensorflow", "litert", "onnx"]
 
 UInt8Array: TypeAlias = "NDArray[np.uint8]"
 Float32Array: TypeAlias = "NDArray[np.float32]"
@@ -61,16 +61,18 @@ def display_name(root: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a model takes: uint8 RGB images [n, height, width, 3] in, and how each pixel becomes a number.
+    """The input of a model: uint8 RGB images [n, height, width, 3], and how each pixel becomes a number.
 
-    value_range: the floats that pixels 0 and 255 become (None where ``pixel_table`` says it all).
-    pixel_table: 256 input codes, one for each pixel value, for models whose input is quantised.
+    value_range: the floats that pixels 0 and 255 become, None where one of the others is given.
+    pixel_table: 256 input codes, one per pixel value, for models whose input is quantized.
+    channel_ranges: the ranges of red, green and blue where they differ.
     """
 
     height: int
     width: int
     value_range: tuple[float, float] | None = None
     pixel_table: tuple[int, ...] | None = None
+    channel_ranges: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
+from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.model_card import ModelCard
-from fvcli.models.tensorflow import network_model
 from training import photographs
 from training.evaluate import FITS, Validation, cosines, run
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe

@@ -1,7 +1,7 @@
-"""Runs a compiled .tflite, one interpreter with one thread for each worker.
+"""Runs a .tflite with LiteRT, one interpreter with one thread per worker.
 
-Images go through one at a time. A batch of 8 or 32 in one call was measured no faster on one core (within 1 %), needs
-as many times the memory for activations, and here the same image cannot but give the same bytes in every batch.
+Images go through one at a time, so an image gives the same bytes in every batch. A batch in one call is no faster on
+one core, and needs as many times the memory for activations.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from fvcli.errors import ModelError
 from fvcli.models.model_card import ModelCard
+from fvcli.models.pixels import look_up, pixel_codes, pixel_values
 from fvcli.models.stderr_filter import LITERT, stderr_without
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
@@ -22,20 +23,27 @@ _announced = False
 _FEW_STEPS: Final = 4
 
 Feed = Callable[[UInt8Array, Any], None]
+"""Writes one image [h, w, 3] into the input tensor [h, w, 3]."""
 
 
 class LiteRTModel:
     """A FeatureModel on LiteRT. The file's bytes are shared by all the instances that ``per_thread`` makes.
 
-    card: what the file is. data: the whole .tflite. Raises ModelError if LiteRT does not take the file.
+    card: what the file is. data: the whole .tflite. output: the name of the tensor that holds the vector, None where
+    the file has one output. Raises ModelError if LiteRT does not take the file.
     """
 
-    def __init__(self, card: ModelCard, data: bytes) -> None:
+    def __init__(self, card: ModelCard, data: bytes, output: str | None = None) -> None:
         self._card = card
         self._data = data
-        self._interpreter = _interpreter(data, card.name)
-        self._input, self._output = self._tensors()
-        self._feed = _feed(card.input_spec, self._input().dtype)
+        self._output_name = output
+        self._interpreter = _interpreter(data, card)
+        source, target = self._details()
+        self._input = self._interpreter.tensor(source["index"])
+        self._output = self._interpreter.tensor(target["index"])
+        self._feed = _feed(card.input_spec, source)
+        quantized = target["dtype"] != np.float32
+        self._quantization: tuple[float, int] | None = target["quantization"] if quantized else None
 
     @property
     def name(self) -> str:
@@ -73,41 +81,43 @@ class LiteRTModel:
                 # The views are made anew each time: LiteRT refuses to run while one is held.
                 self._feed(image, self._input()[0])
                 self._interpreter.invoke()
-                row[:] = self._output()[0]
+                row[:] = self._output().reshape(-1)
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{self.name}: LiteRT could not run the model: {error}") from error
+        if self._quantization is not None:
+            scale, zero_point = self._quantization
+            features -= np.float32(zero_point)
+            features *= np.float32(scale)
         return features
 
     def per_thread(self) -> LiteRTModel:
-        return LiteRTModel(self._card, self._data)
+        return LiteRTModel(self._card, self._data, self._output_name)
 
-    def _tensors(self) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Functions that give views of the input and the output; both checked against the card."""
+    def _details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The interpreter's details of the input and of the output; both checked against the card."""
         spec = self._card.input_spec
-        source, target = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        shapes = [tuple(int(size) for size in tensor["shape"]) for tensor in (*source, *target)]
-        if shapes != [(1, spec.height, spec.width, 3), (1, self._card.dimension)]:
+        sources, targets = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if self._output_name is not None:
+            targets = [target for target in targets if target["name"] == self._output_name]
+        shapes = [tuple(int(size) for size in tensor["shape"]) for tensor in (*sources, *targets)]
+        expected = [(1, spec.height, spec.width, 3), self._card.dimension]
+        if [*shapes[:1], *(int(np.prod(shape)) for shape in shapes[1:])] != expected:
             raise ModelError(f"{self.name}: the .tflite's shapes {shapes} are not those of its card; it is damaged")
-        return self._interpreter.tensor(source[0]["index"]), self._interpreter.tensor(target[0]["index"])
+        return sources[0], targets[0]
 
 
-def _feed(spec: InputSpec, dtype: np.dtype[Any]) -> Feed:
-    """How one image [h, w, 3] is written into the input tensor of ``dtype``."""
+def _feed(spec: InputSpec, tensor_details: dict[str, Any]) -> Feed:
+    """The Feed for images of ``spec`` and an input tensor with these details of LiteRT's."""
+    dtype = np.dtype(tensor_details["dtype"])
     if dtype == np.float32:
-        if spec.value_range is None:
-            raise ModelError("a float model needs the value range of its input")
-        low, high = (np.float32(value) for value in spec.value_range)
-
-        def scaled(image: UInt8Array, tensor: Any) -> None:
-            np.divide(image, np.float32(255), out=tensor, dtype=np.float32)
-            if spec.value_range != (0.0, 1.0):
-                tensor *= high - low
-                tensor += low
-
-        return scaled
+        return _float_feed(spec)
+    if spec.pixel_table is None:
+        scale, zero_point = tensor_details["quantization"]
+        codes = pixel_codes(spec, scale, zero_point, dtype)
+        return lambda image, tensor: look_up(codes, image, tensor)
     # An int8 tensor holds code - 128, which in two's complement is the uint8 code with its highest bit flipped.
     flip = np.uint8(128 if dtype == np.int8 else 0)
-    steps = _steps(spec.pixel_table or tuple(range(256)))
+    steps = _steps(spec.pixel_table)
     if len(steps) <= _FEW_STEPS:
 
         def stepped(image: UInt8Array, tensor: Any) -> None:
@@ -126,6 +136,23 @@ def _feed(spec: InputSpec, dtype: np.dtype[Any]) -> Feed:
     return looked_up
 
 
+def _float_feed(spec: InputSpec) -> Feed:
+    if spec.channel_ranges is not None:
+        values = pixel_values(spec)
+        return lambda image, tensor: look_up(values, image, tensor)
+    if spec.value_range is None:
+        raise ModelError("a float model needs the value range of its input")
+    low, high = (np.float32(value) for value in spec.value_range)
+
+    def scaled(image: UInt8Array, tensor: Any) -> None:
+        np.divide(image, np.float32(255), out=tensor, dtype=np.float32)
+        if spec.value_range != (0.0, 1.0):
+            tensor *= high - low
+            tensor += low
+
+    return scaled
+
+
 def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.uint8]]:
     """(first pixel value, what is added from there on, modulo 256) wherever table[p] - p changes.
 
@@ -139,7 +166,8 @@ def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.uint8]]:
     return [(np.uint8(pixel), np.uint8(change % 256)) for pixel, change in changes if change]
 
 
-def _interpreter(data: bytes, name: str) -> Any:
+def _interpreter(data: bytes, card: ModelCard) -> Any:
+    """An interpreter for one image at a time. Raises ModelError."""
     from ai_edge_litert.interpreter import Interpreter
 
     global _announced
@@ -147,8 +175,12 @@ def _interpreter(data: bytes, name: str) -> Any:
         # LiteRT announces itself on the first interpreter of a process, and has no setting against it.
         with nullcontext() if _announced else stderr_without(LITERT):
             interpreter = Interpreter(model_content=data, num_threads=1)
+            for source in interpreter.get_input_details():
+                if -1 in source["shape_signature"][1:3]:
+                    shape = [1, card.input_spec.height, card.input_spec.width, 3]
+                    interpreter.resize_tensor_input(source["index"], shape)
             interpreter.allocate_tensors()
             _announced = True
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{name}: LiteRT does not take this .tflite: {error}") from error
+        raise ModelError(f"{card.name}: LiteRT does not take this .tflite: {error}") from error
     return interpreter

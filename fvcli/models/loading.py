@@ -1,6 +1,6 @@
-"""From what the user names to a model that runs.
+"""The way from a model's name to a model that runs.
 
-What was compiled once is found again by the source's fingerprint, so that later runs start without TensorFlow.
+A network that was compiled once is found again by its source's fingerprint, so that later runs need no TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,65 +20,87 @@ if TYPE_CHECKING:
     from fvcli.models.source import Source
 
 EMBEDDED: Final = "embedded"
+EXPORTED_NAME: Final = "fvcli_embedded_160"
+"""The embedded model's name in exports: its weights are fvcli's own, not Google's."""
+
 _EMBEDDED_FILE: Final = "mobilenet_v1_1.0_160"
 
 
 def load_model(name: str = EMBEDDED, engine: Engine | None = None) -> FeatureModel:
     """The model called ``name``, ready to run on one thread (``per_thread`` gives more).
 
-    name: ``embedded``, a catalogue name, a path, or a TF Hub handle; see :mod:`fvcli.models.source`.
-    engine: None takes the model's own: int8 for quantops networks, float for plain ones, tensorflow for any other
-        SavedModel.
+    name: ``embedded``, a catalog name, a path, or a handle; see :mod:`fvcli.models.source`.
+    engine: None takes the model's own: int8 for quantops networks, float for plain ones, litert for other .tflite
+        files, onnx for ONNX, tensorflow for all others.
     Raises ModelError if there is no such model or it cannot be read; UsageError for an engine it does not have.
     """
-    if name == EMBEDDED:
-        return _embedded(engine)
-    # Kept off the way of the embedded model, which starts at once: network, archives, flatbuffers.
-    from fvcli.models.cache import KnownSource, read_compiled, read_known, write_known
-    from fvcli.models.source import find_source, local_source, read_source
+    if name == EMBEDDED and engine in (None, "int8"):
+        return _litert(*embedded_file())
+    # Imported lazily: the embedded model needs none of these.
+    from fvcli.models.cache import read_compiled, read_known
+    from fvcli.models.source import find_source
+    from fvcli.models.source_options import split_name
 
+    if split_name(name)[0] == EMBEDDED:
+        return _network_model(load_network(name), name, engine, embedded_file()[0].licence)
     source = find_source(name)
     fingerprint = source.fingerprint()
     known = read_known(fingerprint)
     if known is not None:
         chosen = engine or known.engine
-        if chosen != "tensorflow":
+        if chosen in ("int8", "float"):
             cached = read_compiled(known.identity, chosen, name, source.licence)
             if cached is not None:
                 return _litert(*cached)
+    return _read_model(source, engine, fingerprint)
+
+
+def _read_model(source: Source, engine: Engine | None, fingerprint: str) -> FeatureModel:
+    """The model from its source's files."""
+    from fvcli.models.cache import KnownSource, write_known
+    from fvcli.models.source import local_source, read_source
+
     local = local_source(source)
     network = read_source(local)
     if network is None:
         return _foreign(local, engine, fingerprint)
-    default: Engine = "int8" if network.quantized else "float"
-    chosen = engine or default
-    write_known(fingerprint, KnownSource(network.identity, default))
-    if chosen == "tensorflow":
-        from fvcli.models.tensorflow import network_model
+    write_known(fingerprint, KnownSource(network.identity, _default_engine(network)))
+    return _network_model(network, source.name, engine, source.licence)
 
-        return network_model(network, name, source.licence)
-    return _litert(*compiled(network, chosen, name, source.licence))
+
+def _default_engine(network: MobileNetV1) -> CompiledEngine:
+    return "int8" if network.quantized else "float"
+
+
+def _network_model(network: MobileNetV1, name: str, engine: Engine | None, licence: str) -> FeatureModel:
+    if engine == "tensorflow":
+        from fvcli.models.mobilenet.reference import network_model
+
+        return network_model(network, name, licence)
+    return _litert(*compiled(network, engine or _default_engine(network), name, licence))
 
 
 def load_network(name: str) -> MobileNetV1:
     """The network called ``name`` in memory. Raises ModelError if it is not a MobileNet V1 with its own numbers."""
-    if name == EMBEDDED:
+    from fvcli.models.source import find_source, local_source, read_source, with_options
+    from fvcli.models.source_options import split_name
+
+    place, options = split_name(name)
+    if place == EMBEDDED:
         from fvcli.models.mobilenet.tflite_reader import parse_tflite
 
         try:
-            return parse_tflite(embedded_file()[1])
+            return with_options(parse_tflite(embedded_file()[1]), options, name)
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from error
-    from fvcli.models.source import find_source, local_source, read_source
-
     network = read_source(local_source(find_source(name)))
     if network is None:
-        raise ModelError(f"{name}: not a MobileNet V1; fvcli runs it as it is and knows nothing of its inside")
+        raise ModelError(f"{name}: not a MobileNet V1; fvcli runs it as it is and cannot export it")
     return network
 
 
 def pull_model(name: str, progress: Progress | None = None) -> FeatureModel:
-    """Fetches a catalogue entry's archive, checks it and compiles what it holds; returns the model.
+    """Fetches a catalog entry's archive, checks it and compiles what it holds; returns the model.
 
     Raises ModelError if there is no such entry, its server cannot be reached, or the archive is not the published one.
     """
@@ -93,8 +115,8 @@ def short_name(name: str) -> str:
     """A file name for what a model is called: its last part, without ending."""
     from fvcli.models.source import SUFFIXES
 
-    if name == EMBEDDED:
-        return f"{_EMBEDDED_FILE}_quant"
+    if name.partition("?")[0] == EMBEDDED:
+        return EXPORTED_NAME
     parts = name.partition("?")[0].rstrip("/").split("/")
     last = "_".join(parts[-4:]) if name.startswith(("https://", "http://")) else parts[-1]
     for suffix in SUFFIXES:
@@ -109,14 +131,15 @@ def embedded_file() -> tuple[ModelCard, bytes]:
     return card, (folder / f"{_EMBEDDED_FILE}.tflite").read_bytes()
 
 
-def compiled(network: MobileNetV1, engine: CompiledEngine, name: str, licence: str) -> tuple[ModelCard, bytes]:
+def compiled(network: MobileNetV1, engine: Engine, name: str, licence: str) -> tuple[ModelCard, bytes]:
     """The network compiled for LiteRT, from the cache or into it. Raises UsageError for the other kind's engine."""
     from fvcli.models.cache import read_compiled, write_compiled
 
-    if engine == "int8" and not network.quantized:
-        raise UsageError(f"{name}: a plain network has no 8-bit ranges; use --engine float or --engine tensorflow")
-    if engine == "float" and network.quantized:
+    if network.quantized and engine != "int8":
         raise UsageError(f"{name}: a quantops network runs with --engine int8 or --engine tensorflow")
+    if not network.quantized and engine != "float":
+        raise UsageError(f"{name}: a plain network runs with --engine float or --engine tensorflow")
+    assert engine in ("int8", "float")
     cached = read_compiled(network.identity, engine, name, licence)
     if cached is not None:
         return cached
@@ -136,31 +159,35 @@ def compiled(network: MobileNetV1, engine: CompiledEngine, name: str, licence: s
     return card, data
 
 
-def _embedded(engine: Engine | None) -> FeatureModel:
-    card, data = embedded_file()
-    if engine == "tensorflow":
-        from fvcli.models.tensorflow import network_model
-
-        return network_model(load_network(EMBEDDED), EMBEDDED, card.licence)
-    if engine not in (None, "int8"):
-        raise UsageError(f"the model {EMBEDDED} runs with --engine int8 or --engine tensorflow, not {engine}")
-    return _litert(card, data)
-
-
 def _foreign(source: Source, engine: Engine | None, fingerprint: str) -> FeatureModel:
-    """A SavedModel of some other network."""
-    from fvcli.models.cache import KnownSource, write_compiled, write_known
-    from fvcli.models.mobilenet.saved_model import foreign_litert, foreign_tensorflow_model, load_foreign
+    """Another network, run as it is."""
+    if source.kind == "tflite":
+        _check_engine(source, engine, ("litert",))
+        from fvcli.models.tflite_embedder import load_embedder
 
-    if engine == "int8":
-        raise UsageError(f"{source.name}: runs with --engine tensorflow or --engine float; int8 needs a MobileNet V1")
-    model = load_foreign(source.path, source.name, source.said.value_range, source.said.image_size)
+        return load_embedder(source.path, source.name, source.licence, source.options)
+    if source.kind == "onnx":
+        _check_engine(source, engine, ("onnx",))
+        from fvcli.models.onnx import load_onnx
+
+        return load_onnx(source.path, source.name, source.licence, source.options)
+    _check_engine(source, engine, ("tensorflow",) if source.kind == "keras" else ("tensorflow", "float"))
+    from fvcli.models.cache import KnownSource, write_compiled, write_known
+    from fvcli.models.foreign import converted, load_keras, load_saved_model, tensorflow_model
+
+    load = load_keras if source.kind == "keras" else load_saved_model
+    model = load(source.path, source.name, source.licence, source.options)
     write_known(fingerprint, KnownSource(model.identity, "tensorflow"))
     if engine == "float":
-        card, data = foreign_litert(model)
+        card, data = converted(model)
         write_compiled(card, data)
         return _litert(card, data)
-    return foreign_tensorflow_model(model)
+    return tensorflow_model(model)
+
+
+def _check_engine(source: Source, engine: Engine | None, has: tuple[Engine, ...]) -> None:
+    if engine is not None and engine not in has:
+        raise UsageError(f"{source.name}: runs with --engine {' or '.join(has)}; {engine} is for other models")
 
 
 def _litert(card: ModelCard, data: bytes) -> FeatureModel:

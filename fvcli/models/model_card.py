@@ -1,4 +1,4 @@
-"""What stands beside a compiled model and makes it usable without reading its weights."""
+"""The JSON card stored next to a compiled model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, Literal, cast
 from fvcli.errors import ModelError
 from fvcli.records import InputSpec
 
-CompiledEngine = Literal["int8", "float"]
+CompiledEngine = Literal["int8", "float", "litert"]
+"""int8 and float: a MobileNet V1 that fvcli compiled. litert: a .tflite of another network, as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ def input_spec_to_json(spec: InputSpec) -> dict[str, object]:
     table: object = spec.pixel_table
     if spec.pixel_table == tuple(range(256)):
         table = "identity"
-    return {"height": spec.height, "width": spec.width, "value_range": spec.value_range, "pixel_table": table}
+    values = {"height": spec.height, "width": spec.width, "value_range": spec.value_range, "pixel_table": table}
+    return values if spec.channel_ranges is None else {**values, "channel_ranges": spec.channel_ranges}
 
 
 def input_spec_from_json(values: Mapping[str, Any]) -> InputSpec:
     """The inverse of :func:`input_spec_to_json`. Raises KeyError, TypeError or ValueError."""
-    limits, table = values["value_range"], values["pixel_table"]
+    limits, table, ranges = values["value_range"], values["pixel_table"], values.get("channel_ranges")
     if table == "identity":
         table = range(256)
     if table is not None:
@@ -92,4 +94,5 @@ def input_spec_from_json(values: Mapping[str, Any]) -> InputSpec:
         width=int(values["width"]),
         value_range=None if limits is None else (float(limits[0]), float(limits[1])),
         pixel_table=table,
+        channel_ranges=None if ranges is None else tuple((float(low), float(high)) for low, high in ranges),
     )

@@ -1,7 +1,8 @@
-"""The seam between whatever computes feature vectors and the run that needs them."""
+"""The contract between the models that compute feature vectors and the run that needs them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
@@ -49,3 +50,9 @@ class FeatureModel(Protocol):
     def per_thread(self) -> FeatureModel:
         """An independent instance of the same model for another thread."""
         ...
+
+
+def is_vector(shape: Sequence[int]) -> bool:
+    """Whether a result of this shape, with the batch first, is one vector per image: all other sizes but one are 1."""
+    sizes = shape[1:]
+    return len(sizes) >= 1 and min(sizes) > 0 and sum(size > 1 for size in sizes) <= 1

@@ -1,13 +1,11 @@
-"""What ``--model`` names: a file, a folder, an archive, a catalogue entry or a TF Hub handle; and how it is read.
+"""What ``--model`` names (a file, a folder, an archive, a catalog entry or a handle), and how it is read.
 
-What a model does not say of its input can be added to its name: ``DIR?input-range=0,1&image-size=224``. So it stays
-with the name wherever that goes: the environment, a manifest, another machine.
+Options of the input stand after the name: see :mod:`fvcli.models.source_options`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import tarfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,26 +15,17 @@ from fvcli.errors import ModelError, UsageError
 from fvcli.files import file_sha256
 from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
+from fvcli.models.hub import GOOGLE, full_handle, resolve_handle
 from fvcli.models.mobilenet.catalog import LICENCE, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1
+from fvcli.models.mobilenet.network_file import OtherNetworkError
+from fvcli.models.source_options import NO_OPTIONS, SourceOptions, input_size, split_name
 from fvcli.models.unpack import unpack
 
-Kind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle"]
+Kind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle", "onnx", "keras"]
 
-GOOGLE: Final = ("https://tfhub.dev/google/", "https://www.kaggle.com/models/google/")
-SUFFIXES: Final = (".tar.gz", ".tgz", ".tar", ".tflite", ".pb", ".index", ".meta", ".ckpt")
+SUFFIXES: Final = (".tar.gz", ".tgz", ".tar", ".tflite", ".pb", ".index", ".meta", ".ckpt", ".onnx", ".keras", ".h5")
 _SAVED_MODEL: Final = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
-
-
-@dataclass(frozen=True, slots=True)
-class SaidInput:
-    """What the user says of a model's input.
-
-    value_range: the floats that pixels 0 and 255 become. image_size: height and width in pixels.
-    """
-
-    value_range: tuple[float, float] | None = None
-    image_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +37,11 @@ class Source:
     path: Path
     licence: str
     handle: str = ""
-    said: SaidInput = SaidInput()
+    options: SourceOptions = NO_OPTIONS
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the content and of what else decides the network. Raises ModelError."""
-        digest = hashlib.sha256(f"{self.kind}\0{self.said}\0".encode())
+        digest = hashlib.sha256(f"{self.kind}\0{self.options}\0".encode())
         if self.kind == "handle":
             digest.update(self.handle.encode())  # a handle ends in a version, which never changes
             return digest.hexdigest()
@@ -79,21 +68,22 @@ class Source:
 def find_source(name: str) -> Source:
     """The source that a user's name means.
 
-    Raises ModelError if there is none, or nothing that holds a model; UsageError if what is said of the input after
-    ``?`` cannot be read.
+    Raises ModelError if there is none, or nothing that holds a model; UsageError if the options after ``?`` are not
+    valid.
     """
-    place, said = _split(name)
-    if place.startswith(("https://", "http://")):
-        licence = LICENCE if place.startswith(GOOGLE) else "unknown"
-        return Source(name, "handle", Path(), licence, place, said)
+    place, options = split_name(name)
     path = Path(place)
+    handle = None if path.exists() else full_handle(place)
+    if handle is not None:
+        licence = LICENCE if handle.startswith(GOOGLE) else "unknown"
+        return Source(name, "handle", Path(), licence, handle, options)
     entry = find_entry(place)
     if entry is not None and not path.exists():
         folder = archive_folder(entry)
         if not folder.is_dir():
             raise ModelError(f"{place}: not on this machine yet; fetch it with `fvcli models pull {place}`")
-        return _in_folder(folder, Source(name, "archive", folder, LICENCE, said=said))
-    given = Source(name, "archive", path, "unknown", said=said)
+        return _in_folder(folder, Source(name, "archive", folder, LICENCE, options=options))
+    given = Source(name, "archive", path, "unknown", options=options)
     if path.is_dir():
         return _in_folder(path, given)
     if not path.exists():
@@ -103,31 +93,8 @@ def find_source(name: str) -> Source:
     return replace(given, kind=_kind(path))
 
 
-def _split(name: str) -> tuple[str, SaidInput]:
-    """The place in a name, and what stands after ``?``."""
-    place, mark, rest = name.rpartition("?")
-    if not mark or not rest.startswith(("input-range=", "image-size=")):
-        return name, SaidInput()
-    said = dict(part.partition("=")[::2] for part in rest.split("&"))
-    try:
-        value_range, size = said.pop("input-range", None), said.pop("image-size", None)
-        if said:
-            raise ValueError
-        limits = None
-        if value_range is not None:
-            low, high = (float(value) for value in value_range.split(","))
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError
-            limits = (low, high)
-        return place, SaidInput(limits, None if size is None else int(size))
-    except ValueError:
-        raise UsageError(
-            f"{name}: after the ?, write input-range=LOW,HIGH or image-size=PIXELS, with & between"
-        ) from None
-
-
 def _in_folder(folder: Path, given: Source) -> Source:
-    """The best of what a folder holds: a SavedModel, else a .tflite, else a frozen graph, else a checkpoint."""
+    """The source in a folder: a SavedModel, else a .tflite, a frozen graph, a checkpoint, ONNX or Keras."""
     marks = [path.parent for file in _SAVED_MODEL for path in folder.rglob(file)]
     if marks:
         return replace(given, kind="saved-model", path=min(marks, key=lambda path: (len(path.parts), path)))
@@ -138,36 +105,59 @@ def _in_folder(folder: Path, given: Source) -> Source:
             raise ModelError(f"{given.name}: holds several models ({names}); name one of them")
         if found:
             return replace(given, kind=kind, path=found[0])
-    raise ModelError(f"{given.name}: holds no model: no SavedModel, .tflite, frozen .pb or checkpoint")
+    raise ModelError(
+        f"{given.name}: holds no model: no SavedModel, .tflite, frozen .pb, checkpoint, .onnx, .keras or .h5"
+    )
 
 
 _IN_FOLDER: Final[tuple[tuple[str, Kind], ...]] = (
     ("*.tflite", "tflite"),
     ("*frozen*.pb", "frozen"),
     ("*.index", "checkpoint"),
+    ("*.onnx", "onnx"),
+    ("*.keras", "keras"),
+    ("*.h5", "keras"),
 )
 
 
 def read_source(source: Source) -> MobileNetV1 | None:
-    """The network in a source; None if it is a SavedModel of some other network.
+    """The network in a source, for images of the size that its options ask for; None if it is another network.
 
-    Raises ModelError, naming the file, when it is not what it seems.
+    Raises ModelError, naming the file, when it is not what it seems; UsageError for options that do not fit.
     """
+    network = _read(source)
+    return None if network is None else with_options(network, source.options, source.name)
+
+
+def with_options(network: MobileNetV1, options: SourceOptions, name: str) -> MobileNetV1:
+    """The network for images of another size: its body takes any. Raises UsageError for options it does not have."""
+    if options.ranges is not None or options.output is not None:
+        given = " and ".join(option for option in options.given() if option != "image-size")
+        raise UsageError(f"{name}: a MobileNet V1 states its own input and output; leave out {given}")
+    if options.image_size is None:
+        return network
+    height, width = input_size((None, None), options, name)
+    return replace(network, input_spec=replace(network.input_spec, height=height, width=width))
+
+
+def _read(source: Source) -> MobileNetV1 | None:
+    if source.kind in ("onnx", "keras"):
+        return None
     if source.kind == "tflite":
         from fvcli.models.mobilenet.tflite_reader import read_tflite
 
-        return read_tflite(source.path)
+        try:
+            return read_tflite(source.path)
+        except OtherNetworkError:
+            return None
     if source.kind == "checkpoint":
         from fvcli.models.mobilenet.checkpoint import read_checkpoint
 
-        return read_checkpoint(source.path, source.said.image_size)
+        return read_checkpoint(source.path, source.options.image_size)
     if source.kind == "saved-model":
         from fvcli.models.mobilenet.saved_model import read_saved_model
 
         return read_saved_model(source.path)
-    from fvcli.models.stderr_filter import tensorflow
-
-    tensorflow()
     from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 
     return read_frozen_graph(source.path)
@@ -184,8 +174,6 @@ def local_source(source: Source) -> Source:
             unpack(source.path, folder)
         return _in_folder(folder, source)
     if source.kind == "handle":
-        from fvcli.models.hub import resolve_handle
-
         return _in_folder(resolve_handle(source.handle), source)
     return source
 
@@ -202,12 +190,17 @@ def _kind(path: Path) -> Kind:
         return "tflite"
     if start[:2] == b"\x1f\x8b" or name.endswith((".tar.gz", ".tgz", ".tar")) or _is_tar(path):
         return "archive"
+    if name.endswith(".onnx"):
+        return "onnx"
+    if name.endswith((".keras", ".h5", ".hdf5")) or start == b"\x89HDF\r\n\x1a\n":
+        return "keras"
     if ".ckpt" in name or name.endswith((".index", ".meta")) or ".data-" in name:
         return "checkpoint"
     if name.endswith(".pb"):
         return "frozen"
     raise ModelError(
-        f"{path}: not a model that fvcli reads (a SavedModel or hub.Module folder, .tar.gz, .tflite, frozen .pb, .ckpt)"
+        f"{path}: not a model that fvcli reads (a SavedModel or hub.Module folder, .tar.gz, .tflite, .onnx, "
+        ".keras, .h5, frozen .pb, .ckpt)"
     )
 
 

@@ -1,7 +1,7 @@
-"""Keeps what LiteRT and TensorFlow say of themselves off the user's terminal.
+"""Filters LiteRT's and TensorFlow's start-up messages out of stderr.
 
-Both write to file descriptor 2 from C++, before any setting of theirs takes hold. So the descriptor is caught for the
-moment in which they do, and every line that is not one of those comes out after all.
+Both write to file descriptor 2 from C++, before any setting of theirs takes effect. So the descriptor is redirected
+while they start, and every line that is not one of those is written to the terminal afterwards.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import re
 import sys
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import IO, Final
 
 LITERT: Final = re.compile(rb"Created TensorFlow Lite XNNPACK delegate for CPU")
 TENSORFLOW: Final = re.compile(
@@ -26,7 +25,7 @@ _one_at_a_time = threading.Lock()
 
 
 def _buffer() -> IO[bytes]:
-    """A file in memory where the system has such: a full disk is no reason not to start."""
+    """An in-memory file where the system has such: a full disk must not prevent a start."""
     if sys.platform == "linux":
         return open(os.memfd_create("stderr"), "w+b")
     return tempfile.TemporaryFile()
@@ -34,7 +33,7 @@ def _buffer() -> IO[bytes]:
 
 @contextmanager
 def stderr_without(lines: re.Pattern[bytes]) -> Iterator[None]:
-    """Catches file descriptor 2 meanwhile and drops the ``lines`` that match. One caller at a time."""
+    """A context in which stderr is captured; afterwards, all but the matching ``lines`` are written. One at a time."""
     with _one_at_a_time:
         try:
             sys.stderr.flush()
@@ -54,24 +53,3 @@ def stderr_without(lines: re.Pattern[bytes]) -> Iterator[None]:
                 for line in caught:
                     if not lines.search(line):
                         os.write(2, line)
-
-
-def tensorflow() -> Any:
-    """The module tensorflow, imported without its greetings."""
-    if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with stderr_without(TENSORFLOW), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import tensorflow
-
-            tensorflow.get_logger().setLevel("ERROR")
-    return sys.modules["tensorflow"]
-
-
-def tensorflow_hub() -> Any:
-    """The module tensorflow_hub, imported without the warning that it uses pkg_resources."""
-    tensorflow()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_hub
-    return tensorflow_hub

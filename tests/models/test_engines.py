@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model
 from fvcli.models.mobilenet.network import ACTIVATION_CODES, quantize, range_limits
-from fvcli.models.tensorflow import network_model, unit_values
+from fvcli.models.mobilenet.reference import network_model, unit_values
 from fvcli.records import ImageRef, Preprocessing
 from tests.helpers.networks import GOOGLE_FILES, quantops_network, random_images
 

@@ -1,12 +1,13 @@
-"""The 16 sizes of MobileNet V1 that Google published, each plain and with simulated quantisation (quantops).
+"""The 16 sizes of MobileNet V1 that Google published, each plain and with simulated quantization (quantops).
 
-SHA-256 sums are those that packagers pin; accuracies (ImageNet, per cent) are the published ones:
+SHA-256 sums are those that packagers pin; accuracies (ImageNet, percent) are the published ones:
 https://github.com/tensorflow/models/blob/master/research/slim/nets/mobilenet_v1.md
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,10 @@ ARCHIVES_VARIABLE: Final = "FVCLI_ARCHIVES_URL"
 """Environment variable that names a mirror of ARCHIVES_URL."""
 
 HUB_URL: Final = "https://tfhub.dev/google/imagenet"
+
+_HANDLE: Final = re.compile(
+    r"/google/imagenet/mobilenet_v1_(\d{3})_(\d{3})/(quantops/)?(?:feature_vector|classification)/\d+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +103,15 @@ def catalog_entry(name: str) -> Entry:
     """The entry of that name. Raises ModelError if there is none."""
     entry = find_entry(name)
     if entry is None:
-        raise ModelError(f"{name}: not in the catalogue; `fvcli models list` shows the names")
+        raise ModelError(f"{name}: not in the catalog; `fvcli models list` shows the names")
     return entry
+
+
+def entry_of_handle(handle: str) -> Entry | None:
+    """The network that a tfhub.dev handle of a MobileNet V1 stands for, whatever its version; None for another."""
+    found = _HANDLE.search(handle)
+    if found is None:
+        return None
+    multiplier, size, quantized = int(found[1]) / 100, int(found[2]), found[3] is not None
+    wanted = (multiplier, size, quantized)
+    return next((entry for entry in CATALOG if (entry.multiplier, entry.size, entry.quantized) == wanted), None)

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fvcli.errors import ModelError
+from fvcli.errors import ModelError, first_line
+from fvcli.models.frameworks import tensorflow
 from fvcli.models.mobilenet.frozen_graph import PIXEL_CODES
 from fvcli.models.mobilenet.graph import MULTIPLIERS, Convolution, classifier, convolutions
 from fvcli.models.mobilenet.network import (
@@ -32,7 +33,6 @@ from fvcli.models.mobilenet.network import (
     quantize_bias,
     quantized_layer,
 )
-from fvcli.models.stderr_filter import tensorflow
 from fvcli.records import InputSpec
 
 Variables = Mapping[str, NDArray[Any]]
@@ -93,8 +93,7 @@ def read_variables(prefix: Path) -> dict[str, NDArray[Any]]:
             if known:
                 variables[known] = np.asarray(reader.get_tensor(name))
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the checkpoint cannot be read ({reason}); get all of its files again") from error
+        raise ModelError(f"the checkpoint cannot be read ({first_line(error)}); get all of its files again") from error
     return variables
 
 

@@ -22,6 +22,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 
 from fvcli.errors import ModelError, UsageError
+from fvcli.models.frameworks import tensorflow
+from fvcli.models.hub import SIGNATURES
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import (
     METADATA,
@@ -34,12 +36,11 @@ from fvcli.models.mobilenet.compile import (
 from fvcli.models.mobilenet.graph import LayerTensors, NetworkTensors, Span
 from fvcli.models.mobilenet.network import ActivationRange, Layer, MobileNetV1
 from fvcli.models.mobilenet.tflite_writer import Quantization, TFLiteWriter
-from fvcli.models.stderr_filter import TENSORFLOW, stderr_without, tensorflow
+from fvcli.models.stderr_filter import TENSORFLOW, stderr_without
 
 ExportForm = Literal["hub-module", "saved-model", "tflite", "tflite-uint8"]
 EXPORT_FORMS: Final[tuple[ExportForm, ...]] = get_args(ExportForm)
 
-SIGNATURES: Final = ("default", "image_feature_vector")
 RECORD: Final = "assets.extra/fvcli.json"
 """Where a SavedModel says what its graph does not: SavedModel's folder for files that are not part of the graph."""
 

@@ -268,6 +268,6 @@ def fake_quant(x: Tensor, span: Span | None, *, narrow_range: bool = False) -> T
 
 
 def _tensorflow() -> Any:
-    import tensorflow
+    from fvcli.models.frameworks import tensorflow
 
-    return tensorflow
+    return tensorflow()

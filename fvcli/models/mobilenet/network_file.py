@@ -1,4 +1,4 @@
-"""A file's bytes to a network, for every reader of single files."""
+"""The reading of a file's bytes, shared by every reader of single files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from fvcli.errors import ModelError
 from fvcli.models.mobilenet.network import MobileNetV1
 
 
+class OtherNetworkError(ModelError):
+    """A sound file of another network than MobileNet V1."""
+
+
 def read_network(path: Path, parse: Callable[[bytes], MobileNetV1]) -> MobileNetV1:
-    """What ``parse`` makes of the file. Raises ModelError, which names the file whatever is wrong with it."""
+    """The network that ``parse`` reads from the file's bytes. Raises ModelError, which names the file."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -18,4 +22,4 @@ def read_network(path: Path, parse: Callable[[bytes], MobileNetV1]) -> MobileNet
     try:
         return parse(data)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error

@@ -21,10 +21,16 @@ from numpy.typing import NDArray
 from fvcli.errors import ModelError
 from fvcli.models.mobilenet.compile import METADATA, METADATA_ROUNDED, SHIFT
 from fvcli.models.mobilenet.graph import MULTIPLIERS, Convolution, classifier, convolutions
-from fvcli.models.mobilenet.network import ActivationRange, Layer, MobileNetV1, QuantizedTensor, quantized_layer
-from fvcli.models.mobilenet.network_file import read_network
-from fvcli.models.mobilenet.tflite_writer import IDENTIFIER
+from fvcli.models.mobilenet.network import (
+    ActivationRange,
+    Layer,
+    MobileNetV1,
+    QuantizedTensor,
+    quantized_layer,
+)
+from fvcli.models.mobilenet.network_file import OtherNetworkError, read_network
 from fvcli.models.model_card import input_spec_from_json
+from fvcli.models.tflite_metadata import IDENTIFIER
 from fvcli.records import InputSpec
 
 PIXEL_IS_CODE: Final = tuple(range(256))
@@ -39,14 +45,13 @@ _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _OPERATORS: Final[dict[int, str]] = {
     getattr(schema.BuiltinOperator, name): name for name in vars(schema.BuiltinOperator) if not name.startswith("_")
 }
-_OTHER_NETWORK: Final = "fvcli reads MobileNet V1 files here; run other networks as a SavedModel"
 
 
 def read_tflite(path: Path) -> MobileNetV1:
     """The network in a .tflite file, with its classifier where it has one.
 
-    In Google's uint8 files the pixel is the input code as it stands. Raises ModelError, which names the file, for
-    anything but a MobileNet V1 that takes images.
+    In Google's uint8 files the pixel is the input code as it stands. Raises OtherNetworkError for a sound file of
+    another network, ModelError for one that is damaged; both name the file.
     """
     return read_network(path, parse_tflite)
 
@@ -58,7 +63,7 @@ def parse_tflite(data: bytes) -> MobileNetV1:
     try:
         file = _File(schema.ModelT.InitFromPackedBuf(data, 0))
         return file.network()
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error) as error:
+    except _DAMAGE as error:
         raise ModelError("the .tflite file is damaged or cut short; get it again") from error
 
 
@@ -74,6 +79,8 @@ class _Convolution:
     stride: int
 
 
+_DAMAGE: Final = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, struct.error)
+
 _Layers: TypeAlias = list[tuple[_Convolution, Convolution]]
 
 
@@ -88,30 +95,39 @@ class _File:
         }
 
     def network(self) -> MobileNetV1:
-        chain = self._chain()
+        try:
+            multiplier, layers = self._layers()
+        except _DAMAGE as error:
+            raise OtherNetworkError(f"no MobileNet V1 ({error!r})") from error
         first = self._graph.tensors[self._graph.inputs[0]]
-        shape = [int(size) for size in first.shape]
-        if len(shape) != 4 or shape[3] != 3:
-            raise ModelError(f"takes an input of shape {shape}, not images [n, height, width, 3]; {_OTHER_NETWORK}")
-        body = chain[:27]
-        if len(body) < 27 or len(chain) > 28:
-            raise ModelError(f"has {len(chain)} convolutions, not MobileNet V1's 27 or 28; {_OTHER_NETWORK}")
-        multiplier = self._weights(body[26]).shape[3] / 1024
-        if multiplier not in MULTIPLIERS:
-            raise ModelError(f"no published MobileNet V1: it ends in {multiplier * 1024:g} channels; {_OTHER_NETWORK}")
-        shapes = list(convolutions(multiplier))
-        if len(chain) == 28:
-            shapes.append(classifier(multiplier, self._weights(chain[27]).shape[3]))
-        layers = list(zip(chain, shapes, strict=True))
-        for found, expected in layers:
-            self._check(found, expected)
-        spec = InputSpec(shape[1], shape[2], pixel_table=PIXEL_IS_CODE)
+        height, width = (int(size) for size in first.shape[1:3])
+        spec = InputSpec(height, width, pixel_table=PIXEL_IS_CODE)
         if METADATA in self._metadata:
             return self._own(json.loads(self._metadata[METADATA]), multiplier, layers)
         if first.type == schema.TensorType.FLOAT32:
             # Google's float files take what the network does, (pixel - 127.5) / 127.5: here, [0, 1] comes first.
             return self._plain(replace(spec, pixel_table=None, value_range=(0.0, 1.0)), multiplier, layers)
         return self._uint8(spec, multiplier, layers)
+
+    def _layers(self) -> tuple[float, _Layers]:
+        """The depth multiplier, and each convolution beside the one that MobileNet V1 has there."""
+        chain = self._chain()
+        shape = [int(size) for size in self._graph.tensors[self._graph.inputs[0]].shape]
+        if len(shape) != 4 or shape[3] != 3:
+            raise OtherNetworkError(f"takes an input of shape {shape}, not images [n, height, width, 3]")
+        body = chain[:27]
+        if len(body) < 27 or len(chain) > 28:
+            raise OtherNetworkError(f"has {len(chain)} convolutions, not MobileNet V1's 27 or 28")
+        multiplier = self._weights(body[26]).shape[3] / 1024
+        if multiplier not in MULTIPLIERS:
+            raise OtherNetworkError(f"no published MobileNet V1: it ends in {multiplier * 1024:g} channels")
+        shapes = list(convolutions(multiplier))
+        if len(chain) == 28:
+            shapes.append(classifier(multiplier, self._weights(chain[27]).shape[3]))
+        layers = list(zip(chain, shapes, strict=True))
+        for found, expected in layers:
+            self._check(found, expected)
+        return multiplier, layers
 
     def _plain(self, spec: InputSpec, multiplier: float, found: _Layers) -> MobileNetV1:
         layers = [
@@ -122,9 +138,8 @@ class _File:
 
     def _uint8(self, spec: InputSpec, multiplier: float, found: _Layers) -> MobileNetV1:
         if any(self._graph.tensors[each.weights].type != schema.TensorType.UINT8 for each, _ in found):
-            raise ModelError(
-                "an int8 file that fvcli did not write: the numbers of the quantops network are no longer in it; "
-                "give the uint8 file or the checkpoint that it was made from"
+            raise OtherNetworkError(
+                "an int8 file that fvcli did not write: the numbers of the quantops network are no longer in it"
             )
         layers = []
         for each, shape in found:
@@ -175,7 +190,7 @@ class _File:
         consumers = {int(operator.inputs[0]): operator for operator in self._graph.operators}
         convolutions_found = []
         if len(self._graph.inputs) != 1:
-            raise ModelError(f"takes {len(self._graph.inputs)} inputs, not one batch of images; {_OTHER_NETWORK}")
+            raise OtherNetworkError(f"takes {len(self._graph.inputs)} inputs, not one batch of images")
         tensor = int(self._graph.inputs[0])
         for _ in range(len(self._graph.operators)):
             operator = consumers.get(tensor)
@@ -202,9 +217,9 @@ class _File:
     def _check(self, found: _Convolution, expected: Convolution) -> None:
         shape = self._weights(found).shape
         if (shape, found.depthwise, found.stride) != (expected.kernel_shape, expected.depthwise, expected.stride):
-            raise ModelError(
+            raise OtherNetworkError(
                 f"its layer {expected.name} has weights {list(shape)} and stride {found.stride} where MobileNet V1 has "
-                f"{list(expected.kernel_shape)} and {expected.stride}; {_OTHER_NETWORK}"
+                f"{list(expected.kernel_shape)} and {expected.stride}"
             )
 
     def _weights(self, found: _Convolution) -> NDArray[Any]:
@@ -219,7 +234,7 @@ class _File:
     def _range(self, number: int) -> ActivationRange:
         quantization = self._graph.tensors[number].quantization
         if len(quantization.scale) != 1:
-            raise ModelError(f"tensor {number} has {len(quantization.scale)} scales; {_OTHER_NETWORK}")
+            raise OtherNetworkError(f"tensor {number} has {len(quantization.scale)} scales")
         return ActivationRange(np.float32(quantization.scale[0]), int(quantization.zeroPoint[0]))
 
     def _shifted_range(self, number: int) -> ActivationRange:

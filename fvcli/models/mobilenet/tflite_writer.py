@@ -16,8 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import ArrayLike, NDArray
 
-IDENTIFIER = b"TFL3"
-"""Bytes 4 to 8 of every .tflite file."""
+from fvcli.models.tflite_metadata import IDENTIFIER
 
 Padding = Literal["SAME", "VALID"]
 

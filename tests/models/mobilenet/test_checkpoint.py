@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from fvcli.errors import ModelError
+from fvcli.models.frameworks import tensorflow
 from fvcli.models.loading import load_model
 from fvcli.models.mobilenet.checkpoint import read_checkpoint
 from fvcli.models.mobilenet.graph import classifier, convolutions
 from fvcli.models.mobilenet.network import nudged_range
-from fvcli.models.stderr_filter import tensorflow
 
 MULTIPLIER = 0.25
 
