@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fvcli.errors import Stage
@@ -87,24 +87,40 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides a vector's value. A dataset has exactly one."""
+    """All that decides what a row holds of its image. A dataset has exactly one.
+
+    model: the model's identity (SHA-256, hex). resizer, decoder: the libraries that scale images and decode ordinary
+    JPEGs. normalize: vectors have unit length. labels: how many classes are written per image, 0 for none;
+    classifier: the identity (SHA-256, hex) of the classifier that chooses them, None without labels.
+    """
 
     model: str
     engine: Engine
     preprocessing: Preprocessing
+    resizer: str = "cykooz-resizer"
+    decoder: str = "simplejpeg"
+    normalize: bool = False
+    labels: int = 0
+    classifier: str | None = None
 
     def to_json(self) -> dict[str, object]:
-        """The recipe as JSON values; ``model`` is the model's identity (SHA-256, hex)."""
-        values = asdict(self.preprocessing)
+        """The recipe as JSON values. What is not asked for has no entry."""
+        values = asdict(self)
+        values |= values.pop("preprocessing")
         if self.preprocessing.fit != "crop":
             del values["crop_fraction"]
-        return {"model": self.model, "engine": self.engine, **values}
+        if not self.normalize:
+            del values["normalize"]
+        if not self.labels:
+            del values["labels"], values["classifier"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """The inverse of ``to_json``. Raises KeyError or TypeError for the values of something else."""
         preprocessing = dict(values)
-        return cls(preprocessing.pop("model"), preprocessing.pop("engine"), Preprocessing(**preprocessing))
+        own = {each.name: preprocessing.pop(each.name) for each in fields(cls) if each.name in preprocessing}
+        return cls(**own, preprocessing=Preprocessing(**preprocessing))
 
     @property
     def identity(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from fvcli.errors import ModelError, UsageError, first_line
-from fvcli.models.cache import file_sha256
+from fvcli.files import file_sha256
 from fvcli.models.frameworks import tensorflow, tensorflow_hub
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.litert import LiteRTModel
@@ -97,7 +97,10 @@ def load_keras(path: Path, name: str, licence: str, options: SourceOptions) -> F
     try:
         with stderr_without(TENSORFLOW):
             model = tf.keras.models.load_model(str(path), compile=False)
-        inputs, outputs = list(model.inputs), list(getattr(model, "output_names", ["output"]))  # Sequential has no names
+        inputs, outputs = (
+            list(model.inputs),
+            list(getattr(model, "output_names", ["output"])),
+        )  # Sequential has no names
     except Exception as error:  # Keras raises whatever a layer's code raises
         raise ModelError(f"{name}: Keras cannot load this file: {first_line(error)}") from error
     shape = tuple(inputs[0].shape) if len(inputs) == 1 else ()
