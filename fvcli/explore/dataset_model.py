@@ -43,7 +43,7 @@ def _cached(found: Manifest) -> FeatureModel | None:
     identity, engine = found.recipe.model, found.recipe.engine
     if embedded_file()[0].identity == identity:
         return load_model(EMBEDDED, engine)
-    if engine != "tensorflow":
+    if engine in ("int8", "float"):
         compiled = read_compiled(identity, engine, _name(found), found.model["licence"])
         if compiled is not None:
             from fvcli.models.litert import LiteRTModel
