@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 
 from fvcli import options
-from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
@@ -20,7 +19,7 @@ from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
-from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions
+from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions, Silent
 from fvcli.sources.discover import Sources
 
 __all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
@@ -79,19 +78,6 @@ def extract(
     if not names and given.get("files_from") is None:
         raise UsageError("name a folder, a file or files_from")
     return run.extract(request(names, output, **given), observer or Silent())
-
-
-class Silent:
-    """An observer that says nothing and never stops a run."""
-
-    def discovered(self, inputs: int) -> None: ...
-
-    def planned(self, total: int, done: int) -> None: ...
-
-    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None: ...
-
-    def stopped(self) -> int | None:
-        return None
 
 
 class Model:

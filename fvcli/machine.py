@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +55,11 @@ def environment() -> dict[str, str]:
         "cpu": cpu_name(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def environment_id(values: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that stand for a set of versions and a CPU."""
+    return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _version(name: str) -> str:

@@ -62,15 +62,17 @@ def work(context: typer.Context) -> None:
     from fvcli.commands.progress import Progress, say
     from fvcli.commands.signals import StopSignals
     from fvcli.run import tasks
+    from fvcli.run.pool import Resources
     from fvcli.run.request import FailureLimit
 
     limit = values["max_failures"]
-    effort = tasks.Effort(values["workers"], values["batch_size"], None if limit is None else FailureLimit.parse(limit))
+    most = None if limit is None else FailureLimit.parse(limit)
+    resources = Resources(values["workers"], values["batch_size"])
     task = tasks.Task.parse(values["task"])
     as_events = values["log_format"] == "json"
     observer = JsonLog if as_events else Progress
     with StopSignals() as signals, observer(signals, values["quiet"]) as progress:
-        summary = tasks.work(values["output"], task, effort, progress)
+        summary = tasks.work(values["output"], task, resources, most, progress)
     counts = summary.counts
     if not values["quiet"] and as_events:
         event("finished", **summary.to_json())

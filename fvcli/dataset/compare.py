@@ -17,6 +17,7 @@ from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
 from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, count_extract, identity_of
+from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
 from fvcli.records import ImageRef
 
@@ -38,19 +39,17 @@ class Policy:
     overwrite: bool = False
 
 
-def make_plan(
-    store: Store, refs: Iterable[ImageRef], manifest: Manifest | None, policy: Policy
-) -> tuple[Plan, list[FailureLine]]:
-    """Compares and freezes. ``refs`` ascend by (root, path).
+def make_plan(store: Store, standing: Standing, refs: Iterable[ImageRef], policy: Policy) -> Standing:
+    """The standing with a new plan, none of whose shards is done. ``refs`` ascend by (root, path).
 
-    Returns the plan and the earlier failures that still stand. Only a plan with work to do is written to the disk.
+    Its failures are the earlier ones that still stand. Only a plan with work to do is written to the disk.
     Raises DatasetError when the dataset cannot be read or the plan not written.
     """
-    known = None if policy.overwrite else manifest
+    known = None if policy.overwrite else standing.manifest
     comparison = _Comparison(store, known, policy)
     try:
         comparison.run(refs)
-        plan = comparison.plan(manifest)
+        plan = comparison.plan(standing.manifest)
         if plan.has_work:
             comparison.close()
             store.replace(PLAN_FAILURES, failures.to_bytes(comparison.standing))
@@ -58,7 +57,7 @@ def make_plan(
     except BaseException:
         comparison.abandon()
         raise
-    return plan, comparison.standing
+    return Standing(standing.manifest, plan, {}, comparison.standing)
 
 
 class _Cursor(Generic[T]):

@@ -48,7 +48,7 @@ def load_rows(store: Store, shard: Shard) -> Rows:
     return columns.rows_of(metadata, vectors.astype(np.float32, copy=False))
 
 
-class BaseVectors:
+class ExistingVectors:
     """Vectors of committed rows, by place or by the content they were made from. Serves several threads.
 
     What is carried into a new shard gets a new checksum there, so each shard is held against its own first.

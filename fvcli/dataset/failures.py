@@ -67,6 +67,17 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
             raise DatasetError(f"{store.describe(key)}, line {number}, is damaged ({error}); {advice}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class FailureList:
+    """The lines of one file, read each time that they are iterated over."""
+
+    store: Store
+    key: str
+
+    def __iter__(self) -> Iterator[FailureLine]:
+        return read(self.store, self.key)
+
+
 def of(store: Store, manifest: Manifest) -> Iterator[FailureLine]:
     """All failures of a dataset, sorted by (root, path). Raises DamagedError where a list's bytes have changed."""
     for file in manifest.failures:

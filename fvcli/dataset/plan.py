@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from fvcli.dataset import manifest
 from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
 from fvcli.dataset.manifest import Counts, Manifest
@@ -108,20 +107,20 @@ class Plan:
         return cls(**values)
 
 
-def load(store: Store) -> Plan | None:
+def load_plan(store: Store, base: Manifest | None) -> Plan | None:
     """The plan of an unfinished run, None where there is none.
 
-    A damaged plan counts as none, and so does one whose rows to be kept are those of another manifest than today's
-    (after a repair, or with a manifest from a backup): nothing depends on it.
+    A damaged plan counts as none, and so does one whose rows to be kept are those of another manifest than ``base``,
+    today's (after a repair, or with a manifest from a backup): nothing depends on it.
     """
     data = store.read(PLAN)
     if data is None or not store.exists(PLAN_ENTRIES):
         return None
     try:
-        frozen = Plan.from_bytes(data)
+        plan = Plan.from_bytes(data)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return frozen if frozen.base == identity_of(manifest.load(store)) else None
+    return plan if plan.base == identity_of(base) else None
 
 
 def identity_of(base: Manifest | None) -> str | None:

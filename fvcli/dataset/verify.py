@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
-from fvcli.dataset.commit import recover
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
+from fvcli.dataset.standing import take_up
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 from fvcli.records import Float32Array, display_name
@@ -88,7 +88,7 @@ def repair(store: Store) -> tuple[Damage, ...]:
     """
     load_manifest(store)  # no lock, and no folder for one, where there is no dataset
     with lock.hold(store):
-        recover(store)
+        take_up(store)
         found = load_manifest(store)
         damages = tuple(_damages(store, found))
         bad_shards = {damage.shard for damage in damages if damage.shard is not None}
@@ -98,7 +98,7 @@ def repair(store: Store) -> tuple[Damage, ...]:
         if damages:
             mended = replace(found, shards=kept, failures=lists, counts=_counts(store, kept, lists))
             store.replace(layout.MANIFEST, mended.to_bytes())
-            recover(store)
+            take_up(store)
         return tuple(damage for damage in damages if not damage.foreign)
 
 

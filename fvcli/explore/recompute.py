@@ -13,9 +13,8 @@ from fvcli.dataset.store import Store
 from fvcli.dataset.verify import load_manifest
 from fvcli.errors import ImageError
 from fvcli.explore.dataset_model import loader_of, model_of
-from fvcli.machine import environment
+from fvcli.machine import environment, environment_id
 from fvcli.records import Float32Array
-from fvcli.run.finishing import environment_id
 from fvcli.sources.read import read
 
 

@@ -1,16 +1,37 @@
-"""``fvcli extract`` as a function."""
+"""``fvcli extract`` as a function: a run from its lock to its manifest.
+
+    take up → plan → run → merge → publish
+
+The state of the dataset is read once, by ``take_up``, and passed on as a value.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fvcli.dataset import lock
-from fvcli.dataset.manifest import Counts
-from fvcli.dataset.store import open_store
+from fvcli.dataset import layout, lock
+from fvcli.dataset.compare import Policy, make_plan
+from fvcli.dataset.layout import KINDS
+from fvcli.dataset.manifest import Counts, Manifest
+from fvcli.dataset.publish import merge, publish, require_in_place
+from fvcli.dataset.standing import Standing, discard, set_aside_damaged, take_up
+from fvcli.dataset.store import Store, open_store
 from fvcli.models.loading import load_model
+from fvcli.models.protocol import FeatureModel
+from fvcli.records import Failure, ImageRef
+from fvcli.run import crashes
+from fvcli.run.crashes import Notes, Trial
+from fvcli.run.pool import Resources, WorkerPool
+from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
-from fvcli.run.session import Session
+from fvcli.run.shard import Job, Runner
+from fvcli.run.spec import DatasetSpec
+from fvcli.sources.discover import discover
+
+_TELL_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +49,19 @@ class RunSummary:
     identity: str
     failures_file: str | None
 
+    @classmethod
+    def of(cls, store: Store, manifest: Manifest, started: float, extracted: int) -> RunSummary:
+        """The summary of a run that ends now. started: by the monotonic clock."""
+        return cls(
+            counts=manifest.counts,
+            extracted=extracted,
+            seconds=time.monotonic() - started,
+            output=store.place,
+            model=manifest.model["name"],
+            identity=manifest.model["identity"],
+            failures_file=store.describe(manifest.failures[0].file) if manifest.failures else None,
+        )
+
     def to_json(self) -> dict[str, object]:
         rate = self.extracted / self.seconds if self.seconds > 0 else 0.0
         return {
@@ -44,21 +78,130 @@ def extract(request: ExtractRequest, observer: Observer) -> RunSummary:
     """Brings the dataset in ``request.output`` up to date with the sources.
 
     Raises UsageError, ModelError, DatasetError (LockedError when another run holds it), TooManyFailuresError and
-    StoppedError; what was committed stays, and the same call goes on from there.
+    StoppedError; what was committed stays, and the same call resumes from there.
     """
     started = time.monotonic()
     model = load_model(request.model, request.engine)
     store = open_store(request.output)
     store.make_folder()
     with lock.hold(store):
-        session = Session(request, model, store, observer)
-        result = session.run()
-    return RunSummary(
-        counts=result.counts,
-        extracted=session.extracted,
-        seconds=time.monotonic() - started,
-        output=request.output,
-        model=model.name,
-        identity=model.identity,
-        failures_file=store.describe(result.failures[0].file) if result.failures else None,
-    )
+        run = Run(request, model, store, RunProgress(observer, request.max_failures), started)
+        standing = run.take_up()
+        crashing = run.find_crashing(standing)
+        manifest = None
+        if run.continues(standing):
+            manifest = run.carry_out(standing, crashing)
+            standing = Standing(manifest)
+        else:
+            standing = run.set_aside(standing)
+            crashing |= run.find_still_crashing(standing)
+        standing = run.plan(standing, resumed=manifest is not None)
+        if manifest is None or standing.require_plan().has_work:
+            manifest = run.carry_out(standing, crashing)
+    return RunSummary.of(store, manifest, started, run.progress.extracted)
+
+
+class Run:
+    """The steps of one run over a dataset whose lock the caller holds. started: by the monotonic clock."""
+
+    def __init__(
+        self, request: ExtractRequest, model: FeatureModel, store: Store, progress: RunProgress, started: float
+    ) -> None:
+        self.progress = progress
+        self._request = request
+        self._model = model
+        self._store = store
+        self._started = started
+        self._spec = DatasetSpec.of(request, model)
+        self._asked: Mapping[str, Any] = request.fingerprint(self._spec.recipe)
+
+    def take_up(self) -> Standing:
+        """The dataset's standing, after recovery. Raises DatasetError where it has another recipe."""
+        if self._request.overwrite:
+            set_aside_damaged(self._store)
+        standing = take_up(self._store)
+        if not self._request.overwrite:
+            self._spec.require_same(standing, self._request.output)
+        for key in (layout.COMMITS, layout.STAGING, *(folder for folder, _, _ in KINDS[self._spec.format])):
+            self._store.make_folder(key)
+        return standing
+
+    def find_crashing(self, standing: Standing) -> dict[ImageRef, Failure]:
+        """Inputs that bring a process down, as far as earlier runs died of them."""
+        return crashes.find(self._store, standing.plan, self._trial(), Notes.of_run(self._store))
+
+    def find_still_crashing(self, standing: Standing) -> dict[ImageRef, Failure]:
+        """The inputs that crashed before and would again, where failed ones are to be retried."""
+        if not self._request.retry_failed or standing.manifest is None:
+            return {}
+        return crashes.find_again(self._store, standing.manifest, self._trial())
+
+    def continues(self, standing: Standing) -> bool:
+        """Whether an unfinished plan was made for the same request."""
+        return standing.plan is not None and standing.plan.request == self._asked
+
+    def set_aside(self, standing: Standing) -> Standing:
+        """The standing without its unfinished plan, whose commits are published unless one of the two overwrites."""
+        if standing.plan is None:
+            return standing
+        if standing.plan.overwrite or self._request.overwrite:
+            return discard(self._store, standing)
+        return Standing(finish(self._store, self._spec, standing, self._started, self.progress.extracted))
+
+    def plan(self, standing: Standing, resumed: bool = False) -> Standing:
+        """The standing with what there is to do now; after a resumed run that is what has come in meanwhile."""
+        request = self._request
+        policy = Policy(
+            request=self._asked,
+            settings=self._spec.settings(),
+            shard_size=request.shard_size,
+            prune=request.prune,
+            retry_failed=request.retry_failed and not resumed,
+            overwrite=request.overwrite and not resumed,
+        )
+        return make_plan(self._store, standing, self._refs(), policy)
+
+    def carry_out(self, standing: Standing, crashing: Mapping[ImageRef, Failure]) -> Manifest:
+        """Runs what the plan leaves to do and publishes all of it. Raises StoppedError, DatasetError and others."""
+        plan, done = standing.require_plan(), dict(standing.commits)
+        todo = standing.todo(plan.shards)
+        failed = sum(commit.counts.failed for commit in done.values())
+        self.progress.expect(plan.extract, plan.extract - sum(shard.extract for shard in todo), failed)
+        if todo:
+            job = Job.of(self._store, self._spec, standing, todo, crashing, Notes())
+            for commit in self._runner().run(job, self.progress):
+                done[commit.index] = commit
+        self.progress.raise_if_stopped()
+        require_in_place(self._store, plan, done)
+        whole = Standing(standing.manifest, plan, done, standing.failures)
+        manifest = finish(self._store, self._spec, whole, self._started, self.progress.extracted)
+        self._store.remove(layout.CRASHED)
+        return manifest
+
+    def _runner(self) -> Runner:
+        request = self._request
+        if request.ray is not None:
+            from fvcli.run.ray.runner import RayRunner
+
+            return RayRunner(request.output, request.ray, request.batch_size)
+        return WorkerPool(self._spec, self._model, Resources(request.workers, request.batch_size))
+
+    def _trial(self) -> Trial:
+        request = self._request
+        return Trial(self._model.input_spec, request.preprocessing, request.limits, self.progress.raise_if_stopped)
+
+    def _refs(self) -> Iterator[ImageRef]:
+        for number, ref in enumerate(discover(self._request.sources)):
+            if number % _TELL_EVERY == 0:
+                self.progress.observer.discovered(number)
+                self.progress.raise_if_stopped()
+            yield ref
+
+
+def finish(store: Store, spec: DatasetSpec, standing: Standing, started: float, extracted: int) -> Manifest:
+    """Makes the commits of the plan, all or some, the dataset.
+
+    started, extracted: this process's own part, for the history.
+    """
+    merged = merge(standing, standing.commits)
+    return publish(store, standing, spec.describe(standing, merged, started, extracted), merged.failures)

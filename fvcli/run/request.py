@@ -1,4 +1,4 @@
-"""What a run is asked to do, and who hears how it goes."""
+"""The request for a run, and the protocol of its observer."""
 
 from __future__ import annotations
 
@@ -111,3 +111,16 @@ class Observer(Protocol):
     def stopped(self) -> int | None:
         """The number of the signal that asks the run to end, None to go on."""
         ...
+
+
+class Silent:
+    """An observer that prints nothing and never stops a run."""
+
+    def discovered(self, inputs: int) -> None: ...
+
+    def planned(self, total: int, done: int) -> None: ...
+
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None: ...
+
+    def stopped(self) -> int | None:
+        return None

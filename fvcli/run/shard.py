@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from fvcli.dataset.columns import Rows
-from fvcli.dataset.commit import Commit, Workspace
-from fvcli.dataset.existing import BaseVectors
+from fvcli.dataset.commit import Commit, commit_shard
+from fvcli.dataset.existing import ExistingVectors
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import STAGING
 from fvcli.dataset.manifest import Counts, Key, Shard
 from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard
 from fvcli.dataset.shard_file import ShardWriter, stem
+from fvcli.dataset.standing import Standing
+from fvcli.dataset.store import Store
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
+from fvcli.run.crashes import Notes
+from fvcli.run.progress import RunProgress
+from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import Batch, Outcome
 
 _TAPER = 16  # a batch is at most this part of what is left of its shard
@@ -41,29 +47,67 @@ def batches(shard: int, entries: Iterable[Entry], sizes: Iterable[int]) -> Itera
 
 
 @dataclass(frozen=True, slots=True)
-class ShardWork:
-    """What writing a shard needs besides its outcomes. environment: that of whoever extracts, for the record."""
+class Job:
+    """Shards to be done, and everything that a runner has to know for it.
 
-    workspace: Workspace
+    existing: rows of the dataset that is being updated, None where nothing can be carried over.
+    crashing: inputs that bring a process down, not to be touched. notes: where the inputs in hand are noted.
+    """
+
+    store: Store
+    spec: DatasetSpec
     plan: Plan
-    carried: BaseVectors | None
-    environment: Mapping[str, str]
+    todo: Sequence[PlannedShard]
+    existing: ExistingVectors | None
+    crashing: Mapping[ImageRef, Failure]
+    notes: Notes
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        spec: DatasetSpec,
+        standing: Standing,
+        todo: Sequence[PlannedShard],
+        crashing: Mapping[ImageRef, Failure],
+        notes: Notes,
+    ) -> Job:
+        """The job of doing these shards of the standing's plan."""
+        plan, base = standing.require_plan(), standing.manifest
+        updates = base is not None and base.shards and not plan.overwrite
+        existing = ExistingVectors(store, base) if base is not None and updates else None
+        return cls(store, spec, plan, todo, existing, crashing, notes)
+
+
+class Runner(Protocol):
+    """Something that turns planned shards into commits: threads, processes of threads, a cluster."""
+
+    def run(self, job: Job, progress: RunProgress) -> Iterator[Commit]:
+        """Yields each shard's commit as it is made; fewer of them once the run is asked to stop.
+
+        Tells ``progress`` of everything that becomes of an input. Raises FvcliError.
+        """
+        ...
 
 
 def run_shard(
-    planned: PlannedShard, entries: Iterable[Entry], outcomes: Iterator[Outcome], work: ShardWork
+    job: Job,
+    planned: PlannedShard,
+    entries: Iterable[Entry],
+    outcomes: Iterator[Outcome],
+    environment: Mapping[str, str],
 ) -> Commit | None:
     """Writes and commits one shard. ``outcomes`` are those of its ``batches``, in order, as they become ready.
 
+    environment: the library versions and CPU that the outcomes come from, for the record.
     Returns None, with nothing left behind, when the outcomes end early. Raises DatasetError.
     """
-    folder = work.workspace.store.path(STAGING)
-    writer = ShardWriter(folder, stem(planned.number), work.workspace.encoding)
+    writer = ShardWriter(job.store.path(STAGING), stem(planned.number), job.spec.encoding)
     tally = _Tally(writer)
     try:
         base = None
-        if work.carried is not None and planned.replaces is not None:
-            base = work.carried.rows(planned.replaces)
+        if job.existing is not None and planned.replaces is not None:
+            base = job.existing.rows(planned.replaces)
         for entry in entries:
             if entry.base_row != EXTRACT and base is not None:
                 tally.carry(entry, base)
@@ -79,8 +123,8 @@ def run_shard(
     except BaseException:
         writer.abandon()
         raise
-    commit = Commit(work.plan.id, planned.index, shard, tally.counts, tuple(tally.failures), work.environment)
-    return work.workspace.commit(work.plan, planned, written, commit)
+    commit = Commit(job.plan.id, planned.index, shard, tally.counts, tuple(tally.failures), environment)
+    return commit_shard(job.store, job.spec.format, job.plan, planned, written, commit)
 
 
 @dataclass(slots=True)

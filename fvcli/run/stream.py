@@ -22,9 +22,9 @@ from fvcli.images.loader import ImageLoader
 from fvcli.machine import MemoryTrimmer, usable_cpus
 from fvcli.models.loading import load_model
 from fvcli.records import Failure, ImageRef
-from fvcli.run.product import Product
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
-from fvcli.run.worker import Batch, BatchDroppedError, Outcome, Success, Worker
+from fvcli.run.spec import DatasetSpec
+from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome, Success
 from fvcli.sources.discover import Sources, discover
 from fvcli.sources.patterns import Filter
 
@@ -63,17 +63,17 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
         found = discover(walked)
     descriptor = None if sources.files_from is None else _open(sources.files_from)
     model = load_model(request.model, request.engine)
-    product = Product.of(request, model)
+    spec = DatasetSpec.of(request, model)
     loader = ImageLoader(model.input_spec, request.preprocessing, request.limits)
     threads = request.workers or usable_cpus()
     workers = [
-        Worker(each, loader, stopped=lambda: observer.stopped() is not None)
+        ImageWorker(each, loader, stopped=lambda: observer.stopped() is not None)
         for each in (model, *(model.per_thread() for _ in range(threads - 1)))
     ]
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0
     give_back = MemoryTrimmer()
-    out = open_stream(format, sink, product.dimension, product.dtype, product.encoding.metadata)
+    out = open_stream(format, sink, spec.dimension, spec.dtype, spec.encoding.metadata)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):
             pairs = list(zip(batch.refs, outcomes, strict=True))
@@ -149,12 +149,12 @@ def _ref(name: bytes) -> ImageRef:
 class _Line:
     """A thread that takes inputs as they come and hands them to workers, who are waited for in that order.
 
-    Unlike :func:`fvcli.run.local.ordered_map` it never waits for the next input while a result is ready.
+    Unlike :func:`fvcli.run.pool.ordered_map` it never waits for the next input while a result is ready.
     """
 
-    def __init__(self, workers: Sequence[Worker], batches: Iterator[tuple[ImageRef, ...]]) -> None:
+    def __init__(self, workers: Sequence[ImageWorker], batches: Iterator[tuple[ImageRef, ...]]) -> None:
         self._batches = batches
-        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[ImageWorker] = queue.SimpleQueue()
         for worker in workers:
             self._idle.put(worker)
         self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="worker")

@@ -1,4 +1,4 @@
-"""A plan worked on by several processes that know nothing of each other, for batch queues and shared folders.
+"""A plan that several processes share without knowing of each other, for batch queues and shared folders.
 
 ``plan`` freezes the work; every ``Task`` does its slice of it; ``finalize`` writes the manifest once all is there.
 """
@@ -14,23 +14,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fvcli.dataset import layout, lock, manifest, schema
-from fvcli.dataset import plan as plan_file
-from fvcli.dataset.commit import Workspace, recover, settle, standing_failures
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.plan import Plan, PlannedShard
+from fvcli.dataset.standing import join, settle, take_up
 from fvcli.dataset.store import Store, open_store
 from fvcli.errors import DatasetError, UsageError
 from fvcli.models.loading import load_model
-from fvcli.run import finishing
-from fvcli.run.crew import Crew, Duty, carried
-from fvcli.run.extract import RunSummary
-from fvcli.run.in_work import TASK_IN_WORK
-from fvcli.run.isolation import Trial
-from fvcli.run.product import Product
+from fvcli.run.crashes import Notes
+from fvcli.run.extract import Run, RunSummary, finish
+from fvcli.run.pool import Part, Resources
+from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, FailureLimit, Observer
-from fvcli.run.session import Session
-from fvcli.run.suspects import find_crashing
-from fvcli.run.watch import Watch
+from fvcli.run.spec import DatasetSpec
 
 _NOTE = ".json"
 
@@ -66,22 +61,13 @@ class Task:
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
-    def shards(self, frozen: Plan) -> list[PlannedShard]:
+    def shards(self, plan: Plan) -> list[PlannedShard]:
         """Every ``of``-th shard, so that all tasks get the same mix whatever the order of the inputs."""
-        return list(frozen.shards[self.number - 1 :: self.of])
+        return list(plan.shards[self.number - 1 :: self.of])
 
     def key(self, suffix: str) -> str:
         """The key of this task's own file of some kind."""
         return f"{layout.TASKS}/{self.number:05d}-of-{self.of:05d}{suffix}"
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How hard one task tries: threads (None for all CPUs), images a thread holds, failures before it gives up."""
-
-    workers: int | None = None
-    batch_size: int = 32
-    max_failures: FailureLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,54 +105,56 @@ class MissingShardsError(DatasetError):
 def plan(request: ExtractRequest, observer: Observer) -> Planned:
     """Looks for inputs and freezes what there is to do with them; where that is nothing, the run ends with it.
 
-    Raises UsageError, ModelError, DatasetError (LockedError) and StoppedError.
+    A plan that was made for the same request stays. Raises UsageError, ModelError, DatasetError (LockedError) and
+    StoppedError.
     """
+    started = time.monotonic()
     model = load_model(request.model, request.engine)
     store = open_store(request.output)
     store.make_folder()
     with lock.hold(store):
-        session = Session(request, model, store, observer)
-        frozen = session.plan()
-        done = Workspace(store, Product.of(request, model).encoding).commits(frozen)
-    return Planned(request.output, len(frozen.shards), len(done), frozen.extract)
+        run = Run(request, model, store, RunProgress(observer, request.max_failures), started)
+        standing = run.take_up()
+        if not run.continues(standing):
+            standing = run.plan(run.set_aside(standing))
+            if not standing.require_plan().has_work:
+                run.carry_out(standing, {})
+    made = standing.require_plan()
+    return Planned(request.output, len(made.shards), len(standing.commits), made.extract)
 
 
-def work(output: str, task: Task, effort: Effort, observer: Observer) -> TaskSummary:
+def work(
+    output: str, task: Task, resources: Resources, max_failures: FailureLimit | None, observer: Observer
+) -> TaskSummary:
     """Does what is still to be done of one slice of the plan that waits in ``output``.
 
     Raises ModelError, DatasetError (LockedError when another process has the same slice, or the whole dataset),
-    TooManyFailuresError and StoppedError; what was committed stays, and the same call goes on from there.
+    TooManyFailuresError and StoppedError; what was committed stays, and the same call resumes from there.
     """
     started = time.monotonic()
     store = open_store(output)
-    frozen = plan_file.load(store)
-    if frozen is None:
+    if not store.exists(layout.PLAN):  # no folder for a lock where there is no dataset
         _require_dataset(store, output)
         return TaskSummary(task, 0, Counts(), 0, 0.0, output)
+    progress = RunProgress(observer, max_failures)
     with lock.hold(store, task.key(lock.TASK_LOCK)):
-        product = Product.planned(frozen)
-        workspace = Workspace(store, product.encoding)
-        watch = Watch(observer, effort.max_failures)
-        mine = task.shards(frozen)
-        done = workspace.commits(frozen, mine)
-        todo = [shard for shard in mine if shard.index not in done]
-        total = sum(shard.extract for shard in mine)
-        watch.expect(total, total - sum(shard.extract for shard in todo))
+        standing = join(store, task.shards)
+        if standing.plan is None:
+            _require_dataset(store, output)
+            return TaskSummary(task, 0, Counts(), 0, 0.0, output)
         note = {"task": str(task), "of": task.of, "host": socket.gethostname(), "began": _now(), "ended": None}
         store.replace(task.key(_NOTE), json.dumps(note).encode())
+        mine = task.shards(standing.plan)
+        todo, done = standing.todo(mine), dict(standing.commits)
+        total = sum(shard.extract for shard in mine)
+        progress.expect(total, total - sum(shard.extract for shard in todo))
         if todo:
-            model = product.load_model()
-            trial = Trial(model.input_spec, product.recipe.preprocessing, product.limits)
-            in_work = task.key(TASK_IN_WORK)
-            crashing = find_crashing(store, frozen, trial, [in_work], task.key(".crashed.jsonl"))
-            duty = Duty(workspace, frozen, todo, carried(store, frozen), crashing, in_work)
-            crew = Crew(product, model, effort.workers, effort.batch_size)
-            for commit in crew.run(duty, watch.batch, watch.stopped):
+            for commit in Part(store, standing, resources).run(todo, Notes.of_part(task.key("")), progress):
                 done[commit.index] = commit
-        watch.raise_if_stopped()
+        progress.raise_if_stopped()
         store.replace(task.key(_NOTE), json.dumps({**note, "ended": _now()}).encode())
     counts = sum((commit.counts for commit in done.values()), Counts())
-    return TaskSummary(task, len(mine), counts, watch.extracted, time.monotonic() - started, output)
+    return TaskSummary(task, len(mine), counts, progress.extracted, time.monotonic() - started, output)
 
 
 def finalize(output: str) -> RunSummary:
@@ -177,25 +165,18 @@ def finalize(output: str) -> RunSummary:
     """
     started = time.monotonic()
     store = open_store(output)
-    if plan_file.load(store) is None:
+    if not store.exists(layout.PLAN):  # no lock, and no folder for one, where there is no dataset
         settle(store)
-        return _summary(_require_dataset(store, output), store, started)
+        return RunSummary.of(store, _require_dataset(store, output), started, 0)
     with lock.hold(store):
-        recover(store)
-        frozen = plan_file.load(store)
-        if frozen is None:
-            return _summary(_require_dataset(store, output), store, started)
-        product = Product.planned(frozen)
-        workspace = Workspace(store, product.encoding)
-        done = workspace.commits(frozen)
-        missing = [shard.index for shard in frozen.shards if shard.index not in done]
+        standing = take_up(store)
+        if standing.plan is None:
+            return RunSummary.of(store, _require_dataset(store, output), started, 0)
+        missing = [shard.index for shard in standing.todo(standing.plan.shards)]
         if missing:
-            raise _missing(store, output, frozen, missing)
-        return _summary(
-            finishing.finish(workspace, frozen, product, standing_failures(store), finishing.Effort(started, 0)),
-            store,
-            started,
-        )
+            raise _missing(store, output, standing.plan, missing)
+        spec = DatasetSpec.planned(standing.plan)
+        return RunSummary.of(store, finish(store, spec, standing, started, 0), started, 0)
 
 
 def _require_dataset(store: Store, output: str) -> Manifest:
@@ -205,21 +186,9 @@ def _require_dataset(store: Store, output: str) -> Manifest:
     return found
 
 
-def _summary(found: Manifest, store: Store, started: float) -> RunSummary:
-    return RunSummary(
-        counts=found.counts,
-        extracted=0,
-        seconds=time.monotonic() - started,
-        output=store.place,
-        model=found.model["name"],
-        identity=found.model["identity"],
-        failures_file=store.describe(found.failures[0].file) if found.failures else None,
-    )
-
-
-def _missing(store: Store, output: str, frozen: Plan, missing: Sequence[int]) -> MissingShardsError:
+def _missing(store: Store, output: str, plan: Plan, missing: Sequence[int]) -> MissingShardsError:
     notes = _notes(store)
-    said = f"{output}: {len(missing)} of {len(frozen.shards)} shards are missing"
+    said = f"{output}: {len(missing)} of {len(plan.shards)} shards are missing"
     if not notes:
         return MissingShardsError(f"{said}; no task has begun: fvcli extract -o {output} --task 1/N", missing, ())
     of = max(notes, key=lambda note: str(note["began"]))["of"]

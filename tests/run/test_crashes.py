@@ -11,8 +11,8 @@ import pytest
 
 from fvcli.images.decode import DEFAULT_LIMITS
 from fvcli.records import ImageRef, InputSpec, Preprocessing
-from fvcli.run import isolation
-from fvcli.run.isolation import Trial, crashes
+from fvcli.run import crashes
+from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
 
 SITE = """
@@ -105,7 +105,7 @@ def trial(tmp_path: Path, mark: bytes, check: object = lambda: None) -> dict[Ima
     pictures.put(tmp_path, "image.png", pictures.picture(1) + mark)
     ref = ImageRef(str(tmp_path), "image.png")
     return dict(
-        crashes([ref], Trial(InputSpec(8, 8, (0.0, 1.0)), Preprocessing(), DEFAULT_LIMITS, check))  # type: ignore[arg-type]
+        crashing([ref], Trial(InputSpec(8, 8, (0.0, 1.0)), Preprocessing(), DEFAULT_LIMITS, check))  # type: ignore[arg-type]
     )
 
 
@@ -116,7 +116,7 @@ def test_an_input_is_not_blamed_for_a_process_that_was_stopped(tmp_path: Path) -
 
 @pytest.mark.usefixtures("site")
 def test_an_input_that_hangs_is_blamed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(crashes, "TIMEOUT_SECONDS", 3.0)
     (failure,) = trial(tmp_path, b"hangs").values()
     assert (failure.stage, failure.error) == ("crash", "TimedOut")  # type: ignore[attr-defined]
 
@@ -138,7 +138,7 @@ def test_the_whole_ones_are_cleared(tmp_path: Path) -> None:
     assert trial(tmp_path, b"") == {}
     pictures.put(tmp_path, "image.png", b"no image at all")
     assert (
-        crashes([ImageRef(str(tmp_path), "image.png")], Trial(InputSpec(8, 8), Preprocessing(), DEFAULT_LIMITS)) == {}
+        crashing([ImageRef(str(tmp_path), "image.png")], Trial(InputSpec(8, 8), Preprocessing(), DEFAULT_LIMITS)) == {}
     )
 
 

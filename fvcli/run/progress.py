@@ -1,4 +1,4 @@
-"""Keeps count of what a run does, tells its observer, and gives up when too much fails."""
+"""The progress of a run: counted, reported to its observer, and broken off when too much fails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fvcli.run.request import FailureLimit, Observer, TooManyFailuresError
 from fvcli.run.worker import Batch, Outcome, Success
 
 
-class Watch:
-    """``extracted`` counts the images that were turned into vectors while it watched."""
+class RunProgress:
+    """The counts of a run. ``extracted``: images turned into vectors since it began."""
 
     def __init__(self, observer: Observer, limit: FailureLimit | None) -> None:
         self.observer = observer

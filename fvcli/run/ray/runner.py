@@ -14,46 +14,52 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, UsageError
 from fvcli.locations import is_remote
 from fvcli.run import child_process
-from fvcli.run.crew import Duty
-from fvcli.run.ray_actor import Job
-from fvcli.run.ray_driver import RayError, Request
+from fvcli.run.progress import RunProgress
+from fvcli.run.ray.actor import ActorOptions
+from fvcli.run.ray.driver import ClusterRequest, RayError
 from fvcli.run.request import RayOptions
-
-if TYPE_CHECKING:
-    from fvcli.run.watch import Watch
+from fvcli.run.shard import Job
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 5.0
 
 
-def run_on_ray(duty: Duty, output: str, options: RayOptions, batch_size: int, watch: Watch) -> Iterator[Commit]:
-    """Yields each commit as it comes, in any order, and tells ``watch``. The duty's todo must not be empty.
+class RayRunner:
+    """A Runner: the nodes of a cluster. output: the dataset as the user named it; batch_size: images a thread holds."""
 
-    Raises UsageError without Ray; RayError; what stopped an actor as DatasetError; StoppedError. Whenever it ends, the
-    actors end with it.
-    """
-    place = output if is_remote(output) else os.path.abspath(output)
-    job = Job(place, os.getcwd(), duty.plan.id, options.cpus_per_worker, batch_size)
-    shards = {shard.index: shard for shard in duty.todo}
-    duty.workspace.store.make_folder(layout.TASKS)
-    with _driver(Request(options.address, options.workers, list(shards), job)) as driver:
-        for answer in _answers(driver, watch):
-            commit = Commit.from_bytes(answer["commit"].encode())
-            watch.inputs(shards[commit.index].extract, commit.counts.extracted, commit.failures)
-            yield commit
+    def __init__(self, output: str, options: RayOptions, batch_size: int) -> None:
+        self._output = output if is_remote(output) else os.path.abspath(output)
+        self._options = options
+        self._batch_size = batch_size
+
+    def run(self, job: Job, progress: RunProgress) -> Iterator[Commit]:
+        """Yields each commit as it comes, in any order. The job's todo must not be empty.
+
+        Raises UsageError without Ray; RayError; what stopped an actor as DatasetError; StoppedError. Whenever it ends,
+        the actors end with it.
+        """
+        options = self._options
+        actor = ActorOptions(self._output, os.getcwd(), job.plan.id, options.cpus_per_worker, self._batch_size)
+        shards = {shard.index: shard for shard in job.todo}
+        job.store.make_folder(layout.TASKS)
+        with _driver(ClusterRequest(options.address, options.workers, list(shards), actor)) as driver:
+            for answer in _answers(driver, progress):
+                commit = Commit.from_bytes(answer["commit"].encode())
+                progress.inputs(shards[commit.index].extract, commit.counts.extracted, commit.failures)
+                yield commit
 
 
 @contextmanager
-def _driver(request: Request) -> Iterator[subprocess.Popen[bytes]]:
+def _driver(request: ClusterRequest) -> Iterator[subprocess.Popen[bytes]]:
     """The driver with the request in hand; it ends when the end of its stdin tells it that the run has."""
-    with child_process.start("fvcli.run.ray_driver", subprocess.PIPE) as driver:
+    with child_process.start("fvcli.run.ray.driver", subprocess.PIPE) as driver:
         assert driver.stdin is not None
         try:
             with suppress(BrokenPipeError):
@@ -69,9 +75,9 @@ def _driver(request: Request) -> Iterator[subprocess.Popen[bytes]]:
                 driver.kill()
 
 
-def _answers(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[dict[str, Any]]:
+def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[dict[str, Any]]:
     """The answers that are commits. Raises what the others stand for, and StoppedError."""
-    for line in _lines(driver, watch):
+    for line in _lines(driver, progress):
         match json.loads(line):
             case {"done": True}:
                 return
@@ -88,14 +94,14 @@ def _answers(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[dict[str
     raise RayError(f"the driver of the Ray cluster ended {by}; the same command goes on from there")
 
 
-def _lines(driver: subprocess.Popen[bytes], watch: Watch) -> Iterator[bytes]:
+def _lines(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[bytes]:
     """What the driver writes, as it comes, while signals are heard. Raises StoppedError."""
     assert driver.stdout is not None
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(driver.stdout, selectors.EVENT_READ)
         while True:
-            watch.raise_if_stopped()
+            progress.raise_if_stopped()
             if selector.select(_LOOK_SECONDS):
                 data = os.read(driver.stdout.fileno(), 2**20)
                 if not data:

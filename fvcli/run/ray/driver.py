@@ -1,6 +1,6 @@
-"""The driver of a Ray cluster, as a process of its own: ``python -P -m fvcli.run.ray_driver``.
+"""The driver of a Ray cluster, as a process of its own: ``python -P -m fvcli.run.ray.driver``.
 
-It takes one JSON line, the fields of :class:`Request`, on stdin, and writes one to stdout for each shard:
+It takes one JSON line, the fields of :class:`ClusterRequest`, on stdin, and writes one to stdout for each shard:
 ``{"commit": ...}``, the text of a commit record. The last line is ``{"done": true}``, or what went wrong:
 ``{"usage": ...}``, ``{"cluster": ...}``, ``{"worker": ...}``. When stdin ends it ends at once, and Ray ends the actors
 of a driver that is gone.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fvcli.errors import FvcliError
-from fvcli.run.ray_actor import Job, Worker
+from fvcli.run.ray.actor import ActorOptions, RayWorker
 
 #: How often a worker may be started anew, and a shard handed out again, before the run gives up.
 RESTARTS = 8
@@ -29,20 +29,20 @@ _CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClusterRequest:
     """``todo``: the numbers of the shards; ``workers``: actors, None for all that fit."""
 
     address: str
     workers: int | None
     todo: list[int]
-    job: Job
+    actor: ActorOptions
 
 
 class RayError(FvcliError):
     """The cluster cannot be reached, is too small, or gave up."""
 
 
-def _answers(request: Request) -> Iterator[dict[str, Any]]:
+def _answers(request: ClusterRequest) -> Iterator[dict[str, Any]]:
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
@@ -50,7 +50,7 @@ def _answers(request: Request) -> Iterator[dict[str, Any]]:
         return
     try:
         with _connected(request.address) as cpus:
-            for row in _rows(request.job, request.todo, _workers(request, cpus)):
+            for row in _rows(request.actor, request.todo, _workers(request, cpus)):
                 if row["error"]:
                     yield {"worker": row["error"]}
                     return
@@ -95,9 +95,9 @@ def _no_cluster(address: str, error: Exception) -> RayError:
     return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
 
 
-def _workers(request: Request, cpus: int) -> int:
+def _workers(request: ClusterRequest, cpus: int) -> int:
     """How many actors to start. Raises RayError."""
-    threads = request.job.threads
+    threads = request.actor.threads
     most = max(1, cpus // threads)
     workers = min(request.workers or most, len(request.todo))
     if workers > most:
@@ -105,7 +105,7 @@ def _workers(request: Request, cpus: int) -> int:
     return workers
 
 
-def _rows(job: Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
+def _rows(options: ActorOptions, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # else each step of a long run is a line in Ray's log folder
@@ -114,10 +114,10 @@ def _rows(job: Job, todo: list[int], workers: int) -> Iterator[dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the last two have no other way in yet
         commits = items.map_batches(
-            Worker,
-            fn_constructor_args=(job,),
+            RayWorker,
+            fn_constructor_args=(options,),
             batch_size=1,
-            num_cpus=job.threads,
+            num_cpus=options.threads,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
@@ -137,7 +137,7 @@ def _main() -> None:
     fields = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     with os.fdopen(answers, "w") as out:
-        for answer in _answers(Request(**fields | {"job": Job(**fields["job"])})):
+        for answer in _answers(ClusterRequest(**fields | {"actor": ActorOptions(**fields["actor"])})):
             print(json.dumps(answer), file=out, flush=True)
 
 

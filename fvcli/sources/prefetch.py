@@ -1,13 +1,12 @@
-"""Reads inputs from object stores before their turn, so that the CPUs do not wait for the network."""
+"""Inputs from object stores, read before their turn so that the CPUs do not wait for the network."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from fvcli.records import ImageFile, ImageRef
-from fvcli.run.worker import Batch
 from fvcli.sources.places import is_slow
 from fvcli.sources.read import read
 
@@ -19,7 +18,7 @@ _UNKNOWN_SIZE = 1024**2
 _PATIENCE_SECONDS = 0.5
 
 
-class ReadAhead:
+class Prefetch:
     """One thread asks with ``begin``, the workers fetch with ``read``. left_out: inputs that nobody will fetch."""
 
     def __init__(self, left_out: Container[ImageRef] = ()) -> None:
@@ -29,16 +28,16 @@ class ReadAhead:
         self._bytes = 0
         self._changed = threading.Condition()
 
-    def __enter__(self) -> ReadAhead:
+    def __enter__(self) -> Prefetch:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def begin(self, batch: Batch) -> None:
-        """Asks for a batch's remote inputs, as far as there is room; a worker reads the rest itself."""
-        for ref in batch.refs:
+    def begin(self, refs: Iterable[ImageRef]) -> None:
+        """Asks for the inputs that are slow to reach, as far as there is room; a worker reads the rest itself."""
+        for ref in refs:
             if is_slow(ref) and ref not in self._left_out:
                 self._begin(ref)
 

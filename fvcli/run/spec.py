@@ -1,0 +1,151 @@
+"""The specification of a dataset: everything about it but its rows, the same for every process that works on it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fvcli.dataset.layout import DataFormat, DType
+from fvcli.dataset.manifest import SCHEMA_VERSION, Manifest
+from fvcli.dataset.plan import Plan
+from fvcli.dataset.publish import Merged
+from fvcli.dataset.shard_file import Encoding
+from fvcli.dataset.standing import Standing
+from fvcli.errors import DatasetError
+from fvcli.images.decode import Limits
+from fvcli.machine import environment, environment_id
+from fvcli.models.loading import load_model
+from fvcli.models.protocol import FeatureModel
+from fvcli.records import Recipe
+from fvcli.run.request import ExtractRequest
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """Taken from a request and a model, or from a plan. ``model`` has the model's name, identity and licence."""
+
+    model: Mapping[str, str]
+    dimension: int
+    recipe: Recipe
+    format: DataFormat
+    dtype: DType
+    limits: Limits
+
+    @classmethod
+    def of(cls, request: ExtractRequest, model: FeatureModel) -> DatasetSpec:
+        """The dataset that a request asks for."""
+        return cls(
+            model={"name": model.name, "identity": model.identity, "licence": model.licence},
+            dimension=model.dimension,
+            recipe=Recipe(model.identity, model.engine, request.preprocessing),
+            format=request.format,
+            dtype=request.dtype,
+            limits=request.limits,
+        )
+
+    @classmethod
+    def planned(cls, plan: Plan) -> DatasetSpec:
+        """The dataset that a plan was made for. Raises DatasetError where the plan does not say."""
+        try:
+            asked, settings = plan.request, plan.settings
+            return cls(
+                model=settings["model"],
+                dimension=settings["dimension"],
+                recipe=Recipe.from_json(asked["recipe"]),
+                format=asked["format"],
+                dtype=asked["dtype"],
+                limits=Limits(**settings["limits"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"the plan lacks {error}; make it again with the fvcli in use here") from error
+
+    def settings(self) -> dict[str, Any]:
+        """What a plan keeps besides its request, so that ``planned`` gives the same; JSON values."""
+        return {"model": dict(self.model), "dimension": self.dimension, "limits": asdict(self.limits)}
+
+    def load_model(self) -> FeatureModel:
+        """The model, from wherever it is on this machine. Raises ModelError, DatasetError where it is another one."""
+        model = load_model(self.model["name"], self.recipe.engine)
+        if model.identity != self.recipe.model:
+            raise DatasetError(
+                f"the model {model.name} here ({model.identity[:12]}) is not the one the dataset is made with "
+                f"({self.recipe.model[:12]}); use the fvcli or the model file that planned it"
+            )
+        return model
+
+    @property
+    def encoding(self) -> Encoding:
+        """How shards are written. Each says what it is, so that one that lost its manifest can still be identified."""
+        values = {
+            "schema_version": SCHEMA_VERSION,
+            "model": dict(self.model),
+            "recipe": self.recipe.to_json(),
+            "recipe_identity": self.recipe.identity,
+        }
+        return Encoding(self.format, self.dtype, self.dimension, {"fvcli": json.dumps(values, sort_keys=True)})
+
+    def require_same(self, standing: Standing, output: str) -> None:
+        """Raises DatasetError where the dataset, or the unfinished run that is to make it, has another recipe."""
+        now = {"format": self.format, "dtype": self.dtype, **self.recipe.to_json()}
+        base, plan = standing.manifest, standing.plan
+        if base is not None:
+            _compare(output, {"format": base.format, "dtype": base.dtype, **base.recipe.to_json()}, now)
+        elif plan is not None:
+            asked = plan.request
+            _compare(output, {"format": asked["format"], "dtype": asked["dtype"], **asked["recipe"]}, now)
+
+    def describe(self, standing: Standing, merged: Merged, started: float, extracted: int) -> Manifest:
+        """The manifest of the merged shards, but for its list of failures.
+
+        started: of this process's part, by the monotonic clock; extracted: the vectors that it computed.
+        """
+        base, plan = standing.manifest, standing.require_plan()
+        made = {environment_id(values): values for values in merged.environments}
+        roots = set(plan.roots)
+        known: Mapping[str, str] = next(iter(made.values()), environment())
+        if base is not None and not plan.overwrite:
+            roots |= set(base.roots)
+            known = known if made else base.environment
+        seconds = time.monotonic() - started
+        run = {
+            "started": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "host": socket.gethostname(),
+            "environment": ",".join(sorted(made)) or environment_id(known),
+            "worked": extracted,
+            **merged.counts.to_json(),
+        }
+        described = Manifest(
+            format=self.format,
+            dtype=self.dtype,
+            dimension=self.dimension,
+            model=self.model,
+            recipe=self.recipe,
+            environment=known,
+            roots=tuple(sorted(roots)),
+            shards=merged.shards,
+            counts=merged.counts,
+            runs=base.runs if base is not None else (),
+        )
+        return described.with_run(run)
+
+
+def _compare(output: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differing = [name for name in sorted({*there, *now}) if there.get(name) != now.get(name)]
+    if differing:
+        then = ", ".join(f"{name} {_short(there.get(name))}" for name in differing)
+        asked = ", ".join(f"{name} {_short(now.get(name))}" for name in differing)
+        raise DatasetError(
+            f"{output} holds vectors made with {then}; this command asks for {asked}. "
+            "Name another folder with -o, or replace the dataset with --overwrite"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text
