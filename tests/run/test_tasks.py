@@ -155,7 +155,7 @@ def test_tasks_and_whole_runs_keep_each_other_out(photographs: Path, tmp_path: P
     [
         (("extract", "-o", "f", "--task", "3/2"), 2, "3/8"),
         (("extract", "-o", "f", "--task", "0/2"), 2, "3/8"),
-        (("extract", "photos", "-o", "f", "--task", "1/2"), 2, "sources"),
+        (("extract", "photos", "-o", "f", "--task", "1/2"), 2, "SOURCES"),
         (("extract", "-o", "f", "--task", "1/2", "--fit", "crop"), 2, "fit"),
         (("extract", "-o", "f", "--task", "1/2"), 1, "fvcli plan"),
         (("finalize", "f"), 1, "fvcli plan"),
