@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import DatasetError
-from fvcli.sources import read
+from fvcli.sources import folders
 from tests.helpers import commands, contents, pictures
 from tests.helpers.commands import Forks
 from tests.helpers.in_process import Bench
@@ -168,9 +168,9 @@ def test_an_input_that_cannot_be_read_is_a_failure_line(
             raise OSError(number, os.strerror(number))
         return opening(path, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(read.os, "open", failing)
+    monkeypatch.setattr(folders.os, "open", failing)
     bench.extract()
-    monkeypatch.setattr(read.os, "open", opening)
+    monkeypatch.setattr(folders.os, "open", opening)
     (line,) = contents.failures(bench.features)
     assert (line["path"], line["stage"], line["error"]) == ("0005.png", "read", kind)
     assert len(bench.rows()) == 11

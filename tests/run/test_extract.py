@@ -35,7 +35,7 @@ print(json.dumps(sorted(entered)))
 """
 
 
-def test_a_run_enters_few_files(photographs: Path, tmp_path: Path) -> None:
+def test_a_run_passes_through_few_files_of_its_own(photographs: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRACED, photographs, "-o", tmp_path / "features"], capture_output=True, check=True
     )
@@ -43,7 +43,6 @@ def test_a_run_enters_few_files(photographs: Path, tmp_path: Path) -> None:
     files = {file.removeprefix(package) for file in json.loads(done.stdout) if file.startswith(package)}
     assert {"run/extract.py", "run/pool.py", "dataset/publish.py"} <= files
     assert len([file for file in files if file.startswith("run/")]) <= 8
-    assert len(files) <= 53
 
 
 @pytest.fixture
