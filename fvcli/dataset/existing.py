@@ -35,7 +35,7 @@ class BaseRow:
 def rows(store: Store, shards: Sequence[Shard]) -> Iterator[BaseRow]:
     """All rows in order, one shard in memory at a time. Raises DatasetError when a shard cannot be read."""
     for position, shard in enumerate(shards):
-        table = shard_file.read_metadata(store, shard.files[-1].file, _PLAN_COLUMNS)
+        table = shard_file.read_metadata(store, shard, _PLAN_COLUMNS)
         values = (table.column(name).to_pylist() for name in _PLAN_COLUMNS)
         for row, fields in enumerate(zip(*values, strict=True)):
             yield BaseRow(ImageRef(*fields), position, row)
@@ -43,8 +43,8 @@ def rows(store: Store, shards: Sequence[Shard]) -> Iterator[BaseRow]:
 
 def load_rows(store: Store, shard: Shard) -> Rows:
     """A whole shard, vectors widened to float32."""
-    metadata = shard_file.read_metadata(store, shard.files[-1].file)
-    vectors = shard_file.read_vectors(store, shard.files[0].file)
+    metadata = shard_file.read_metadata(store, shard)
+    vectors = shard_file.read_vectors(store, shard)
     return columns.rows_of(metadata, vectors.astype(np.float32, copy=False))
 
 
@@ -111,7 +111,7 @@ class ExistingVectors:
         """The first 64 bits of every row's hash, sorted, and its shard << 32 | row: 16 bytes a row."""
         prefixes, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for position, shard in enumerate(self._shards):
-            table = shard_file.read_metadata(self._store, shard.files[-1].file, ["sha256"])
+            table = shard_file.read_metadata(self._store, shard, ["sha256"])
             prefixes.append(_hash_prefixes(table.column(0)))
             places.append((position << 32) + np.arange(shard.rows, dtype=np.int64))
         merged = np.concatenate(prefixes)

@@ -22,6 +22,7 @@ from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.disk import sha256_of, translated
 from fvcli.dataset.layout import KINDS, DataFormat, DType
+from fvcli.dataset.manifest import Shard
 from fvcli.dataset.store import Store
 from fvcli.errors import DamagedError, DatasetError
 from fvcli.files import flush
@@ -193,43 +194,59 @@ class ShardWriter:
             raise
 
 
-def read_metadata(store: Store, key: str, names: Sequence[str] | None = None) -> pa.Table:
-    """Columns of a Parquet shard, without the vectors unless named.
+def read_metadata(store: Store, shard: Shard, names: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a shard, all but the vectors unless named.
 
-    Raises DatasetError when it cannot be read, DamagedError when it is no such file.
+    Raises DatasetError when its file cannot be read, DamagedError when it is no such file.
     """
-    wanted = list(names or columns.metadata_schema().names)
-    with _reading(store, key):
-        return store.using(key, lambda file: pq.ParquetFile(file).read(columns=wanted, use_threads=False))
+    schema = columns.metadata_schema()
+    wanted = schema if names is None else pa.schema([schema.field(name) for name in names])
+    with reading(store, key := shard.files[-1].file):
+        table = store.using(key, lambda file: pq.ParquetFile(file).read(columns=wanted.names, use_threads=False))
+        if len(table) != shard.rows:
+            raise ValueError(f"it has {len(table)} rows instead of {shard.rows}")
+        table = table.select(wanted.names).replace_schema_metadata(None)
+        if table.schema != wanted:
+            raise ValueError("its columns are not a dataset's")
+        return table
 
 
-def read_vectors(store: Store, key: str) -> Float32Array:
+def read_vectors(store: Store, shard: Shard) -> Float32Array:
     """The vectors of a shard as stored: [n, d], float32 or float16.
 
-    Raises DatasetError when they cannot be read, DamagedError when it is no such file.
+    Raises DatasetError when its file cannot be read, DamagedError when it is no such file.
     """
-    with _reading(store, key):
+    with reading(store, key := shard.files[0].file):
         if key.endswith(".npy"):
             data = store.using(key, lambda file: bytes(file.read()))
-            return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
-        table = store.using(key, lambda file: pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False))
-    column = table.column(0)
-    parts = [np.asarray(chunk.flatten()).reshape(len(chunk), column.type.list_size) for chunk in column.chunks]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            vectors = np.load(io.BytesIO(data), allow_pickle=False)
+        else:
+            column = store.using(key, _vector_column)
+            parts = [np.asarray(part.flatten()).reshape(len(part), column.type.list_size) for part in column.chunks]
+            vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if vectors.ndim != 2 or len(vectors) != shard.rows:
+            raise ValueError(f"its vectors are {list(vectors.shape)} instead of {shard.rows} rows")
+        return vectors  # type: ignore[no-any-return]
+
+
+def _vector_column(file: pa.NativeFile) -> pa.ChunkedArray:
+    return pq.ParquetFile(file).read(columns=[columns.VECTOR], use_threads=False).column(0)
 
 
 @contextmanager
-def _reading(store: Store, key: str) -> Iterator[None]:
+def reading(store: Store, key: str) -> Iterator[None]:
+    """Turns what a library raises over a file into DamagedError, or DatasetError where the file is gone."""
+    place = store.describe(key)
     try:
-        yield
-    except (pa.ArrowException, ValueError) as error:
-        raise DamagedError(
-            f"{store.describe(key)} is damaged ({_first_line(error)}); fvcli verify shows what is affected"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
+        with translated("read", place):
+            yield
+    except (pa.ArrowException, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise DamagedError(f"{place} is damaged ({reason}); fvcli verify shows what is affected") from error
+    except DatasetError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise DatasetError(f"{place} is gone; if a run has just updated the dataset, open it again") from error
+        raise
 
 
 def stem(number: int) -> str:

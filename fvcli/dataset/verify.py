@@ -163,17 +163,12 @@ def _shard_problems(store: Store, found: Manifest, shard: Shard) -> Iterator[str
             yield problem if file is shard.files[0] else f"{file.file}: {problem}"
             return
     try:
-        metadata = shard_file.read_metadata(store, shard.files[-1].file)
-        vectors = shard_file.read_vectors(store, shard.files[0].file)
+        metadata = shard_file.read_metadata(store, shard)
+        vectors = shard_file.read_vectors(store, shard)
     except DatasetError as error:
-        yield str(error)
+        yield str(error.__cause__ or error)
         return
-    wanted = columns.metadata_schema()
-    if metadata.schema.remove_metadata() != wanted:
-        yield "its columns are not a dataset's"
-    elif not len(metadata) == len(vectors) == shard.rows:
-        yield f"it has {len(metadata)} rows and {len(vectors)} vectors instead of {shard.rows}"
-    elif vectors.shape[1] != found.dimension or vectors.dtype != found.dtype:
+    if vectors.shape[1] != found.dimension or vectors.dtype != found.dtype:
         yield f"its vectors are {vectors.dtype} [{vectors.shape[1]}] instead of {found.dtype} [{found.dimension}]"
     else:
         yield from _row_problems(metadata, vectors, shard)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from fvcli.dataset.layout import DataFormat
 from fvcli.dataset.reader import Dataset, open_dataset
-from fvcli.errors import DatasetError
+from fvcli.errors import DamagedError, DatasetError
 from fvcli.records import Float32Array
 from tests.helpers.synthetic import rows_of, write_dataset
 
@@ -125,6 +127,7 @@ def test_a_damaged_file_is_named(vectors: Float32Array, tmp_path: Path, format: 
     data = file.read_bytes()
     if damage == "gone":
         file.unlink()
+        dataset = open_dataset(dataset.folder)
     else:
         file.write_bytes(data[:100] if damage == "cut" else bytes(len(data)))
     said = "is gone" if damage == "gone" else "is damaged"
@@ -132,3 +135,39 @@ def test_a_damaged_file_is_named(vectors: Float32Array, tmp_path: Path, format: 
         dataset.vectors()
     with pytest.raises(DatasetError, match=f"{file.name} {said}"):
         list(dataset.vector_blocks())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_dataset_that_is_open_survives_its_replacement(
+    vectors: Float32Array, tmp_path: Path, format: DataFormat
+) -> None:
+    write(tmp_path, vectors, format)
+    dataset = open_dataset(tmp_path)
+    rows = dataset.metadata()
+    for file in dataset.manifest.files:
+        (tmp_path / file.file).unlink()
+    assert np.array_equal(dataset.vectors(), vectors)
+    assert np.array_equal(np.concatenate([block for _, block in dataset.vector_blocks()]), vectors)
+    assert np.array_equal(dataset.take(np.arange(len(dataset))[::-1]), vectors[::-1])
+    assert dataset.metadata() == rows
+    assert sum(batch.num_rows for batch in dataset.batches()) == len(dataset)
+
+
+def test_a_dataset_that_is_closed_keeps_no_file_open(vectors: Float32Array, tmp_path: Path) -> None:
+    write(tmp_path, vectors, "npy")
+    before = len(os.listdir("/proc/self/fd"))
+    dataset = open_dataset(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) > before
+    del dataset
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_manifest_that_counts_other_rows_than_a_file_has_is_damage(vectors: Float32Array, tmp_path: Path) -> None:
+    write(tmp_path, vectors, "parquet")
+    values = json.loads((tmp_path / "manifest.json").read_bytes())
+    values["shards"][0]["rows"] = 2_000_000_000
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    dataset = open_dataset(tmp_path)
+    for read in (dataset.metadata, dataset.vectors, lambda: list(dataset.vector_blocks())):
+        with pytest.raises(DamagedError, match=r"(instead of|expected) 2000000000"):
+            read()

@@ -18,6 +18,7 @@ from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.disk import sha256_of
 from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import Encoding, ShardWriter
 from fvcli.errors import DatasetError
 from fvcli.records import ImageInfo, ImageRef
@@ -51,8 +52,10 @@ def write(folder: Path, format: str, dtype: str, *parts: Rows) -> list[Path]:
     return [file.path.rename(file.path.with_name(file.path.name.removesuffix(".tmp"))) for file in written]
 
 
-def placed(file: Path) -> tuple[LocalStore, str]:
-    return LocalStore(file.parent), file.name
+def placed(files: list[Path], rows: int = 1) -> tuple[LocalStore, Shard]:
+    """A shard of these files, and the store that they are in."""
+    described = tuple(DataFile(file.name, file.stat().st_size, "0" * 64) for file in files)
+    return LocalStore(files[0].parent), Shard(0, rows, described, ("", ""), ("", ""))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -101,7 +104,8 @@ def test_rows_come_back_in_order_however_they_were_handed_over(
     starts = np.cumsum((0, *counts))
     parts = [some_rows(count, int(start)) for count, start in zip(counts, starts, strict=False)]
     files = write(tmp_path, format, "float32", *parts)
-    metadata, vectors = shard_file.read_metadata(*placed(files[-1])), shard_file.read_vectors(*placed(files[0]))
+    shard = placed(files, sum(counts))
+    metadata, vectors = shard_file.read_metadata(*shard), shard_file.read_vectors(*shard)
     back = columns.rows_of(metadata, vectors)
     assert [ref.path for ref in back.refs] == [ref.path for part in parts for ref in part.refs]
     assert back.infos == [info for part in parts for info in part.infos]
@@ -134,16 +138,16 @@ def test_what_is_no_shard_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "part-00000-01234567.parquet"
     file.write_bytes(content)
     with pytest.raises(DatasetError, match="part-00000"):
-        shard_file.read_metadata(*placed(file))
+        shard_file.read_metadata(*placed([file]))
     with pytest.raises(DatasetError, match="part-00000"):
-        shard_file.read_vectors(*placed(file))
+        shard_file.read_vectors(*placed([file]))
 
 
 def test_an_npy_of_objects_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "img_emb_00000-01234567.npy"
     np.save(file, np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(DatasetError, match="img_emb_00000"):
-        shard_file.read_vectors(*placed(file))
+        shard_file.read_vectors(*placed([file]))
 
 
 def test_the_schema_is_the_documented_one() -> None:
