@@ -3,20 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test check lint format docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fvcli extract sample_images -o features || test $$? -eq 3
 	@echo
 	@echo "The vectors are in features/data/, what failed and why in features/failures/, the summary in features/manifest.json."
 
+# make test ARGS="-k name" runs some of them.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(ARGS)
+
+# What to run before every commit: under a minute.
+check: lint
+	$(BIN)/python -m pytest -q -m "not slow and not ray and not browser" $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
 
 # The guide's tables of options, from the commands.
 docs: $(VENV)/.installed

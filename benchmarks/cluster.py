@@ -38,7 +38,8 @@ def shard_seconds(photos: Path, scratch: Path, shard_size: int, *options: str) -
             raise ContestError(f"fvcli extract {' '.join(options)} ended with exit code {done.returncode}")
         shards = sorted((file.stat().st_mtime, pq.read_metadata(file).num_rows) for file in (output / "data").iterdir())
     first = len(shards) // 4
-    return (shards[-1][0] - shards[first][0]) / sum(rows for _, rows in shards[first + 1 :]) * shard_size
+    seconds = shards[-1][0] - shards[first][0]
+    return float(seconds / sum(rows for _, rows in shards[first + 1 :]) * shard_size)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ class GoogleFile:
         )
         codes = []
         for image in images:
-            self([image])
+            self(image[None])
             codes.append(self._interpreter.get_tensor(tensor).ravel().copy())
         return np.stack(codes)
 

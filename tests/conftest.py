@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +39,39 @@ def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("photographs") / "photos"
     shutil.copytree(sample_images, folder, ignore=shutil.ignore_patterns("README.md", "broken*"))
     return folder
+
+
+# --- skipped tests ----------------------------------------------------------------------------------------------
+
+#: Why a test may be skipped where everything that can be installed is there.
+UNAVOIDABLE = re.compile(
+    r"needs the folder \.\./shared"
+    r"|pip install 'fvcli\[consumers\]'|could not import '(datasets|faiss|embedding_reader|tensorboard\S*)'"
+    r"|cannot mount a tmpfs|there is no mount command"
+    r"|this C library gives memory back|no build of the vector library for this machine"
+    r"|too busy|all had been read ahead"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-avoidable-skips", action="store_true", help="fail where a skipped test only lacks what can be installed"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--no-avoidable-skips"):
+        for reason in sorted(_avoidable(terminalreporter)):
+            terminalreporter.write_line(f"avoidable skip: {reason}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-avoidable-skips") and session.exitstatus == 0 and _avoidable(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _avoidable(reporter: Any) -> set[str]:
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", ())}
+    return {reason for reason in reasons if not UNAVOIDABLE.search(reason)}

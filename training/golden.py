@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ def main() -> None:
     vectors = {engine: fvcli.selftest.vectors_of(model) for engine, model in models.items()}
     made = json.dumps({"identity": models["int8"].identity, "environment": environment()}, sort_keys=True)
     target = Path(fvcli.selftest.__file__).with_name("golden.npz")
-    np.savez_compressed(target, made=np.array(made), **vectors)
+    arrays: dict[str, Any] = {"made": np.array(made), **vectors}
+    np.savez_compressed(target, **arrays)
     print(f"{target}: {len(fvcli.selftest.IMAGES)} images, model {models['int8'].identity[:12]}")
 
 

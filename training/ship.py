@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.model_card import ModelCard
+from fvcli.records import Float32Array, UInt8Array
 from training import photographs
 from training.evaluate import FITS, Validation, cosines, run
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
@@ -51,7 +53,7 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
     validation = Validation(original, places.data, places.labels)
     teacher = graph.network_arrays(original)
     at_160 = validation.measure(teacher)
-    engines = {
+    engines: dict[str, Callable[[UInt8Array], Float32Array]] = {
         "tensorflow": network_model(network, "embedded", LICENCE),
         "int8": LiteRTModel(card_of(network, data, {}), data),
     }

@@ -1,4 +1,4 @@
-"""``fvcli export``."""
+"""``fvcli export``: a dataset in the form of another program."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from fvcli.commands.reporting import Dataset, Quiet, reported
 from fvcli.commands.startup import import_lean
+from fvcli.commands.terminal import counted, say
 
 
 def export(
@@ -33,4 +34,4 @@ def export(
         write = {"projector": write_projector}[form]
         files = write(opened, Path(output))
         if not quiet:
-            typer.echo(f"{len(opened):,} rows: {', '.join(str(file) for file in files)}", err=True)
+            say(f"{counted(len(opened), 'row')}: {', '.join(map(str, files))}")

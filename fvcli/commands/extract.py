@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
@@ -12,6 +11,8 @@ from fvcli.commands.options import extract_options, request
 from fvcli.commands.recording import Record, recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
 from fvcli.commands.startup import import_lean
+from fvcli.commands.target import folder_to_write
+from fvcli.commands.terminal import print_json
 from fvcli.errors import UsageError
 
 
@@ -39,6 +40,7 @@ def extract(context: typer.Context, **values: Any) -> None:
             return
         if values["format"] in streaming.STREAMS:
             raise UsageError(f"--format {values['format']} is a stream: add -o -")
+        folder_to_write(values["output"], "-o")
         _update(values, record)
 
 
@@ -61,6 +63,6 @@ def _update(values: dict[str, Any], record: Record) -> None:
     elif not quiet:
         tell(summary)
     if values["json"]:
-        typer.echo(json.dumps(summary.to_json()))
+        print_json(summary.to_json())
     if summary.counts.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,26 +1,24 @@
-"""``fvcli formats``."""
+"""``fvcli formats``: the image formats that this installation reads."""
 
 from __future__ import annotations
 
-import json
-
-import typer
-
-from fvcli.commands.reporting import AsJson, reported
+from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.terminal import print_json, print_line
 from fvcli.sources.formats import FORMATS, Format
 
 
-def formats(as_json: AsJson = False) -> None:
+def formats(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """List the image formats: extensions, what this installation reads, and what helps with the others."""
     with reported():
         if as_json:
-            typer.echo(json.dumps([_as_json(each) for each in FORMATS]))
+            print_json([_as_json(each) for each in FORMATS])
+        if as_json or quiet:
             return
         width = max(len(each.name) for each in FORMATS)
         for each in FORMATS:
             state = "read" if each.available else "missing" if each.readable else "not read"
             names = " ".join(each.extensions)
-            typer.echo(f"{each.name:{width}}  {state:8}  {names}{f'  ({_note(each)})' if _note(each) else ''}")
+            print_line(f"{each.name:{width}}  {state:8}  {names}{f'  ({_note(each)})' if _note(each) else ''}")
 
 
 def _note(each: Format) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import typer
-
 from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
 from fvcli.commands.startup import import_lean
+from fvcli.commands.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from fvcli.explore.inspect import Inspection
@@ -32,28 +30,26 @@ def inspect(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> 
 
         found = look(open_dataset(dataset))
         if as_json:
-            typer.echo(json.dumps(found.to_json()))
+            print_json(found.to_json())
         elif not quiet:
             for name, text in _lines(found):
-                typer.echo(f"{name:14}{text}")
+                print_line(f"{name:14}{text}")
 
 
 def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
-    from fvcli.commands.progress import printable
-
     counts = found.counts
     stale = f", {counts['stale']:,} of them stale (their files are gone)" if counts["stale"] else ""
-    yield "dataset", printable(found.folder) + (" (a run is unfinished)" if found.unfinished else "")
+    yield "dataset", found.folder + (" (a run is unfinished)" if found.unfinished else "")
     yield "rows", f"{counts['rows']:,}{stale}"
     yield "vectors", f"{found.dimension} x {found.dtype}"
     size = found.bytes / 1e6
-    per_row = f", {found.bytes / counts['rows']:,.0f} bytes a row" if counts["rows"] else ""
+    per_row = f", {found.bytes / counts['rows']:,.0f} bytes per row" if counts["rows"] else ""
     yield "files", f"{found.shards:,} {found.format} shards, {size:,.1f} MB{per_row}"
     more = f" and {len(found.roots) - _ROOTS:,} more" if len(found.roots) > _ROOTS else ""
-    yield "from", (", ".join(printable(root) for root in found.roots[:_ROOTS]) or "files named one by one") + more
+    yield "from", (", ".join(found.roots[:_ROOTS]) or "files named one by one") + more
     yield "inputs", f"{counts['discovered']:,}, of which {counts['failed']:,} have no vector"
     for kind in found.failures[:_KINDS]:
-        yield "", f"{kind.count:>7,}  {kind.stage}: {kind.error}, e.g. {printable(kind.example)}: {kind.message}"
+        yield "", f"{kind.count:>7,}  {kind.stage}: {kind.error}, e.g. {kind.example}: {kind.message}"
     if len(found.failures) > _KINDS:
         yield "", f"and {len(found.failures) - _KINDS} more kinds; all are in {found.folder}/failures"
     model = found.model

@@ -1,7 +1,7 @@
-"""How a run goes on, as JSON Lines on stderr, for those who collect logs.
+"""Progress of a run as JSON Lines on stderr, for log collectors.
 
-Each line is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, progress, failure, finished or
-error.
+Each line is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, progress, failure,
+finished, frozen (after ``fvcli plan``) or error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fvcli.commands.progress import Progress, say
+from fvcli.commands.progress import Progress
+from fvcli.commands.terminal import say_json
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 def event(name: str, **values: object) -> None:
     """Writes one line."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    say(json.dumps({"time": now, "event": name, **values}))
+    say_json({"time": now, "event": name, **values})
 
 
 class JsonLog(Progress):
-    """The observer of a run that is told in JSON. With ``quiet`` nothing is said."""
+    """The observer of a run that logs JSON. With ``quiet`` nothing is printed."""
 
     def _tell_looking(self, inputs: int) -> None:
         event("looking", inputs=inputs)
@@ -48,8 +49,8 @@ class JsonLog(Progress):
 
 
 class FailureLines(Progress):
-    """The observer of a stream: every failure is a line of its own, nothing else is said."""
+    """The observer of a stream: every failure is a line of its own, and nothing else is printed."""
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         for line in failed:
-            say(json.dumps(json.loads(line.to_json())))
+            say_json(json.loads(line.to_json()))

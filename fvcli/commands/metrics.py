@@ -63,6 +63,6 @@ def write_metrics(path: Path, metrics: RunMetrics) -> None:
 
 
 def _values(text: str, label: str) -> dict[str, str]:
-    """What an earlier run wrote of the same dataset, by name."""
+    """The values of the same dataset that an earlier run wrote, by name."""
     pattern = re.compile(rf'^(\w+)\{{dataset="{re.escape(label)}"\}} (\S+)$', re.MULTILINE)
     return dict(pattern.findall(text))

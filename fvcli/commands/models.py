@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.terminal import print_json, print_line, say
 from fvcli.commands.usage import Command
 from fvcli.commands.verify import EXIT_DAMAGED
 
@@ -26,13 +27,13 @@ def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
         models = listed()
         if as_json:
-            typer.echo(json.dumps([asdict(model) for model in models]))
+            print_json([asdict(model) for model in models])
         if as_json or quiet:
             return
-        typer.echo(f"{'NAME':28} {'SIZE':>4} {'MULTIPLIER':>10} {'TOP-1':>5}  WHERE")
+        print_line(f"{'NAME':28} {'SIZE':>4} {'MULTIPLIER':>10} {'TOP-1':>5}  WHERE")
         for model in models:
             top1 = "-" if model.top1 is None else f"{model.top1:.1f}"
-            typer.echo(f"{model.name:28} {model.size:4} {model.multiplier:10} {top1:>5}  {model.place}")
+            print_line(f"{model.name:28} {model.size:4} {model.multiplier:10} {top1:>5}  {model.place}")
 
 
 @app.command(cls=Command)
@@ -43,7 +44,7 @@ def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
 
         values = describe_model(name)
         if as_json:
-            typer.echo(json.dumps(values))
+            print_json(values)
         elif not quiet:
             _print(values)
 
@@ -60,7 +61,7 @@ def pull(
         with _Bar(quiet) as bar:
             model = pull_model(name, bar.moved)
         if not quiet:
-            typer.echo(f"{name}: ready, {model.dimension} features, identity {model.identity}", err=True)
+            say(f"{name}: ready, {model.dimension} features, identity {model.identity}")
 
 
 @app.command(cls=Command)
@@ -81,11 +82,11 @@ def verify(
             damaged = damaged or model.problem is not None
             checked.append({"name": model.name, "problem": model.problem})
             if model.problem is not None:
-                typer.echo(f"damaged: {model.problem}", err=True)
+                say(f"damaged: {model.problem}")
             elif not quiet:
-                typer.echo(f"{model.name}: sound", err=True)
+                say(f"{model.name}: sound")
         if as_json:
-            typer.echo(json.dumps(checked))
+            print_json(checked)
         if damaged:
             raise typer.Exit(EXIT_DAMAGED)
 
@@ -109,7 +110,7 @@ def export(
 
         path = export_model(load_network(name), short_name(name), form, Path(output))
         if not quiet:
-            typer.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}")
 
 
 class _Bar:
@@ -139,7 +140,7 @@ class _Bar:
 def _print(values: dict[str, Any], indent: int = 0) -> None:
     for key, value in values.items():
         if isinstance(value, dict):
-            typer.echo(f"{' ' * indent}{key}:")
+            print_line(f"{' ' * indent}{key}:")
             _print(value, indent + 2)
         elif value is not None:
-            typer.echo(f"{' ' * indent}{key}: {json.dumps(value) if isinstance(value, list) else value}")
+            print_line(f"{' ' * indent}{key}: {json.dumps(value) if isinstance(value, list) else value}")

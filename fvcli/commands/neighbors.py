@@ -1,14 +1,14 @@
-"""``fvcli neighbors``."""
+"""``fvcli neighbors``: the rows nearest to an image, or near-duplicates."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
+from fvcli.commands.terminal import counted, print_json, print_line, say
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,23 +53,21 @@ def neighbors(
         if query is not None:
             found = search.neighbors(opened, query, 10 if count is None else count, model)
             if as_json:
-                typer.echo(json.dumps([row.to_json() for row in found]))
+                print_json([row.to_json() for row in found])
             else:
                 _print(found)
             return
         groups = search.duplicates(opened, 0.98 if threshold is None else threshold)
         if as_json:
-            typer.echo(json.dumps([[row.to_json() for row in group] for group in groups]))
+            print_json([[row.to_json() for row in group] for group in groups])
         else:
             for group in groups:
                 _print(group)
-                typer.echo()
+                print_line()
         if not quiet:
-            typer.echo(f"{len(groups):,} groups, {sum(map(len, groups)):,} of {len(opened):,} rows", err=True)
+            say(f"{counted(len(groups), 'group')}, {sum(map(len, groups)):,} of {counted(len(opened), 'row')}")
 
 
 def _print(rows: list[Neighbor]) -> None:
-    from fvcli.commands.progress import printable
-
     for row in rows:
-        typer.echo(f"{row.score:.4f}  {printable(row.name)}")
+        print_line(f"{row.score:.4f}  {row.name}")

@@ -1,4 +1,4 @@
-"""How a run goes on, told on stderr: a bar on a terminal, a plain line every so often elsewhere."""
+"""Progress of a run on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -6,21 +6,46 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fvcli.commands.signals import StopSignals
+from fvcli.commands.terminal import counted, duration, printable, say, stderr_width
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine
 
 _FAILURES_TOLD = 5
 _LINE_EVERY_SECONDS = 10.0
-_RECENT_SECONDS = 5.0
+_NARROW = 70  # columns
+
+
+class Rate:
+    """Images per second over the last minute, from counts that are added as they come."""
+
+    _SECONDS = 60.0
+    _EVERY_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, done: int) -> None:
+        """``done`` images at ``now``, in seconds of a monotonic clock."""
+        if len(self._samples) > 1 and now - self._samples[-2][0] < self._EVERY_SECONDS:
+            self._samples.pop()
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= self._SECONDS:
+            self._samples.popleft()
+
+    def __float__(self) -> float:
+        """0 while it is not known."""
+        if len(self._samples) < 2:
+            return 0.0
+        (began, before), (now, done) = self._samples[0], self._samples[-1]
+        return (done - before) / max(now - began, 1e-9)
 
 
 class Progress:
-    """The observer of a run. With ``quiet`` nothing is said."""
+    """The observer of a run. With ``quiet`` nothing is printed."""
 
     def __init__(self, signals: StopSignals, quiet: bool) -> None:
         self._signals = signals
@@ -29,8 +54,9 @@ class Progress:
         self._done = 0
         self._failed = 0
         self._bar: Any = None
-        self._recent: deque[tuple[float, int]] = deque()
+        self._rate = Rate()
         self._next_line = 0.0
+        self._looked = False
 
     def __enter__(self) -> Progress:
         return self
@@ -46,14 +72,15 @@ class Progress:
         now = time.monotonic()
         if not self._quiet and inputs and now >= self._next_line:
             self._next_line = now + _LINE_EVERY_SECONDS
-            if inputs > 1 and self._recent:
+            if self._looked:
                 self._tell_looking(inputs)
-            self._recent.append((now, 0))
+            self._looked = True
 
     def planned(self, total: int, done: int) -> None:
         self._total, self._done = total, done
         now = time.monotonic()
-        self._recent = deque([(now, done)])
+        self._rate = Rate()
+        self._rate.add(now, done)
         self._next_line = now + _LINE_EVERY_SECONDS
         if not self._quiet and total != done:
             self._tell_planned()
@@ -65,73 +92,61 @@ class Progress:
         for line in failed:
             self._failed += 1
             self._tell_failure(line)
+        now = time.monotonic()
+        self._rate.add(now, self._done)
         if self._bar is not None:
-            if failed:
-                self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+            self._bar.set_description_str(self._numbers(stderr_width()), refresh=False)
             self._bar.update(inputs)
-        elif (now := time.monotonic()) >= self._next_line:
+        elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY_SECONDS
-            self._recent.append((now, self._done))
-            while len(self._recent) > 2 and now - self._recent[1][0] >= _RECENT_SECONDS:
-                self._recent.popleft()
-            since, before = self._recent[0]
-            self._tell_progress((self._done - before) / max(now - since, 1e-9))
+            self._tell_progress(float(self._rate))
 
     def _tell_looking(self, inputs: int) -> None:
-        self._say(f"looking: {inputs:,} inputs so far")
+        self._say(f"looking: {counted(inputs, 'input')} so far")
 
     def _tell_planned(self) -> None:
         if self._done:
-            self._say(f"going on: {self._done:,} of {self._total:,} images were done before")
-        if sys.stderr.isatty():
+            self._say(f"resuming: {self._done:,} of {counted(self._total, 'image')} already done")
+        width = stderr_width()
+        if width:
             from tqdm import tqdm
 
             tqdm.monitor_interval = 0
             self._bar = tqdm(
                 total=self._total,
                 initial=self._done,
-                unit=" images",
-                unit_scale=False,
+                desc=self._numbers(width),
+                bar_format="{desc}{bar}",
                 dynamic_ncols=True,
-                smoothing=0.1,
                 leave=False,
             )
 
+    def _numbers(self, width: int) -> str:
+        """The text before the bar, shorter on a narrow terminal."""
+        rate = float(self._rate)
+        left = duration((self._total - self._done) / rate) if rate > 0 else "-:--"
+        if width < _NARROW:
+            failed = f" {self._failed:,} failed" if self._failed else ""
+            return f"{self._done:,} {self._done / self._total:.0%} {rate:,.0f}/s {left}{failed} "
+        failed = f", {self._failed:,} failed" if self._failed else ""
+        images = counted(self._total, "image")
+        return f"{self._done:,} of {images}, {rate:,.0f} images/s, {left} left{failed} "
+
     def _tell_failure(self, line: FailureLine) -> None:
         if self._failed <= _FAILURES_TOLD:
-            place = f"{line.ref.root}/{line.ref.path}" if line.ref.root else line.ref.path
-            self._say(f"no vector: {printable(place)}: {line.failure.message}")
+            place = f"{line.ref.root.rstrip('/')}/{line.ref.path}" if line.ref.root else line.ref.path
+            self._say(f"failed: {place}: {line.failure.message}")
         elif self._failed == _FAILURES_TOLD + 1:
-            self._say("no vector: further inputs are named in failures/ only")
+            self._say("failed: more inputs; all are listed in failures/")
 
     def _tell_progress(self, rate: float) -> None:
-        """``rate``: images a second over the last seconds."""
-        left = f", {_duration((self._total - self._done) / rate)} left" if rate > 0 else ""
-        self._say(f"{self._done:,} of {self._total:,} images, {rate:,.0f} images/s, {self._failed:,} failed{left}")
+        """``rate``: images per second over the last minute."""
+        left = f", {duration((self._total - self._done) / rate)} left" if rate > 0 else ""
+        images = counted(self._total, "image")
+        self._say(f"{self._done:,} of {images}, {rate:,.0f} images/s, {self._failed:,} failed{left}")
 
     def _say(self, line: str) -> None:
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)
         else:
             say(line)
-
-
-def say(line: str) -> None:
-    """A line on stderr; where nobody reads it any more, the work goes on without."""
-    with suppress(OSError):
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-
-
-def printable(text: str) -> str:
-    """A name as one line that no terminal takes for a command: control characters and lone surrogates escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,7 +1,8 @@
-"""``--metrics-file``: however a run ends, its outcome is left where a monitor finds it."""
+"""``--metrics-file``: the outcome of a run, written however it ends."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fvcli.commands.target import file_to_write
 from fvcli.errors import FvcliError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Record:
-    """``values`` are filled in by a run that comes to its end."""
+    """``values``: filled in by a run that finishes."""
 
     values: dict[str, float] = field(default_factory=dict)
 
@@ -34,26 +36,33 @@ class Record:
 
 
 @contextmanager
-def recorded(path: str | None, dataset: str) -> Iterator[Record]:
-    """Writes the metrics when the block ends. Raises DatasetError where that fails and nothing else had."""
+def recorded(name: str | None, output: str) -> Iterator[Record]:
+    """Writes the metrics of a run into the file ``name`` when the block ends, with its exit code.
+
+    Raises UsageError at once for a file that must not be replaced, DatasetError where writing fails and nothing else
+    did.
+    """
     record = Record()
+    path = None if name is None else file_to_write(name, "--metrics-file")
     started = time.monotonic()
     try:
         yield record
     except (FvcliError, typer.Exit) as error:
-        _write(path, dataset, error.exit_code, started, record, raising=False)
+        _write(path, output, error.exit_code, started, record, raising=False)
         raise
     except BaseException:
-        _write(path, dataset, 1, started, record, raising=False)
+        _write(path, output, 1, started, record, raising=False)
         raise
-    _write(path, dataset, 0, started, record, raising=True)
+    _write(path, output, 0, started, record, raising=True)
 
 
-def _write(path: str | None, dataset: str, exit_code: int, started: float, record: Record, raising: bool) -> None:
+def _write(path: Path | None, output: str, exit_code: int, started: float, record: Record, raising: bool) -> None:
     if path is None:
         return
     from fvcli.commands.metrics import RunMetrics, write_metrics
+    from fvcli.locations import is_remote, local_path
 
+    dataset = output if output == "-" or is_remote(output) else os.path.abspath(local_path(output))
     metrics = RunMetrics(dataset, exit_code, time.time(), time.monotonic() - started, record.values)
     with suppress(*() if raising else (FvcliError,)):
-        write_metrics(Path(path), metrics)
+        write_metrics(path, metrics)

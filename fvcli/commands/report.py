@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fvcli.commands.reporting import Dataset, Quiet, reported
-from fvcli.errors import FvcliError
+from fvcli.commands.target import file_to_write
+from fvcli.commands.terminal import counted, say
 
 
 def report(
@@ -34,6 +34,7 @@ def report(
         fvcli report features -o report.html
     """
     with reported():
+        target = file_to_write(output, "-o")  # checked now rather than after the work
         from fvcli.dataset.local_store import LocalStore
         from fvcli.dataset.reader import open_dataset
         from fvcli.machine import usable_cpus
@@ -42,9 +43,6 @@ def report(
         from fvcli.report.histograms import in_bytes
         from fvcli.report.page import render
 
-        target = Path(output)
-        if target.is_dir() or not target.parent.is_dir():  # said now rather than after the work
-            raise FvcliError(f"cannot write {output}: it is a folder, or the folder it would be in is not there")
         options = Options(seed, threshold, pictures, usable_cpus())
         with _Steps(quiet) as steps:
             facts = gather(open_dataset(dataset), dataset, options, steps)
@@ -52,12 +50,11 @@ def report(
         LocalStore(target.parent).replace(target.name, page)
         if not quiet:
             without = missing(facts.items)
-            typer.echo(f"{output}: {facts.summary.rows:,} rows, {in_bytes(len(page))}", err=True)
+            say(f"{output}: {counted(facts.summary.rows, 'row')}, {in_bytes(len(page))}")
             if gone := without.get("gone"):
-                typer.echo(
+                say(
                     f"no picture for {gone:,} of {len(facts.items):,} images: their files are not there "
-                    "(names are relative to the folder where extract ran)",
-                    err=True,
+                    "(names are relative to the folder where extract ran)"
                 )
 
 
@@ -77,7 +74,7 @@ class _Steps:
 
     def step(self, what: str) -> None:
         if not self._quiet:
-            typer.echo(f"{what} ...", err=True)
+            say(f"{what} ...")
 
     def reading(self, pictures: int) -> None:
         self.step(f"{pictures:,} pictures")

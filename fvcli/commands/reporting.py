@@ -1,4 +1,4 @@
-"""What every command shares: how errors become one line and an exit code, and the options all have."""
+"""Errors as one line and an exit code, and the options that all commands have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fvcli.commands.terminal import counted, say
 from fvcli.errors import FvcliError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def reported(as_json: bool = False) -> Iterator[None]:
         complain(str(error), error.exit_code, as_json)
         raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written, not even at exit.
+        # The reader has closed the pipe: nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (typer.Exit, typer.Abort):
@@ -43,15 +44,13 @@ def reported(as_json: bool = False) -> Iterator[None]:
     except Exception as error:
         if os.environ.get("FVCLI_DEBUG"):
             raise
-        said = f"unexpected {type(error).__name__}: {error} (a bug; FVCLI_DEBUG=1 shows where, please report it)"
+        said = f"unexpected {type(error).__name__}: {error}; FVCLI_DEBUG=1 shows where: please report it"
         complain(said, 1, as_json)
         raise typer.Exit(1) from None
 
 
 def complain(message: str, exit_code: int, as_json: bool = False) -> None:
     """An error as one line on stderr, text or JSON."""
-    from fvcli.commands.progress import say
-
     if as_json:
         from fvcli.commands.json_log import event
 
@@ -62,16 +61,15 @@ def complain(message: str, exit_code: int, as_json: bool = False) -> None:
 
 def tell(summary: RunSummary) -> None:
     """A run's outcome on stderr, for a person."""
-    from fvcli.commands.progress import say
-
     counts = summary.counts
     values = summary.to_json()
     parts = [f"{counts.extracted:,} extracted"]
     parts += [f"{number:,} {word}" for word, number in (("reused", counts.reused), ("stale", counts.stale)) if number]
     parts.append(f"{counts.failed:,} failed")
     rate = f", {values['images_per_second']:,.0f} images/s" if summary.extracted else ""
-    say(f"{summary.output}: {counts.rows:,} rows ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
+    rows = counted(counts.rows, "row")
+    say(f"{summary.output}: {rows} ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
     if counts.discovered == 0:
-        say("no images found: look at the sources, --include and --exclude")
+        say("no images found; check the sources and --include/--exclude")
     if summary.failures_file is not None:
-        say(f"why inputs failed: {summary.failures_file}")
+        say(f"{counted(counts.failed, 'failure')} listed in {summary.failures_file}")

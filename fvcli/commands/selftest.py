@@ -1,14 +1,14 @@
-"""``fvcli selftest``."""
+"""``fvcli selftest``: this installation checked on known images."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 import typer
 
 from fvcli.commands.reporting import AsJson, Quiet, reported
 from fvcli.commands.startup import import_lean
+from fvcli.commands.terminal import print_json, say
 
 
 def selftest(
@@ -16,24 +16,22 @@ def selftest(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check that this installation computes what it should, on known images; exit code 1 where it does not."""
+    """Check that this installation computes the right vectors for known images; exit code 1 if not."""
     with reported():
         import_lean()
         from fvcli.selftest import selftest as run
 
         result = run(engine)
         if as_json:
-            typer.echo(json.dumps(result.to_json()))
+            print_json(result.to_json())
         if not quiet:
             for comparison in result.comparisons:
                 said = "equal bit for bit" if comparison.equal else f"cosine {comparison.cosine:.6f}"
-                typer.echo(f"{comparison.image}: {said}", err=True)
+                say(f"{comparison.image}: {said}")
         demanded = "equal bytes" if result.bit_for_bit else f"cosine >= {result.tolerated_cosine}"
         if not result.passed:
             same = "the shipped model" if result.identity == result.identity_expected else "another model than shipped"
-            typer.echo(f"fvcli: selftest failed ({same}; demanded: {demanded}); reinstall fvcli", err=True)
+            say(f"fvcli: selftest failed ({same}; required: {demanded}); reinstall fvcli")
             raise typer.Exit(1)
         if not quiet:
-            typer.echo(
-                f"passed with the {engine} engine, model {result.identity[:12]} (demanded: {demanded})", err=True
-            )
+            say(f"passed with the {engine} engine, model embedded {result.identity[:12]} (required: {demanded})")

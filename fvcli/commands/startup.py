@@ -1,4 +1,4 @@
-"""What comes before a command: standard streams that can be relied on, and nothing imported that takes long."""
+"""Start-up of a command: standard streams that are open, and imports that are fast."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def open_standard_streams() -> None:
 
 
 def import_lean(*, matrices: bool = False) -> None:
-    """Imports numpy and pyarrow without what most commands have no use for.
+    """Imports numpy and pyarrow without the parts that most commands do not use.
 
     Where pandas is installed, pyarrow imports it with its first array, which takes longer than all else at start-up.
-    Arrow is to take memory from the C library: a pool of its own keeps 25 MB more. And numpy's BLAS starts a thread a
-    core, which spin for a while (0.1 s of CPU on two cores); a command that multiplies ``matrices`` wants them.
+    Arrow takes memory from the C library, since a pool of its own keeps 25 MB more. numpy's BLAS starts one thread per
+    core, and they spin for a while; a command that multiplies ``matrices`` needs them.
     Only for the command line: a program that uses fvcli as a library may want all of these.
     """
     if "pandas" in sys.modules or "pyarrow" in sys.modules:

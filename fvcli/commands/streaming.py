@@ -1,4 +1,4 @@
-"""``fvcli extract -o -``: rows into a pipe."""
+"""``fvcli extract -o -``: rows on stdout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STREAMS: tuple[Literal["jsonl", "arrow"], ...] = ("jsonl", "arrow")
 
 
 def stream(context: typer.Context, record: Record) -> None:
-    """Everything but what concerns a folder works as it does for a dataset."""
+    """Writes rows to stdout. All options work but those that concern a dataset's folder."""
     values = dict(context.params)
     format = values["format"]
     if format not in STREAMS:
@@ -25,6 +25,8 @@ def stream(context: typer.Context, record: Record) -> None:
     options.refuse(context, lambda group: group.stream, "concerns a dataset's folder, and -o - writes none")
     if values["json"]:
         raise UsageError("--json and -o - both write to stdout; the stream's counts are in --metrics-file")
+    if format == "arrow" and sys.stdout.isatty():
+        raise UsageError("an Arrow stream is binary: send it to a file (> rows.arrow) or a pipe, or use --format jsonl")
     import_lean()
     from fvcli.commands.json_log import FailureLines, JsonLog
     from fvcli.commands.signals import StopSignals

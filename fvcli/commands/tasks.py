@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
@@ -11,6 +10,8 @@ from fvcli.commands import options
 from fvcli.commands.recording import recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, AsJson, Dataset, Quiet, reported, tell
 from fvcli.commands.startup import import_lean
+from fvcli.commands.target import folder_to_write
+from fvcli.commands.terminal import counted, print_json, say
 from fvcli.errors import UsageError
 
 
@@ -30,9 +31,10 @@ def plan(**values: Any) -> None:
     with reported(as_json=as_events), recorded(values["metrics_file"], values["output"]):
         if not values["sources"] and values["files_from"] is None:
             raise UsageError("name a folder, a file or --files-from; fvcli plan --help shows how")
+        folder_to_write(values["output"], "-o")
         import_lean()
         from fvcli.commands.json_log import JsonLog, event
-        from fvcli.commands.progress import Progress, say
+        from fvcli.commands.progress import Progress
         from fvcli.commands.signals import StopSignals
         from fvcli.run import tasks
 
@@ -43,12 +45,12 @@ def plan(**values: Any) -> None:
         if not values["quiet"] and as_events:
             event("frozen", **planned.to_json())
         elif not values["quiet"]:
-            output = values["output"]
+            output, inputs = values["output"], counted(planned.inputs, "input")
             done = f", {planned.done:,} of them done" if planned.done else ""
             after = f"then fvcli extract -o {output} --task I/N" if planned.shards else "nothing to do"
-            say(f"{output}: {planned.inputs:,} inputs to read in {planned.shards:,} shards{done}; {after}")
+            say(f"{output}: {inputs} to read in {counted(planned.shards, 'shard')}{done}; {after}")
         if values["json"]:
-            typer.echo(json.dumps(planned.to_json()))
+            print_json(planned.to_json())
 
 
 def work(context: typer.Context) -> None:
@@ -59,7 +61,7 @@ def work(context: typer.Context) -> None:
     options.refuse(context, lambda group: group.task, "has no meaning with --task: fvcli plan froze what is made")
     import_lean()
     from fvcli.commands.json_log import JsonLog, event
-    from fvcli.commands.progress import Progress, say
+    from fvcli.commands.progress import Progress
     from fvcli.commands.signals import StopSignals
     from fvcli.run import tasks
     from fvcli.run.pool import Resources
@@ -78,11 +80,11 @@ def work(context: typer.Context) -> None:
         event("finished", **summary.to_json())
     elif not values["quiet"]:
         say(
-            f"task {task}: {summary.shards:,} shards, {counts.rows:,} rows, {counts.failed:,} failed, "
-            f"in {summary.seconds:.1f} s"
+            f"task {task}: {counted(summary.shards, 'shard')}, {counted(counts.rows, 'row')}, "
+            f"{counts.failed:,} failed, in {summary.seconds:.1f} s"
         )
     if values["json"]:
-        typer.echo(json.dumps(summary.to_json()))
+        print_json(summary.to_json())
     if counts.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -97,11 +99,11 @@ def finalize(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) ->
             summary = tasks.finalize(dataset)
         except tasks.MissingShardsError as error:
             if as_json:
-                typer.echo(json.dumps({"missing_shards": error.shards, "missing_tasks": error.tasks}))
+                print_json({"missing_shards": error.shards, "missing_tasks": error.tasks})
             raise
         if not quiet:
             tell(summary)
         if as_json:
-            typer.echo(json.dumps(summary.to_json()))
+            print_json(summary.to_json())
         if summary.counts.failed:
             raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,14 +1,14 @@
-"""``fvcli verify`` and ``fvcli repair``."""
+"""``fvcli verify`` and ``fvcli repair``: damage found, and dropped."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
+from fvcli.commands.terminal import counted, print_json, say
 
 EXIT_DAMAGED = 4
 
@@ -25,8 +25,8 @@ def verify(
 ) -> None:
     """Check every file, row and count of a dataset; exit code 4 names what is damaged.
 
-    Rows recomputed with other library versions or on another CPU type may differ a little: that distance is told and
-    is no damage.
+    Rows recomputed with other library versions or on another CPU type may differ a little: that distance is reported,
+    and is not damage.
     """
     with reported():
         import_lean()
@@ -49,26 +49,24 @@ def verify(
             }
             if again is not None:
                 values["recomputed"] = again.to_json()
-            typer.echo(json.dumps(values))
+            print_json(values)
         for damage in verdict.damages:
-            typer.echo(f"damaged: {dataset}/{damage.file}: {damage.problem}", err=True)
+            say(f"damaged: {dataset}/{damage.file}: {damage.problem}")
         if verdict.damages:
             if any(not damage.foreign for damage in verdict.damages):
-                typer.echo(f"fvcli repair {dataset} drops what is damaged; the next extract redoes just that", err=True)
+                say(f"to drop what is damaged: fvcli repair {dataset}; the next extract redoes only that")
             if any(damage.foreign for damage in verdict.damages):
-                typer.echo("files that fvcli did not write are yours to move away", err=True)
+                say("fvcli does not touch files that it did not write: move them away yourself")
         elif not quiet:
-            typer.echo(
-                f"{dataset}: {verdict.rows:,} rows in {verdict.shards:,} shards, all as the manifest says", err=True
-            )
+            held = f"{counted(verdict.rows, 'row')} in {counted(verdict.shards, 'shard')}"
+            say(f"{dataset}: {held}, all as the manifest says")
         if again is not None and not quiet:
-            typer.echo(f"recomputed {again.compared} rows: {again.equal} equal bit for bit", err=True)
+            say(f"recomputed {counted(again.compared, 'row')}: {again.equal:,} equal bit for bit")
             if again.equal < again.compared:
                 where = "the same" if again.comparable else "other"
-                typer.echo(
+                say(
                     f"with {where} library versions and CPU: max difference {again.max_difference:.3g}, "
-                    f"lowest cosine {again.min_cosine:.6f}: {', '.join(again.differing[:5])}",
-                    err=True,
+                    f"lowest cosine {again.min_cosine:.6f}: {', '.join(again.differing[:5])}"
                 )
         if damaged:
             raise typer.Exit(EXIT_DAMAGED)
@@ -85,6 +83,6 @@ def repair(dataset: Dataset, quiet: Quiet = False) -> None:
         if quiet:
             return
         for damage in dropped:
-            typer.echo(f"dropped: {dataset}/{damage.file}: {damage.problem}", err=True)
+            say(f"dropped: {dataset}/{damage.file}: {damage.problem}")
         after = "run fvcli extract again to redo them" if dropped else "nothing to do"
-        typer.echo(f"{dataset}: {len(dropped)} damaged files; {after}", err=True)
+        say(f"{dataset}: {counted(len(dropped), 'damaged file')}; {after}")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -139,105 +140,72 @@ def test_the_shell_completes_commands_options_and_values() -> None:
 
 # --- what --json prints -----------------------------------------------------------------------------------------
 
-NUMBER, COUNT, TEXT, FLAG = (
-    {"type": "number"},
-    {"type": "integer", "minimum": 0},
-    {"type": "string"},
-    {"type": "boolean"},
-)
+SCHEMAS = json.loads(resources.files("fvcli.commands").joinpath("output.schema.json").read_text("utf-8"))
 
-
-def thing(**properties: Any) -> dict[str, Any]:
-    """An object with just these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def several(items: dict[str, Any], least: int = 0) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least}
-
-
-COUNTS = dict.fromkeys(("discovered", "extracted", "reused", "failed", "stale", "rows"), COUNT)
-SUMMARY = thing(**COUNTS, seconds=NUMBER, images_per_second=NUMBER, output=TEXT, model=TEXT, identity=TEXT)
-NEIGHBORS = several(thing(root=TEXT, path=TEXT, score={"type": "number", "minimum": -1, "maximum": 1}), 1)
-RUN = thing(started=TEXT, seconds=NUMBER, host=TEXT, environment=TEXT, worked=COUNT, **COUNTS)
-OBJECT = {"type": "object"}
-INSPECTION = thing(
-    folder=TEXT,
-    counts=thing(**COUNTS),
-    failures=several(thing(stage=TEXT, error=TEXT, count=COUNT, example=TEXT, message=TEXT), 1),
-    format={"enum": ["parquet", "npy"]},
-    dtype={"enum": ["float32", "float16"]},
-    dimension=COUNT,
-    shards=COUNT,
-    bytes=COUNT,
-    model=thing(name=TEXT, identity=TEXT, licence=TEXT),
-    recipe={"type": "object", "required": ["model", "engine", "decode", "fit", "resize", "identity"]},
-    environment={"type": "object", "required": ["fvcli", "numpy", "cpu"]},
-    roots=several(TEXT, 1),
-    images_per_second=NUMBER,
-    runs=several(RUN, 1),
-    unfinished=FLAG,
-)
-VERDICT = thing(shards=COUNT, rows=COUNT, damages={"const": []})
-RECOMPUTED = thing(
-    compared=COUNT,
-    equal=COUNT,
-    max_difference=NUMBER,
-    min_cosine=NUMBER,
-    same_environment=FLAG,
-    differing=several(TEXT),
-)
-
-JSON_OUTPUTS: list[tuple[list[str], dict[str, Any], int]] = [
-    (["extract", "photos"], SUMMARY, SOME_FAILED),
-    (["verify", "features"], VERDICT, 0),
-    (["verify", "features", "--recompute", "2"], thing(**VERDICT["properties"], recomputed=RECOMPUTED), 0),
-    (["inspect", "features"], INSPECTION, 0),
-    (["neighbors", "features", "cat.jpg"], NEIGHBORS, 0),
-    (["neighbors", "features", "photos/coffee-animated.webp", "-k", "30"], NEIGHBORS, 0),
-    (["neighbors", "features", "--duplicates", "--threshold", "0.95"], several(NEIGHBORS, 1), 0),
-    (["models", "list"], several({"type": "object", "required": ["name", "size", "multiplier", "place"]}, 33), 0),
-    (["models", "show", "embedded"], {"type": "object", "required": ["name", "identity", "licence", "input"]}, 0),
-    (["models", "verify", "embedded"], several(thing(name=TEXT, problem={"type": ["string", "null"]}), 1), 0),
-    (["selftest"], {"type": "object", "required": ["passed", "engine", "identity", "images"]}, 0),
+#: Arguments, the schema's name where the first words of the command are not, and the exit code.
+JSON_OUTPUTS: list[tuple[list[str], str, int]] = [
+    (["extract", "photos"], "extract", SOME_FAILED),
+    (["verify", "features"], "verify", 0),
+    (["verify", "features", "--recompute", "2"], "verify", 0),
+    (["inspect", "features"], "inspect", 0),
+    (["formats"], "formats", 0),
+    (["neighbors", "features", "cat.jpg"], "neighbors", 0),
+    (["neighbors", "features", "photos/coffee-animated.webp", "-k", "30"], "neighbors", 0),
+    (["neighbors", "features", "--duplicates", "--threshold", "0.95"], "neighbors --duplicates", 0),
+    (["models", "list"], "models list", 0),
+    (["models", "show", "embedded"], "models show", 0),
+    (["models", "verify", "embedded"], "models verify", 0),
+    (["selftest"], "selftest", 0),
 ]
+
+
+def check(value: Any, name: str) -> None:
+    """Holds the output of a command against the schema that ships with the package."""
+    jsonschema.validate(value, {**SCHEMAS, "$ref": f"#/$defs/{name.replace(' ', '%20')}"})
+
+
+def test_the_schemas_are_schemas() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS)
+    with pytest.raises(jsonschema.ValidationError):
+        check({"rows": 1}, "extract")
 
 
 @pytest.mark.parametrize(
     ("arguments", "schema", "code"), JSON_OUTPUTS, ids=[" ".join(case[0]) for case in JSON_OUTPUTS]
 )
-def test_json_is_one_value_of_a_known_shape(
-    features: Path, arguments: list[str], schema: dict[str, Any], code: int
-) -> None:
+def test_json_is_one_value_of_a_known_shape(features: Path, arguments: list[str], schema: str, code: int) -> None:
     done = in_process(*arguments, "--json", "--quiet", cwd=features.parent)
     assert done.exit_code == code, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
-    jsonschema.validate(json.loads(done.stdout), schema)
+    value = json.loads(done.stdout)
+    assert value
+    check(value, schema)
+
+
+def test_damage_in_json(features: Path, tmp_path: Path) -> None:
+    shutil.copytree(features, tmp_path / "damaged")
+    next((tmp_path / "damaged" / "data").iterdir()).write_bytes(b"")
+    done = in_process("verify", "damaged", "--json", "--quiet", cwd=tmp_path)
+    assert done.exit_code == 4
+    assert json.loads(done.stdout)["damages"]
+    check(json.loads(done.stdout), "verify")
 
 
 def test_plan_task_and_finalize_in_json(features: Path, tmp_path: Path) -> None:
     """In order, since each needs the one before."""
     photos, output = features.parent / "photos", tmp_path / "f"
-    planned = thing(output=TEXT, shards=COUNT, done=COUNT, inputs=COUNT)
-    worked = thing(task=TEXT, shards=COUNT, **COUNTS, seconds=NUMBER, images_per_second=NUMBER, output=TEXT)
-    missing = thing(missing_shards=several(COUNT, 1), missing_tasks=several(TEXT))
-    steps: list[tuple[list[str | Path], dict[str, Any], int]] = [
-        (["plan", photos, "-o", output, "--shard-size", "12"], planned, 0),
-        (["extract", "-o", output, "--task", "1/2"], worked, SOME_FAILED),
-        (["finalize", output], missing, 1),
-        (["extract", "-o", output, "--task", "2/2"], worked, 0),
-        (["finalize", output], SUMMARY, SOME_FAILED),
+    steps: list[tuple[list[str | Path], str, int]] = [
+        (["plan", photos, "-o", output, "--shard-size", "12"], "plan", 0),
+        (["extract", "-o", output, "--task", "1/2"], "extract --task", SOME_FAILED),
+        (["finalize", output], "finalize", 1),
+        (["extract", "-o", output, "--task", "2/2"], "extract --task", 0),
+        (["finalize", output], "finalize", SOME_FAILED),
     ]
     for arguments, schema, code in steps:
         done = in_process(*arguments, "--json", cwd=tmp_path)
         assert done.exit_code == code, done.stderr
-        jsonschema.validate(json.loads(done.stdout), schema)
+        check(json.loads(done.stdout), schema)
 
 
 def test_json_options_are_all_tried() -> None:
@@ -261,7 +229,7 @@ def test_json_options_are_all_tried() -> None:
         (["extract", "photos", "--max-failures", "many"], 2, "--max-failures"),
         (["extract", "photos", "--model", "no-such-model"], 1, "no-such-model"),
         (["extract", "photos", "--fit", "crop"], 1, "--overwrite"),
-        (["extract", "photos", "-o", "photos/cat.jpg"], 1, "photos/cat.jpg"),
+        (["extract", "photos", "-o", "photos/cat.jpg"], 2, "photos/cat.jpg"),
         (["extract", "photos", "-o", "other", "--max-failures", "0"], 1, "--max-failures"),
         (["inspect", "photos"], 1, "photos is not a dataset"),
         (["inspect", "nowhere"], 1, "nowhere"),

@@ -54,10 +54,20 @@ def test_a_run_with_a_failure_then_one_that_cannot_begin(sample_images: Path, tm
     assert [path.name for path in file.parent.iterdir()] == ["fvcli.prom"]
 
 
-def test_metrics_that_cannot_be_written_are_an_error(sample_images: Path, tmp_path: Path) -> None:
-    events = run(sample_images / "cat.jpg", "-o", tmp_path / "f", "--metrics-file", tmp_path / "no" / "m", code=1)
-    assert events[-1]["event"] == "error"
-    assert (tmp_path / "f" / "manifest.json").exists()
+def test_metrics_that_cannot_be_written_are_refused_before_the_run(sample_images: Path, tmp_path: Path) -> None:
+    events = run(sample_images / "cat.jpg", "-o", tmp_path / "f", "--metrics-file", tmp_path / "no" / "m", code=2)
+    assert [event["event"] for event in events] == ["error"]
+    assert not (tmp_path / "f").exists()
+
+
+def test_the_label_is_the_absolute_path_whatever_the_working_folder(sample_images: Path, tmp_path: Path) -> None:
+    odd = tmp_path / 'a "quoted" \\ folder'
+    odd.mkdir()
+    command = [FVCLI, "extract", sample_images / "cat.jpg", "-o", "f", "--metrics-file", "m.prom"]
+    assert subprocess.run(command, cwd=odd, check=False).returncode == 0
+    assert subprocess.run([*command[:4], "../" + odd.name + "/f", *command[5:]], cwd=odd, check=False).returncode == 0
+    labels = set(re.findall(r'\{dataset="((?:[^"\\]|\\.)*)"\}', (odd / "m.prom").read_text()))
+    assert labels == {str(odd / "f").replace("\\", "\\\\").replace('"', '\\"')}
 
 
 def test_every_line_of_the_log_is_an_event(sample_images: Path, tmp_path: Path) -> None:

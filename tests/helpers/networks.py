@@ -63,4 +63,5 @@ def random_images(count: int, size: int, seed: int = 3) -> np.ndarray:
     generator = np.random.default_rng(seed)
     blocks = generator.integers(0, 256, (count, 8, 8, 3)).repeat(-(-size // 8), 1).repeat(-(-size // 8), 2)
     noise = generator.integers(-40, 41, (count, size, size, 3))
-    return np.clip(blocks[:, :size, :size] + noise, 0, 255).astype(np.uint8)
+    images: np.ndarray = np.clip(blocks[:, :size, :size] + noise, 0, 255).astype(np.uint8)
+    return images

@@ -81,7 +81,18 @@ def calls_that_write(photographs: Path, features: Path) -> list[str]:
         return []
     with tempfile.NamedTemporaryFile("r", suffix=".strace") as log:
         watched = "trace=openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate"
-        command = [strace, "-f", "-y", "-e", watched, "-o", log.name, commands.FVCLI, "extract", photographs]
+        command: list[str | Path] = [
+            strace,
+            "-f",
+            "-y",
+            "-e",
+            watched,
+            "-o",
+            log.name,
+            commands.FVCLI,
+            "extract",
+            photographs,
+        ]
         done = subprocess.run([*command, "-o", features, "-q"], capture_output=True, check=False)
         if done.returncode:
             return []

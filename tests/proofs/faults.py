@@ -86,7 +86,7 @@ def install(fault: Fault) -> None:
         fault("open", file)
         return _Watched(plain_open(file, mode, *arguments, **options), file, fault)
 
-    builtins.open = opened  # type: ignore[assignment]
+    builtins.open = opened
 
 
 def run(action: str, number: str, arguments: list[str]) -> None:

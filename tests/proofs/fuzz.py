@@ -55,8 +55,8 @@ def mutate(chance: random.Random, data: bytes, others: list[bytes]) -> bytes:
         elif kind == 7:
             other = chance.choice(others)
             start = chance.randrange(len(other))
-            block = other[start : start + chance.choice((8, 64, 2000))]
-            changed[at : at + len(block)] = block
+            piece = other[start : start + chance.choice((8, 64, 2000))]
+            changed[at : at + len(piece)] = piece
         else:
             changed[at:at] = chance.choice(MARKERS)
     return bytes(changed)

@@ -1,0 +1,76 @@
+"""Text on the terminal: results on stdout, messages on stderr, and nothing in them that a terminal obeys.
+
+Every command prints through here, so that a name from a file, a manifest, a lock or a server is always escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+
+import typer
+
+
+def print_line(line: str = "") -> None:
+    """Prints a line of the result. Raises BrokenPipeError where its reader has gone."""
+    typer.echo(printable(line))
+
+
+def print_json(value: object) -> None:
+    """Prints the result as one line of JSON. Raises BrokenPipeError where its reader has gone."""
+    typer.echo(as_json(value))
+
+
+def say(line: str) -> None:
+    """Prints a message; where nobody reads it any more, the work goes on without."""
+    _write(printable(line))
+
+
+def say_json(value: object) -> None:
+    """Prints a message as one line of JSON."""
+    _write(as_json(value))
+
+
+def _write(line: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def as_json(value: object) -> str:
+    """JSON on one line, of printable ASCII."""
+    return json.dumps(value).replace("\x7f", "\\u007f")
+
+
+def printable(text: str) -> str:
+    """The text as one line that no terminal takes for a command: control characters and lone surrogates escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for char in text
+    )
+
+
+def counted(number: int, word: str, plural: str = "") -> str:
+    """ "1 image", "2,000 images"; plural: where an s does not make it."""
+    return f"{number:,} {word if number == 1 else plural or word + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """ "0:07", "12:30" or "3:04:05"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def stderr_width() -> int:
+    """Columns of the terminal that a bar can be drawn on; 0 where stderr is none, has no size or is dumb."""
+    if os.environ.get("TERM") in (None, "", "dumb"):
+        return 0
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    except OSError:
+        return 0

@@ -1,0 +1,266 @@
+"""What is printed: nothing that a terminal obeys, numbers with the right word, and lines that fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fvcli.commands import progress
+from fvcli.commands.progress import Progress, Rate
+from fvcli.commands.signals import StopSignals
+from fvcli.commands.terminal import as_json, counted, duration, printable
+
+FVCLI = str(Path(sys.executable).with_name("fvcli"))
+HOSTILE = "x\x1b]0;owned\x07\x1b[31m\r\n\x9b\u202egpj.jpg"
+#: ESC, BEL, C1 and what reverses the direction of text.
+OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize("text", ["plain", "grüße 猫.jpg", HOSTILE, "\udcff.jpg", "a\tb", "\x7f"], ids=ascii)
+def test_printable_text_is_one_line_that_no_terminal_obeys(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert (shown == text) is text.isprintable()
+    assert json.loads(as_json(text)) == text
+    assert as_json(text).isascii()
+    assert not OBEYED.search(as_json(text))
+
+
+def test_numbers_have_the_right_word() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2, 12_000)] == ["0 images", "1 image", "2 images", "12,000 images"]
+    assert counted(2, "match", "matches") == "2 matches"
+    assert [duration(seconds) for seconds in (0.4, 59.6, 3599, 3600)] == ["0:00", "1:00", "59:59", "1:00:00"]
+
+
+def test_the_rate_is_that_of_the_last_minute() -> None:
+    rate = Rate()
+    assert float(rate) == 0
+    for second in range(100):
+        rate.add(second, 10 * second)
+    assert float(rate) == pytest.approx(10)
+    for second in range(100, 130):  # ten times as fast for half a minute
+        rate.add(second, 1000 + 100 * (second - 100))
+    assert 40 < float(rate) < 70
+    for second in range(130, 200):
+        rate.add(second, 4000 + 100 * (second - 130))
+    assert float(rate) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("width", "limit"), [(40, 36), (100, 96)])
+def test_the_numbers_before_the_bar_fit(monkeypatch: pytest.MonkeyPatch, width: int, limit: int) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with StopSignals() as signals, Progress(signals, quiet=True) as told:
+        told.planned(1_234_567, 200_000)
+        told._quiet = False
+        now[0] += 40
+        told.advanced(34_567, [])
+        told._failed = 7
+        shown = told._numbers(width)
+    assert len(shown) <= limit
+    assert shown.startswith("234,567")
+    assert "7 failed" in shown
+
+
+def on_a_terminal(size: tuple[int, int], *arguments: str | Path, cwd: Path, **environment: str) -> tuple[int, str]:
+    """Exit code and everything shown, on a terminal of (rows, columns); (0, 0) is one that does not know its size."""
+    primary, replica = pty.openpty()
+    if size != (0, 0):
+        subprocess.run(["stty", "rows", str(size[0]), "cols", str(size[1])], stdin=replica, check=True)
+    child = subprocess.Popen(
+        [FVCLI, *map(str, arguments)],
+        stdin=replica,
+        stdout=replica,
+        stderr=replica,
+        cwd=cwd,
+        env={**{k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}, **environment},
+        start_new_session=True,
+    )
+    os.close(replica)
+    shown = b""
+    while True:
+        try:
+            block = os.read(primary, 1 << 16)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.close(primary)
+    return child.wait(), shown.decode(errors="replace")
+
+
+@pytest.fixture
+def many(sample_images: Path, tmp_path: Path) -> Path:
+    """A folder with enough images for a bar to move, and one that fails."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    data = (sample_images / "rocket.jpg").read_bytes()
+    for number in range(150):
+        (folder / f"{number}.jpg").write_bytes(data + bytes([number]))  # no two alike
+    (folder / "empty.jpg").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_the_bar_fits_the_terminal(many: Path, tmp_path: Path, columns: int) -> None:
+    code, shown = on_a_terminal((24, columns), "extract", many, "-o", "f", cwd=tmp_path, TERM="xterm")
+    assert code == 3
+    drawn = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[\w", "", shown)) if "█" in line or "/s" in line]
+    bars = [line for line in drawn if "rows" not in line]
+    assert len(bars) > 2
+    assert all(len(line) <= columns for line in bars)
+    assert all(re.match(r"\d+ (\d+%|of 151 images, )", line) for line in bars)
+
+
+@pytest.mark.parametrize(
+    ("size", "environment"),
+    [((0, 0), {"TERM": "xterm"}), ((24, 80), {"TERM": "dumb"}), ((24, 80), {"TERM": ""})],
+    ids=str,
+)
+def test_a_terminal_that_cannot_draw_gets_lines(
+    many: Path, tmp_path: Path, size: tuple[int, int], environment: dict[str, str]
+) -> None:
+    code, shown = on_a_terminal(size, "extract", many, "-o", "f", cwd=tmp_path, **environment)
+    assert code == 3
+    assert "\x1b" not in shown
+    assert not re.search(r"\r(?!\n)", shown)
+    assert "failed: " in shown
+    assert "1 failure listed in " in shown
+
+
+def test_lines_come_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with StopSignals() as signals, Progress(signals, quiet=False) as told:
+        told.planned(1000, 100)
+        for _ in range(45):
+            now[0] += 1
+            told.advanced(10, [])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "resuming: 100 of 1,000 images already done"
+    assert lines[1] == "200 of 1,000 images, 10 images/s, 0 failed, 1:20 left"
+    assert len(lines) == 5
+
+
+def test_arrow_is_not_written_to_a_terminal(sample_images: Path, tmp_path: Path) -> None:
+    arguments = ("extract", sample_images / "cat.jpg", "-o", "-", "--format")
+    code, shown = on_a_terminal((24, 80), *arguments, "arrow", cwd=tmp_path, TERM="dumb")
+    assert code == 2
+    assert "binary" in shown
+    assert len(shown) < 300
+    assert on_a_terminal((24, 80), *arguments, "jsonl", cwd=tmp_path, TERM="dumb")[0] == 0
+
+
+def test_usage_errors_are_one_line_without_a_person_and_a_panel_for_one(tmp_path: Path) -> None:
+    arguments = ("extract", "--no-such-option")
+    done = subprocess.run([FVCLI, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("fvcli: No such option: --no-such-option")
+    assert done.stderr.endswith("fvcli extract --help shows how\n")
+    assert done.stderr.count("\n") == 1
+    code, shown = on_a_terminal((24, 80), *arguments, cwd=tmp_path, TERM="dumb")
+    assert (code, shown.count("\n")) == (2, 1)
+    code, shown = on_a_terminal((24, 80), *arguments, cwd=tmp_path, TERM="xterm")
+    assert code == 2
+    assert "╭─ Error" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+def test_an_option_can_be_set_in_the_environment(sample_images: Path, tmp_path: Path) -> None:
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [FVCLI, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            check=False,
+        )
+
+    done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_OUTPUT="there", FVCLI_EXTRACT_JSON="1")
+    assert json.loads(done.stdout)["output"] == "there"
+    assert "recipe" in run("inspect", "there").stdout
+    assert json.loads(run("inspect", "there", FVCLI_INSPECT_JSON="1").stdout)["folder"] == "there"
+    assert run("models", "list", FVCLI_MODELS_LIST_QUIET="1").stdout == ""
+    typed = run("extract", sample_images / "cat.jpg", "-o", "typed", FVCLI_EXTRACT_OUTPUT="there")
+    assert typed.returncode == 0
+    assert (tmp_path / "typed" / "manifest.json").exists()
+    done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_FIT="stretch")
+    assert (done.returncode, "'stretch'" in done.stderr) == (2, True)
+    other = run("extract", sample_images / "cat.jpg", "-o", "m", FVCLI_MODEL="no-such-model")
+    assert "no-such-model" in other.stderr
+
+
+def test_help_names_values_and_no_types(tmp_path: Path) -> None:
+    for command in ("extract", "plan", "verify", "neighbors", "report", "models export"):
+        done = subprocess.run(
+            [FVCLI, *command.split(), "--help"], capture_output=True, text=True, cwd=tmp_path, check=True
+        )
+        assert not re.search(r"<[a-z]|int range|list\[", done.stdout), command
+
+
+@pytest.fixture
+def hostile(sample_images: Path, tmp_path: Path) -> Path:
+    """A folder whose names are commands to a terminal, one of a file that fails."""
+    folder = tmp_path / HOSTILE.replace("\n", "")
+    folder.mkdir()
+    (folder / HOSTILE).write_bytes((sample_images / "cat.jpg").read_bytes())
+    (folder / f"copy {HOSTILE}").write_bytes((sample_images / "cat.jpg").read_bytes())
+    (folder / f"broken {HOSTILE}").write_bytes(b"\xff\xd8\xff")
+    return folder
+
+
+def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Path) -> None:
+    features = tmp_path / f"features {hostile.name}"
+    for arguments in (
+        ("extract", hostile, "-o", features),
+        ("extract", hostile, "-o", tmp_path / "log", "--log-format", "json"),
+        ("extract", tmp_path / f"missing{HOSTILE}", "-o", features),
+        ("inspect", features),
+        ("neighbors", features, HOSTILE),
+        ("neighbors", features, f"no such {HOSTILE}"),
+        ("neighbors", features, "--duplicates"),
+        ("verify", features, "--recompute", "3"),
+        ("extract", hostile, "-o", features, "--fit", "crop"),
+        ("plan", hostile, "-o", tmp_path / "planned"),
+        ("verify", tmp_path / f"nothing{HOSTILE}"),
+    ):
+        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
+        for text in (done.stdout.decode(), done.stderr.decode()):
+            assert not OBEYED.search(text), (arguments, text)
+            assert "\r" not in text
+    shard = next((features / "data").iterdir())
+    shard.write_bytes(b"damaged")
+    (features / "data" / f"foreign{HOSTILE}.parquet").write_bytes(b"")
+    for arguments in (("verify", features), ("repair", features), ("inspect", features)):
+        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
+        assert not OBEYED.search(done.stdout.decode() + done.stderr.decode()), arguments
+
+
+def test_a_manifest_from_elsewhere_is_escaped(sample_images: Path, tmp_path: Path) -> None:
+    features = tmp_path / "f"
+    subprocess.run([FVCLI, "extract", sample_images / "cat.jpg", "-o", features], check=True)
+    manifest = json.loads((features / "manifest.json").read_text())
+    manifest["model"]["name"] = HOSTILE
+    manifest["environment"] = dict.fromkeys(manifest["environment"], HOSTILE)
+    for run in manifest["runs"]:
+        run["host"] = HOSTILE
+    (features / "manifest.json").write_text(json.dumps(manifest))
+    for arguments in (("inspect", features), ("verify", features), ("neighbors", features, "cat.jpg")):
+        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
+        assert not OBEYED.search(done.stdout.decode() + done.stderr.decode()), arguments
+
+
+def test_nothing_is_printed_past_the_escape(repository: Path) -> None:
+    """Only commands/terminal.py writes to the standard streams."""
+    for file in (repository / "fvcli" / "commands").glob("*.py"):
+        if file.name != "terminal.py":
+            text = file.read_text("utf-8")
+            assert not re.search(r"typer\.(echo|secho)\(|\bprint\(|std(err|out)\.write\(", text), file.name
