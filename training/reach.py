@@ -20,7 +20,7 @@ from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array
 from training import photographs
-from training.evaluate import FITS, divergence, run
+from training.holdout import FITS, divergence, run
 
 SEARCHED = tuple(f"Conv2d_{number}_depthwise" for number in range(13, 6, -1))
 """From the last: the later a layer, the more of its taps lie beyond what it should see."""

@@ -23,7 +23,7 @@ from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.model_card import ModelCard
 from fvcli.records import Float32Array, UInt8Array
 from training import photographs
-from training.evaluate import FITS, Validation, cosines, run
+from training.holdout import FITS, Validation, cosines, run
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
 from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
 

@@ -21,7 +21,7 @@ from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import UInt8Array
 from training import photographs, teacher
-from training.evaluate import Validation
+from training.holdout import Validation
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
 from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
