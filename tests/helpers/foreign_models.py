@@ -88,19 +88,19 @@ def metadata(mean: list[float], std: list[float], output: str = "feature") -> by
         builder.StartVector(4, len(values), 4)
         for value in reversed(values):
             builder.PrependFloat32(value)
-        return builder.EndVector()
+        return int(builder.EndVector())
 
     def offsets(values: list[int]) -> int:
         builder.StartVector(4, len(values), 4)
         for value in reversed(values):
             builder.PrependUOffsetTRelative(value)
-        return builder.EndVector()
+        return int(builder.EndVector())
 
     def table(fields: int, **values: int) -> int:
         builder.StartObject(fields)
         for slot, value in values.items():
             builder.PrependUOffsetTRelativeSlot(int(slot[1:]), value, 0)
-        return builder.EndObject()
+        return int(builder.EndObject())
 
     options = table(2, _0=floats(mean), _1=floats(std))
     builder.StartObject(2)
