@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 
 from fvcli.errors import ImageError
 from fvcli.locations import cut_query
 from fvcli.records import ImageRef
-from fvcli.sources import tar
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
-from fvcli.sources.member import DamagedArchiveError, Member
-from fvcli.sources.passed_over import PassedOver
+from fvcli.sources.member import NO_BYTES, Archive, DamagedArchiveError, Member, NoImagesError
+from fvcli.sources.passed_over import LINKED_MEMBER, PassedOver
 from fvcli.sources.patterns import Filter
 from fvcli.sources.storage import OpenFile, Storage
+from fvcli.sources.tables import TableArchive
+from fvcli.sources.tar import TarArchive
+from fvcli.sources.zips import ZipArchive
 
 #: What stands between an archive and its member in an input's path.
 SEPARATOR = "!"
-EXTENSIONS = (".tar",)
+_KINDS: dict[str, Callable[[OpenFile], Archive]] = {".tar": TarArchive, ".zip": ZipArchive, ".parquet": TableArchive}
+EXTENSIONS = tuple(_KINDS)
 
-#: Members by name of the archives that were last read by name, by (archive, size, mtime).
-_indexes: dict[tuple[ImageRef, int, int], dict[bytes, Member]] = {}
+#: Members by name of the archives that were last read by name, by the archive's name and state.
+_indexes: dict[tuple[bytes, Hashable], dict[bytes, Member]] = {}
 _MOST_INDEXES = 4
 
 _INSIDE = re.compile(rb"(?i:%s)%s" % (b"|".join(re.escape(each.encode()) for each in EXTENSIONS), SEPARATOR.encode()))
@@ -48,32 +52,46 @@ def inputs(ref: ImageRef, storage: Storage, wanted: Filter, passed_over: PassedO
     return [_unreadable(ref, 0, -1)]
 
 
-def _images(archive: ImageRef, file: OpenFile, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
-    mtime_ns = file.mtime_ns if file.mtime_ns >= 0 else archive.mtime_ns
+def opened(ref: ImageRef, file: OpenFile) -> Archive:
+    """The archive that ``file`` is, which has been opened for ``ref``."""
+    name = cut_query(ref.path)[0] if ref.path_bytes is None else os.fsdecode(ref.path_bytes)
+    return _KINDS[os.path.splitext(name)[1].lower()](file)
+
+
+def _images(ref: ImageRef, file: OpenFile, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
+    mtime_ns = file.mtime_ns if file.mtime_ns >= 0 else ref.mtime_ns
     refs: list[ImageRef] = []
     found: dict[bytes, Member] = {}
-    read_at = file.scanner()
-    place, query = cut_query(archive.path)
+    place, query = cut_query(ref.path)
+    archive = opened(ref, file)
     try:
-        for member in tar.members(read_at, file.size):
-            name = os.fsdecode(member.name.rsplit(b"/", 1)[-1])
-            named = has_image_extension(name)
-            if named is None:
-                named = sniff(read_at(member.offset, SNIFF_BYTES)) is not None
-            if named and not name.startswith("._"):
+        for member in archive.members():
+            base = os.fsdecode(member.name.rsplit(b"/", 1)[-1])
+            if _is_image(member, base, archive):
                 found[member.name] = member
             elif wanted.takes(f"{place}{SEPARATOR}{os.fsdecode(member.name)}", len(place) + 1):
-                passed_over.add_file(name)
+                passed_over.add(LINKED_MEMBER) if member.offset == NO_BYTES else passed_over.add_file(base)
+    except NoImagesError:
+        passed_over.add_file(place)
     except DamagedArchiveError as error:
-        refs.append(_unreadable(archive, error.offset, mtime_ns))
-    raw_archive = os.fsencode(place) if archive.path_bytes is None else archive.path_bytes
+        refs.append(_unreadable(ref, error.offset, mtime_ns))
+    raw_archive = os.fsencode(place) if ref.path_bytes is None else ref.path_bytes
     for shown, member in _shown(found):
         path = f"{place}{SEPARATOR}{shown}"
         if wanted.takes(path, len(place) + 1):
             raw = raw_archive + SEPARATOR.encode() + member.name
             path_bytes = None if path.encode("utf-8", "replace") == raw else raw
-            refs.append(ImageRef(archive.root, path + query, path_bytes, member.size, mtime_ns, member.offset))
+            refs.append(ImageRef(ref.root, path + query, path_bytes, member.size, mtime_ns, member.offset))
     return sorted(refs, key=lambda ref: ref.path) if query else refs
+
+
+def _is_image(member: Member, base: str, archive: Archive) -> bool:
+    if archive.only_images:
+        return True
+    if member.offset == NO_BYTES or base.startswith("._"):
+        return False
+    named = has_image_extension(base)
+    return sniff(archive.start(member, SNIFF_BYTES)) is not None if named is None else named
 
 
 def split(ref: ImageRef) -> Iterator[tuple[ImageRef, bytes]]:
@@ -86,25 +104,24 @@ def split(ref: ImageRef) -> Iterator[tuple[ImageRef, bytes]]:
         yield ImageRef(ref.root, os.fsdecode(name) + query, raw), whole[match.end() :]
 
 
-def locate(archive: ImageRef, file: OpenFile, member: bytes) -> Member | None:
+def locate(name: bytes, file: OpenFile, archive: Archive, member: bytes) -> Member | None:
     """The member with this name in an open archive; None where there is none. Raises OSError."""
-    key = (archive, file.size, file.mtime_ns)
+    key = (name, file.identity)
     index = _indexes.get(key)
     if index is None:
-        index = _index(file)
+        index = _index(archive)
         while len(_indexes) >= _MOST_INDEXES:
             _indexes.pop(next(iter(_indexes)), None)
         _indexes[key] = index
     return index.get(member)
 
 
-def _index(file: OpenFile) -> dict[bytes, Member]:
+def _index(archive: Archive) -> dict[bytes, Member]:
     found = {}
-    try:
-        for member in tar.members(file.scanner(), file.size):
-            found[member.name] = member
-    except DamagedArchiveError:
-        pass  # what stands before the damage can be read
+    with suppress(DamagedArchiveError, NoImagesError):  # what stands before the damage can be read
+        for member in archive.members():
+            if member.offset != NO_BYTES:
+                found[member.name] = member
     return found
 
 

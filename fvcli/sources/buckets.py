@@ -5,7 +5,7 @@ Each request is tried again when it fails for the moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ _WINDOW_BYTES = 4 * 1024**2  # fetched together while an archive's headers are r
 class BucketFile:
     """An open object. Implements :class:`fvcli.sources.storage.OpenFile`; stores do not tell its time on opening."""
 
-    __slots__ = ("_file", "_shared", "size")
+    __slots__ = ("_file", "_location", "_shared", "size")
 
     mtime_ns = -1
 
@@ -35,6 +35,7 @@ class BucketFile:
             _opened(location) if shared else retried(lambda: location.filesystem.open_input_file(location.path))
         )
         self._shared = shared
+        self._location = location
         self.size = int(self._file.size())
 
     def __enter__(self) -> BucketFile:
@@ -43,6 +44,10 @@ class BucketFile:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if not self._shared:
             self._file.close()
+
+    @property
+    def identity(self) -> Hashable:
+        return self._location, self.size
 
     def read_at(self, offset: int, length: int) -> bytes:
         length = min(length, self.size - offset)

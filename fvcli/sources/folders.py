@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from types import TracebackType
 
 from fvcli.errors import ImageError
@@ -36,7 +36,7 @@ _REASONS = {
 class LocalFile:
     """An open regular file, closed on leaving the context. Implements :class:`fvcli.sources.storage.OpenFile`."""
 
-    __slots__ = ("_descriptor", "mtime_ns", "size")
+    __slots__ = ("_descriptor", "_inode", "mtime_ns", "size")
 
     def __init__(self, location: bytes | str) -> None:
         """Raises OSError, or ImageError NotRegular."""
@@ -48,12 +48,17 @@ class LocalFile:
             raise ImageError("read", "NotRegular", kind)
         self.size = found.st_size
         self.mtime_ns = clamped(found.st_mtime_ns)
+        self._inode = found.st_dev, found.st_ino
 
     def __enter__(self) -> LocalFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         os.close(self._descriptor)
+
+    @property
+    def identity(self) -> Hashable:
+        return self._inode, self.size, self.mtime_ns
 
     def read_at(self, offset: int, length: int) -> bytes:
         if length <= _BLOCK:

@@ -7,6 +7,7 @@ from collections import Counter
 
 LINKED_FOLDER = "symlinked folders"
 SPECIAL = "pipes, sockets and devices"
+LINKED_MEMBER = "links in archives"
 COMPANION = "._ files of macOS"
 NO_EXTENSION = "other files"
 _OTHER = "other kinds"

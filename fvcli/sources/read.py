@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 
 from fvcli.errors import ImageError
 from fvcli.records import ImageFile, ImageRef
-from fvcli.sources import archive, tar
-from fvcli.sources.member import Member
+from fvcli.sources import archive
+from fvcli.sources.member import Archive, Member, changed
 from fvcli.sources.places import storage_of_input
 from fvcli.sources.storage import OpenFile, Storage
 
@@ -54,28 +54,31 @@ def _packed(ref: ImageRef, storage: Storage) -> ImageFile:
         except ImageError:  # a folder that is called as an archive
             continue
         with opened as file:
-            member = _member(ref, container, file, name)
+            if not name:
+                raise _damaged(ref.offset)
+            inside = archive.opened(container, file)
+            member = _member(ref, file, inside, name)
             _check_size(member.size)
-            if member.offset + member.size > file.size:
-                raise ImageError("read", "Truncated", "the archive ends in the middle of this member")
-            return _identified(ref, file, tar.read(file, member), member.size)
+            data = inside.read(member)
+            _check_size(len(data))
+            return _identified(ref, file, data, len(data) if member.size < 0 else member.size)
     raise FileNotFoundError(errno.ENOENT, "no such file")
 
 
-def _member(ref: ImageRef, container: ImageRef, file: OpenFile, name: bytes) -> Member:
-    if not name:
-        text = (
-            f"cut off or damaged: the archive cannot be read beyond byte {ref.offset:,}; members after it are missing"
-        )
-        raise ImageError("read", "DamagedArchive", text)
+def _member(ref: ImageRef, file: OpenFile, inside: Archive, name: bytes) -> Member:
     if ref.offset < 0:
-        member = archive.locate(container, file, name)
+        member = archive.locate(ref.location, file, inside, name)
         if member is None:
             raise ImageError("read", "NotFound", "the archive has no such member (any more)")
         return member
     if file.mtime_ns not in (-1, ref.mtime_ns):
-        raise ImageError("read", "Changed", "the archive changed after its members were listed; run again")
+        raise changed()
     return Member(name, ref.offset, ref.size_bytes)
+
+
+def _damaged(offset: int) -> ImageError:
+    text = f"cut off or damaged: the archive cannot be read beyond byte {offset:,}; what follows is missing"
+    return ImageError("read", "DamagedArchive", text)
 
 
 def _check_size(size: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
@@ -31,6 +31,11 @@ class OpenFile(Protocol):
 
     @property
     def mtime_ns(self) -> int: ...
+
+    @property
+    def identity(self) -> Hashable:
+        """What changes with the file's content, as far as its place tells."""
+        ...
 
     def read_at(self, offset: int, length: int) -> bytes:
         """The bytes from ``offset`` on, fewer at the end of the file. Raises OSError, or ImageError TimedOut."""

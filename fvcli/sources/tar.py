@@ -8,70 +8,108 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fvcli.errors import ImageError
-from fvcli.sources.member import DamagedArchiveError, Member
-from fvcli.sources.storage import OpenFile, ReadAt
+from fvcli.sources.member import NO_BYTES, DamagedArchiveError, Member, changed, cut_off
+from fvcli.sources.storage import OpenFile
 
 _BLOCK = 512
 _SHORT_NAME = 99  # bytes; shorter ASCII names stand in the header itself, whatever wrote it
-_LONGEST_NAME = 1 << 20  # bytes that a pax or long-name record may take; real ones take hundreds
+_LONGEST_RECORD = 1 << 20  # bytes that a pax or long-name record may take; real ones take hundreds
+_LARGEST = 2**63 - 1
+_LONGEST_NUMBER = 20  # digits
+_RECORDS = (b"x", b"g", b"L", b"K")
+_LINKS = (b"1", b"2")
 _REGULAR = (b"0", b"\0", b"7")
 _WITHOUT_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folders, pipes: whatever size they announce
 
 
-def members(read_at: ReadAt, size: int) -> Iterator[Member]:
-    """Every regular file in an archive of ``size`` bytes, in its order; the last of two with one name is the valid one.
+class TarArchive:
+    """Implements :class:`fvcli.sources.member.Archive`."""
 
-    A member whose bytes are cut off is still named. Raises DamagedArchiveError where the archive ends without its end
-    marker or a header is no header.
-    """
-    at, extended, common = 0, {}, {}  # type: int, dict[bytes, bytes], dict[bytes, bytes]
-    while True:
-        header = read_at(at, _BLOCK)
+    only_images = False
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._scan = file.scanner()
+
+    def members(self) -> Iterator[Member]:
+        """As promised; a member whose bytes are cut off is still named.
+
+        The archive is damaged where it ends without its end marker or a header is no header.
+        """
+        at, common = 0, {}  # type: int, dict[bytes, bytes]
+        while True:
+            begin, named = at, dict(common)
+            while True:  # the records that say more of the next header
+                header = self._header(at)
+                if header is None:
+                    return
+                length = self._length(header, named, begin)
+                kind, data = header[156:157], at + _BLOCK
+                at = data + -(-length // _BLOCK) * _BLOCK
+                if kind not in _RECORDS:
+                    break
+                self._take(kind, data, length, named, common)
+            name = _plain(named.get(b"path", _name(header)).split(b"\0", 1)[0])
+            if kind in _WITHOUT_DATA:
+                at, length = data, 0
+            if name and not name.endswith(b"/"):
+                if kind in _LINKS:
+                    yield Member(name, NO_BYTES, 0)
+                elif kind in _REGULAR and b"GNU.sparse" not in named:
+                    yield Member(name, data, length)
+            if at > self._file.size + _BLOCK:  # numbers without a bound must not grow from header to header
+                raise DamagedArchiveError(data)
+
+    def start(self, member: Member, length: int) -> bytes:
+        return self._scan(member.offset, min(length, member.size))
+
+    def read(self, member: Member) -> bytes:
+        if member.offset + member.size > self._file.size:
+            raise cut_off()
+        data = self._file.read_at(member.offset - _BLOCK, _BLOCK + member.size)
+        if not _stands(data[:_BLOCK], member.name):
+            raise changed()
+        return data[_BLOCK:]
+
+    def _header(self, at: int) -> bytes | None:
+        """The header at ``at``, None at the end marker."""
+        header = self._scan(at, _BLOCK)
         if len(header) < _BLOCK:
             raise DamagedArchiveError(at)
         if not header.strip(b"\0"):
-            return
+            return None
         try:
             _check(header)
-            length = _number(header[124:136])
-            if b"size" in extended:
-                length = int(extended[b"size"])
         except ValueError:
             raise DamagedArchiveError(at) from None
-        kind, data = header[156:157], at + _BLOCK
-        if length < 0:
-            raise DamagedArchiveError(at)
-        if kind in (b"x", b"g", b"L", b"K"):
+        return header
+
+    def _length(self, header: bytes, named: dict[bytes, bytes], begin: int) -> int:
+        """Bytes behind a header: those of a record, or of a member as the records before it say."""
+        try:
+            record = header[156:157] in _RECORDS
+            length = int(named[b"size"]) if b"size" in named and not record else _number(header[124:136])
+        except ValueError:
+            length = -1
+        if not 0 <= length <= _LARGEST:
+            raise DamagedArchiveError(begin)
+        return length
+
+    def _take(self, kind: bytes, data: int, length: int, named: dict[bytes, bytes], common: dict[bytes, bytes]) -> None:
+        """Reads a record into what it concerns: the next member, or all that follow."""
+        record = self._scan(data, length) if length <= _LONGEST_RECORD else b""
+        if len(record) < length:
+            raise DamagedArchiveError(data - _BLOCK)
+        if kind == b"L":
+            named[b"path"] = record.rstrip(b"\0")
+        elif kind != b"K":
             try:
-                record = _record(read_at, data, length)
-                if kind == b"x":
-                    extended = {**extended, **_pax(record)}
-                elif kind == b"g":
-                    common = {**common, **_pax(record)}
-                elif kind == b"L":
-                    extended = {**extended, b"path": record.rstrip(b"\0")}
+                found = _pax(record)
             except ValueError:
-                raise DamagedArchiveError(at) from None
-        else:
-            named = {**common, **extended}
-            name = named.get(b"path", _name(header)).split(b"\0", 1)[0]
-            extended = {}
-            if kind in _WITHOUT_DATA:
-                length = 0
-            elif kind in _REGULAR and not any(key.startswith(b"GNU.sparse") for key in named):
-                name = _plain(name)
-                if name and not name.endswith(b"/"):
-                    yield Member(name, data, length)
-        at = data + -(-length // _BLOCK) * _BLOCK
-
-
-def read(file: OpenFile, member: Member) -> bytes:
-    """A member's bytes. Raises ImageError Changed where it no longer stands where it stood."""
-    data = file.read_at(member.offset - _BLOCK, _BLOCK + member.size)
-    if not _stands(data[:_BLOCK], member.name):
-        raise ImageError("read", "Changed", "the archive changed after its members were listed; run again")
-    return data[_BLOCK:]
+                raise DamagedArchiveError(data - _BLOCK) from None
+            named |= found
+            if kind == b"g":
+                common |= found
 
 
 def _stands(header: bytes, name: bytes) -> bool:
@@ -112,24 +150,18 @@ def _plain(name: bytes) -> bytes:
     return name
 
 
-def _record(read_at: ReadAt, offset: int, length: int) -> bytes:
-    if length > _LONGEST_NAME:
-        raise ValueError("too long")
-    record = read_at(offset, length)
-    if len(record) < length:
-        raise ValueError("cut off")
-    return record
-
-
 def _pax(record: bytes) -> dict[bytes, bytes]:
-    """The "length key=value" lines of a pax header."""
+    """What matters here of the "length key=value" lines of a pax header: however many there are, three keys at most."""
     found, at = {}, 0
     while at < len(record):
-        space = record.index(b" ", at)
+        space = record.index(b" ", at, at + _LONGEST_NUMBER)
         end = at + int(record[at:space])
         key, equals, value = record[space + 1 : end - 1].partition(b"=")
         if not equals or end <= space or record[end - 1 : end] != b"\n":
             raise ValueError("pax")
-        found[key] = value
+        if key in (b"path", b"size"):
+            found[key] = value
+        elif key.startswith(b"GNU.sparse"):
+            found[b"GNU.sparse"] = b""
         at = end
     return found

@@ -323,3 +323,12 @@ print(first, count, (peak() - before) // 1024)
     first, count, megabytes = done.stdout.split()
     assert (first, count) == ("/archive/photographs/2024/batch-0000000/IMG_0000.jpg", "1000000")
     assert int(megabytes) < 150
+
+
+def test_times_that_64_bits_do_not_hold_are_clamped(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    for name, date in [("a.jpg", "1601-01-01"), ("b.jpg", "2400-01-01")]:
+        subprocess.run(["touch", "-d", date, tmp_path / name], check=True)
+    refs = found(tmp_path)
+    assert all(-(2**63) <= ref.mtime_ns < 2**63 for ref in refs)
+    assert [read(ref).mtime_ns for ref in refs] == [ref.mtime_ns for ref in refs]

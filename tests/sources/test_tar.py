@@ -13,8 +13,8 @@ import pytest
 
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
-from fvcli.sources.discover import Sources, discover
 from fvcli.sources.read import MAX_FILE_BYTES, read
+from tests.helpers.trees import found, names, passed_over
 
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
 
@@ -26,17 +26,6 @@ def pack(path: Path, members: dict[str, bytes], format: int = tarfile.PAX_FORMAT
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return path
-
-
-def found(*paths: Path | str, **options: object) -> list[ImageRef]:
-    refs = list(discover(Sources(tuple(map(str, paths)), **options)))  # type: ignore[arg-type]
-    keys = [(ref.root, ref.path) for ref in refs]
-    assert keys == sorted(set(keys))
-    return refs
-
-
-def names(*paths: Path | str, **options: object) -> list[str]:
-    return [ref.path for ref in found(*paths, **options)]
 
 
 def error_of(ref: ImageRef) -> ImageError:
@@ -200,3 +189,71 @@ def test_an_archive_that_changed_after_it_was_listed_is_not_read_at_old_offsets(
     archive.unlink()
     assert error_of(refs[0]).kind == "NotFound"
     assert error_of(ImageRef("", f"{archive}!none.jpg")).kind == "NotFound"
+
+
+def test_sizes_in_pax_records_count_and_numbers_without_a_bound_are_damage(tmp_path: Path) -> None:
+    archive = tmp_path / "b.tar"
+
+    def written(size: str) -> list[ImageRef]:
+        with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+            info = tarfile.TarInfo("a.jpg")
+            info.size, info.pax_headers = len(JPEG), {"size": size}
+            tar.addfile(info, io.BytesIO(JPEG))
+            last = tarfile.TarInfo("b.jpg")
+            last.size = len(JPEG)
+            tar.addfile(last, io.BytesIO(JPEG))
+        return found(archive)
+
+    refs = written(str(len(JPEG) - 3))
+    assert [read(ref).data for ref in refs] == [JPEG[:-3], JPEG]
+    for size in ["1" + "0" * 25, str(2**63), "-5", "9" * 5000, "x"]:
+        (ref,) = written(size)
+        assert (ref.path, error_of(ref).kind) == (f"{archive}!", "DamagedArchive")
+        assert 0 <= ref.offset < 2**63
+
+
+def test_base_256_sizes_beyond_64_bits_end_only_their_archive(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "b.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        info = tarfile.TarInfo("a.jpg")
+        info.size = len(JPEG)
+        tar.addfile(info, io.BytesIO(JPEG))
+        huge = tarfile.TarInfo("huge.jpg")
+        huge.size = 2**70
+        tar.addfile(huge)
+    (tmp_path / "c.jpg").write_bytes(JPEG)
+    assert [ref.path for ref in found(tmp_path)] == ["b.tar!", "b.tar!a.jpg", "c.jpg"]
+    assert all(-(2**63) <= ref.size_bytes < 2**63 and ref.offset < 2**63 for ref in found(tmp_path))
+
+
+def test_records_for_all_members_cost_the_same_for_each(tmp_path: Path) -> None:
+    archive = tmp_path / "b.tar"
+    keys = {f"key{number}": "v" for number in range(20_000)}
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT, pax_headers=keys) as tar:
+        for number in range(5000):
+            info = tarfile.TarInfo(f"{number:04}.jpg")
+            tar.addfile(info)
+    assert len(found(archive)) == 5000  # members times keys would take minutes
+
+
+def test_links_in_archives_are_told(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.jpg"
+        tar.addfile(link)
+    assert passed_over(tmp_path) == {"links in archives": 1}
+
+
+def test_an_archive_packed_again_with_the_same_time_is_not_read_at_old_offsets(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "b.tar", {"a.jpg": JPEG, "b.jpg": JPEG[::-1]})
+    refs = found(archive)
+    before = archive.stat().st_mtime_ns
+    pack(archive, {"b.jpg": JPEG[::-1], "a.jpg": JPEG})
+    os.utime(archive, ns=(before, before))  # as copying tools leave it
+    assert [error_of(ref).kind for ref in refs] == ["Changed", "Changed"]
+
+
+def test_what_stands_behind_the_end_marker_is_not_read(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "b.tar", {"a.jpg": JPEG})
+    with archive.open("ab") as file:
+        file.write(pack(tmp_path / "c.tar", {"late.jpg": JPEG}).read_bytes())
+    assert names(archive) == [f"{archive}!a.jpg"]

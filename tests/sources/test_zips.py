@@ -1,0 +1,178 @@
+"""Zip archives as sources: written by Python and by the hand of an attacker, read by offset."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import ImageError
+from fvcli.records import ImageRef
+from fvcli.sources.read import read
+from tests.helpers.trees import found, make, names, passed_over
+
+JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
+
+
+def pack(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as opened:
+        for name, data in members.items():
+            opened.writestr(name, data)
+    return path
+
+
+def error_of(ref: ImageRef) -> ImageError:
+    with pytest.raises(ImageError) as raised:
+        read(ref)
+    return raised.value
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_image_is_an_input_with_its_own_bytes(tmp_path: Path, method: int) -> None:
+    members = {
+        "b.jpg": JPEG * 2000,
+        "sub/ä.png": b"a",
+        "bare": JPEG,
+        "text": b"words",
+        "notes.txt": b"words",
+        "__MACOSX/._b.jpg": b"resource fork",
+        "empty.jpg": b"",
+    }
+    archive = pack(tmp_path / "x.zip", members, method)
+    refs = found(archive)
+    assert [ref.path for ref in refs] == [f"{archive}!{name}" for name in ["b.jpg", "bare", "empty.jpg", "sub/ä.png"]]
+    for ref in refs:
+        data = members[ref.path.split("!")[1]]
+        assert ref.size_bytes == len(data)
+        if not data:
+            assert error_of(ref).kind == "Empty"
+            continue
+        file = read(ref)
+        assert (file.data, file.size_bytes, file.mtime_ns) == (data, len(data), archive.stat().st_mtime_ns)
+        assert read(ImageRef(ref.root, ref.path)).data == data  # by name alone, as a dataset's rows know it
+    assert passed_over(archive) == {"._ files of macOS": 1, ".txt": 1, "other files": 1}
+
+
+def test_members_written_to_a_pipe_have_their_sizes_behind_them(tmp_path: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            self.data += data
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as opened:  # type: ignore[type-var]
+        for name, method in [("stored.jpg", zipfile.ZIP_STORED), ("packed.jpg", zipfile.ZIP_DEFLATED)]:
+            opened.writestr(name, JPEG * 99, method)
+    (tmp_path / "x.zip").write_bytes(pipe.data)
+    assert [read(ref).data for ref in found(tmp_path)] == [JPEG * 99] * 2
+    damaged = bytearray(pipe.data)
+    damaged[damaged.index(JPEG) + 50] ^= 1
+    (tmp_path / "x.zip").write_bytes(damaged)
+    assert [error_of(ref).kind for ref in found(tmp_path) if "stored" in ref.path] == ["Corrupt"]
+
+
+def test_zip64_and_prepended_programs_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened, opened.open("a.jpg", "w", force_zip64=True) as member:
+        member.write(JPEG)
+    (tmp_path / "self.zip").write_bytes(b"#!/bin/sh\n" * 99 + (tmp_path / "x.zip").read_bytes())
+    assert [read(ref).data for ref in found(tmp_path)] == [JPEG] * 2
+
+
+def test_more_members_than_sixteen_bits_count(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
+        for number in range(66_000):
+            opened.writestr(f"{number:05}.jpg", b"")
+    assert len(found(tmp_path)) == 66_000
+
+
+def test_encrypted_members_and_odd_methods_are_failures_that_say_so(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": JPEG, "b.jpg": JPEG}, zipfile.ZIP_STORED)
+    data = bytearray(archive.read_bytes())
+    data[6] |= 1  # the first local header's flags
+    archive.write_bytes(data)
+    first, second = found(archive)
+    assert error_of(first).kind == "Unsupported"
+    assert "password" in str(error_of(first))
+    assert read(second).data == JPEG
+    pack(archive, {"c.jpg": JPEG}, zipfile.ZIP_LZMA)
+    assert "pack the archive again" in str(error_of(found(archive)[0]))
+
+
+def test_a_bomb_gives_no_more_than_it_announces(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": b"\0" * 50_000_000})
+    data = archive.read_bytes()
+    small = struct.pack("<L", 1000)
+    archive.write_bytes(data.replace(struct.pack("<L", 50_000_000), small))
+    (ref,) = found(archive)
+    assert ref.size_bytes == 1000
+    assert error_of(ref).kind == "Corrupt"
+
+
+def test_what_stands_behind_the_end_of_an_archive_is_not_read(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": JPEG})
+    with archive.open("ab") as file:
+        file.write(b"\0" * 40_000)
+    assert [read(ref).data for ref in found(archive)] == [JPEG]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"no archive" * 99, b"PK\5\6" + b"\xff" * 18])
+def test_what_is_no_archive_is_one_failure(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.zip").write_bytes(content)
+    (ref,) = found(tmp_path)
+    assert ref.path == "x.zip!"
+    assert error_of(ref).kind == "DamagedArchive"
+
+
+def test_damage_anywhere_never_escapes(tmp_path: Path) -> None:
+    whole = pack(tmp_path / "whole.zip", {f"{number}.jpg": JPEG * 20 for number in range(3)}).read_bytes()
+    for at in range(0, len(whole), 3):
+        data = bytearray(whole)
+        data[at] ^= 0xFF
+        (tmp_path / "x.zip").write_bytes(data)
+        for ref in found(tmp_path / "x.zip"):
+            with suppress(ImageError):
+                assert read(ref).data == JPEG * 20
+
+
+def test_an_archive_packed_again_after_it_was_listed_is_not_read_at_old_offsets(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": JPEG, "b.jpg": JPEG[::-1]})
+    refs = found(archive)
+    before = archive.stat().st_mtime_ns
+    pack(archive, {"b.jpg": JPEG[::-1], "a.jpg": JPEG})
+    os.utime(archive, ns=(before, before))  # as copying tools leave it
+    assert {error_of(ref).kind for ref in refs} == {"Changed"}
+
+
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"aXb.jpg": JPEG, "aY.jpg": JPEG}, zipfile.ZIP_STORED)
+    archive.write_bytes(archive.read_bytes().replace(b"aXb", b"a\xe9b").replace(b"aY", b"a\xe9"))
+    refs = found(tmp_path)
+    assert [ref.path_bytes for ref in refs] == [b"x.zip!a\xe9.jpg", b"x.zip!a\xe9b.jpg"]
+    assert [read(ref).data for ref in refs] == [JPEG] * 2
+    assert [read(ImageRef(ref.root, ref.path, ref.path_bytes)).data for ref in refs] == [JPEG] * 2
+
+
+def test_archives_of_all_kinds_stand_in_the_order_of_paths(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "b.zip 2.jpg", "b.zip-3.jpg", "z.jpg")
+    pack(tmp_path / "b.zip", {"y.jpg": JPEG, "x.jpg": JPEG})
+    pack(tmp_path / "a.ZIP", {"y.jpg": JPEG})
+    assert names(tmp_path) == [
+        "a.ZIP!y.jpg",
+        "a.jpg",
+        "b.zip 2.jpg",
+        "b.zip!x.jpg",
+        "b.zip!y.jpg",
+        "b.zip-3.jpg",
+        "z.jpg",
+    ]
