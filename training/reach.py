@@ -14,20 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array
-from training import photographs
-from training.holdout import FITS, divergence, run
+from training import crops, photographs
+from training.holdout import FITS, TEACHER_SIZE, run
+from training.scores import divergence
 
 SEARCHED = tuple(f"Conv2d_{number}_depthwise" for number in range(13, 6, -1))
 """From the last: the later a layer, the more of its taps lie beyond what it should see."""
 
 STEPS = (0.1, 0.05)
 PHOTOGRAPHS = 300
-TEACHER_SIZE = 224
 
 
 def resampling(reach: float) -> Float32Array:
@@ -57,8 +56,8 @@ class Nearness:
         self._classifier = graph.network_arrays(teacher)
         self._views, self._wanted = [], []
         for fit in FITS:
-            self._views.append(photographs.views(images, photographs.STUDENT_SIZE, fit))
-            large = photographs.views(images, TEACHER_SIZE, fit, Image.Resampling.BOX)
+            self._views.append(crops.views(images, crops.STUDENT_SIZE, fit))
+            large = crops.views(images, TEACHER_SIZE, fit)
             self._wanted.append(self._classes(run(self._classifier, large)))
 
     def divergence(self, reaches: Mapping[str, float]) -> float:

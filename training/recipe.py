@@ -11,6 +11,7 @@ class Recipe:
     """One stage of training.
 
     quantized: behind FakeQuant, or in float.
+    frozen: the number of layers, from the first, that keep their weights. Their results are computed once per crop.
     rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
         ``window`` times; the first rounds repeat what there is.
     kernel_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean square (equalisation
@@ -29,6 +30,7 @@ class Recipe:
     warm_up: int
     decay: float
     average: float
+    frozen: int = 0
     pull: float = 4e-4
     chunk: int = 1024
     window: int = 3
@@ -63,11 +65,21 @@ class Recipe:
 
 
 FLOAT = Recipe(
-    quantized=False, rounds=24, seed=20, kernel_rate=6e-4, gain_rate=3e-4, warm_up=60, decay=0.6, average=0.997
+    quantized=False,
+    rounds=64,
+    seed=20,
+    kernel_rate=1.5e-3,
+    gain_rate=6e-4,
+    warm_up=192,
+    decay=0.5,
+    average=0.999,
+    frozen=11,
+    pull=1e-4,
+    window=6,
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
-FLOAT_SHARE = 0.75
+FLOAT_SHARE = 1.0
 """How much of the way from the float stage's start to its result is kept."""
 
 QUANTIZED = Recipe(

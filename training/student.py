@@ -1,4 +1,4 @@
-"""The student: the teacher's folded weights, equalised for one scale a tensor, as variables behind FakeQuant."""
+"""The student: the teacher's folded weights, equalized for one scale a tensor, as variables behind FakeQuant."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ feature vector, the last map and an inner map (hints), both resampled to the stu
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.records import Float32Array, UInt8Array
-from training import photographs
+from training import crops, photographs
 
 HINT = "Conv2d_11_pointwise"
 LAST = "Conv2d_13_pointwise"
@@ -55,7 +57,7 @@ def write_teacher(frozen_graph: Path, target: Path) -> None:
         maps = graph.endpoints(arrays, images)
         return {"hint": maps[HINT], "last": maps[LAST]}
 
-    size = photographs.TEACHER_SIZES[0]
+    size = crops.TEACHER_SIZES[0]
     signature = tf.TensorSpec((BATCH, size, size, 3), tf.float32)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([tf.function(forward).get_concrete_function(signature)])
     target.write_bytes(converter.convert())
@@ -68,7 +70,7 @@ class Teacher:
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreters = {}
-        for size in photographs.TEACHER_SIZES:
+        for size in crops.TEACHER_SIZES:
             interpreter = Interpreter(str(model), num_threads=1)
             interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (BATCH, size, size, 3))
             interpreter.allocate_tensors()
@@ -110,10 +112,10 @@ def chunk_path(folder: Path, number: int) -> Path:
     return folder / f"chunk-{number:05}.npz"
 
 
-def write_chunk(folder: Path, number: int, pair: photographs.Pair, teacher: Teacher) -> None:
+def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -> None:
     """Stores the teacher's answers for ``pair`` as chunk ``number``, whole or not at all."""
     hints, lasts = teacher(pair.teacher)
-    partial = folder / f"partial-{number:05}.npz"
+    partial = folder / f"partial-{number:05}-{os.getpid()}.npz"
     np.savez(
         partial,
         student=pair.student,
@@ -136,22 +138,34 @@ class Task:
     size: int
     limit: int
 
+    def arguments(self) -> list[str]:
+        """The command line from which :meth:`parsed` makes the same task."""
+        numbers = (self.numbers.start, self.numbers.stop)
+        return [
+            str(value) for value in (self.model, self.data, self.folder, self.seed, *numbers, self.size, self.limit)
+        ]
+
+    @classmethod
+    def parsed(cls, arguments: Sequence[str]) -> Task:
+        model, data, folder = map(Path, arguments[:3])
+        seed, first, end, size, limit = map(int, arguments[3:])
+        return cls(model, data, folder, seed, range(first, end), size, limit)
+
 
 class Producer:
     """Writes chunks in a process of its own, which ends with this one."""
 
     def __init__(self, task: Task) -> None:
-        context = multiprocessing.get_context("spawn")
         self._folder = task.folder
-        self._first: Any = context.Value("q", task.numbers.start)
-        self._process = context.Process(target=produce, args=(task, self._first), daemon=True)
-        self._process.start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "training.teacher", *task.arguments(), str(os.getpid())]
+        )
 
     def read(self, number: int) -> Chunk:
-        """Waits until the chunk is there. Raises RuntimeError if the process has died."""
+        """Waits until the chunk is there. Raises RuntimeError if the process has ended without it."""
         path = chunk_path(self._folder, number)
         while not path.exists():
-            if not self._process.is_alive() and not path.exists():
+            if self._process.poll() is not None and not path.exists():
                 raise RuntimeError(
                     f"the teacher's process ended without chunk {number}; run the command again to resume"
                 )
@@ -159,38 +173,33 @@ class Producer:
         with np.load(path) as arrays:
             return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
 
-    def forget_before(self, number: int) -> None:
-        """Chunks below ``number`` are not needed any more: they are removed, and none is written again."""
-        self._first.value = number
-        for path in self._folder.glob("chunk-*.npz"):
-            if _number(path) < number:
-                path.unlink()
-
     def join(self) -> None:
         """Waits until all is written."""
-        self._process.join()
+        self._process.wait()
 
 
-def produce(task: Task, first: Any) -> None:
-    """Writes the chunks from ``first.value`` on, which may rise meanwhile; ends early when the trainer is gone.
+def remove_before(folder: Path, number: int) -> None:
+    """Removes the chunks below ``number``, and what a process that was killed left of one."""
+    for path in folder.glob("chunk-*.npz"):
+        if int(path.stem.removeprefix("chunk-")) < number:
+            path.unlink()
+    for path in folder.glob("partial-*"):
+        path.unlink()
 
-    A trainer that resumes may be done with chunks before this process has come to them.
-    """
-    parent = os.getppid()
-    images = [photographs.load(path) for path in photographs.split(task.data).train]
+
+def produce(task: Task, parent: int) -> None:
+    """Writes the chunks that are not there; ends early when process ``parent``, the trainer, is gone."""
+    images = photographs.Album(photographs.split(task.data).train)
     teacher = Teacher(task.model)
     for number in task.numbers:
-        while _waiting(task.folder, first.value) >= task.limit and os.getppid() == parent:
+        if chunk_path(task.folder, number).exists():
+            continue
+        while len(list(task.folder.glob("chunk-*.npz"))) >= task.limit and os.getppid() == parent:
             time.sleep(0.5)
         if os.getppid() != parent:
             return
-        if number >= first.value and not chunk_path(task.folder, number).exists():
-            write_chunk(task.folder, number, photographs.draw(images, task.size, (task.seed, number)), teacher)
+        write_chunk(task.folder, number, crops.draw(images, task.size, (task.seed, number)), teacher)
 
 
-def _waiting(folder: Path, first: int) -> int:
-    return sum(_number(path) >= first for path in folder.glob("chunk-*.npz"))
-
-
-def _number(chunk: Path) -> int:
-    return int(chunk.stem.removeprefix("chunk-"))
+if __name__ == "__main__":
+    produce(Task.parsed(sys.argv[1:-1]), int(sys.argv[-1]))

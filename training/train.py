@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,28 @@ from tqdm import tqdm
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import UInt8Array
-from training import photographs, teacher
-from training.holdout import Validation
+from training import crops, photographs, teacher
+from training.holdout import Holdout
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
 from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import Trainer
 
+REACH, TEACHER = "reach.json", "teacher.tflite"
+"""Files in the work folder: found reaches, and the teacher as a LiteRT file."""
+
+MEASURED = 8
+"""Rounds between measurements on the first ``LOGGED`` of the photographs set aside."""
+
+LOGGED = 250
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
     """What training reads, and the folder it works in.
 
-    graph: Google's frozen float network. data: the folder of photos/ and bsds500/. labels: of the 1,001 classes.
+    graph: Google's frozen float network. data: the folder of photos/, bsds500/ and more/. labels: of the 1,001 classes.
     """
 
     graph: Path
@@ -44,19 +53,19 @@ class Places:
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--graph", type=Path, required=True, help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb")
-        parser.add_argument("--data", type=Path, required=True, help="the folder that holds photos/ and bsds500/")
+        parser.add_argument("--data", type=Path, required=True, help="folder with photos/, bsds500/ and more/")
         parser.add_argument("--labels", type=Path, required=True, help="imagenet_labels.txt, 1,001 lines")
         parser.add_argument("--work", type=Path, required=True, help="checkpoints and logs; run again to resume")
 
 
 def random_views(places: Places, count: int, seed: int) -> UInt8Array:
     """uint8 [count, 160, 160, 3] of the training images."""
-    images = [photographs.load(path) for path in photographs.split(places.data).train]
-    return photographs.draw(images, count, (seed, 10**6)).student
+    images = photographs.Album(photographs.split(places.data).train)
+    return crops.draw(images, count, (seed, 10**6)).student
 
 
 def float_trainer(recipe: Recipe, places: Places) -> Trainer:
-    """At step 0: the teacher's weights, resampled for 160, equalised by what 1,024 random views activate."""
+    """At step 0: the teacher's weights, resampled for 160, equalized by what 1,024 random views activate."""
     original = read_frozen_graph(places.graph)
     start = resampled(original, found_reaches(original, places))
     network, factors = equalized(start, activation_maxima(start, random_views(places, 1024, recipe.seed)))
@@ -65,7 +74,7 @@ def float_trainer(recipe: Recipe, places: Places) -> Trainer:
 
 def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
     """By layer name, from ``places.work`` where they were found before."""
-    path = places.work / "reach.json"
+    path = places.work / REACH
     if not path.exists():
         reaches = found(Nearness(original, places.data).divergence, SEARCHED, STEPS)
         path.write_text(json.dumps(reaches, indent=1) + "\n")
@@ -118,8 +127,8 @@ def train(stages: tuple[Recipe, Recipe], places: Places) -> Trainer:
     """Trains from wherever ``places.work`` left off to the end; the result is the last stage's."""
     places.work.mkdir(parents=True, exist_ok=True)
     (places.work / "recipe.json").write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
-    if not (places.work / "teacher.tflite").exists():
-        teacher.write_teacher(places.graph, places.work / "teacher.tflite")
+    if not (places.work / TEACHER).exists():
+        teacher.write_teacher(places.graph, places.work / TEACHER)
     first = float_trainer(stages[0], places)
     run_stage(first, places)
     second = quantized_trainer(stages[1], places, first)
@@ -131,62 +140,98 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     """Trains from the stage's last checkpoint to the end of its recipe."""
     recipe = trainer.recipe
     folder = places.work / recipe.name
-    # In float the rounding of bfloat16 does no harm and saves a third of the time; behind FakeQuant it would be noise.
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": not recipe.quantized})
     checkpoints = checkpoints_of(trainer, places)
     finished = checkpoints.checkpoint.rounds
     first = int(finished.numpy())
     if first >= recipe.rounds:
         return
-    validation = Validation(read_frozen_graph(places.graph), places.data, places.labels)
     chunks, log = folder / "chunks", folder / "log.jsonl"
     chunks.mkdir(parents=True, exist_ok=True)
-    for stale in chunks.glob("partial-*"):
-        stale.unlink()
-    task = teacher.Task(
-        model=places.work / "teacher.tflite",
-        data=places.data,
-        folder=chunks,
-        seed=recipe.seed,
-        numbers=range(max(0, first - recipe.window + 1), recipe.rounds),
-        size=recipe.chunk,
-        limit=recipe.window + 2,
-    )
-    producer = teacher.Producer(task)
+    window = Window(trainer, chunks, first)
+    producer = teacher.Producer(window.task(places, first))
+    some = photographs.Album(photographs.split(places.data).aside[:LOGGED])
+    holdout = Holdout(read_frozen_graph(places.graph), some)
     steps = recipe.steps_a_round
-    with tqdm(desc=recipe.name, total=recipe.rounds * steps, initial=first * steps, unit="step") as bar:
+    with tqdm(desc=recipe.name, total=recipe.rounds * steps, initial=first * steps, unit="step", mininterval=10) as bar:
         if first == 0:
-            record(log, 0, validation, trainer, None)
+            append(log, {"round": 0, "aside": averaged(trainer, holdout)})
         for number in range(first, recipe.rounds):
-            losses = one_round(trainer, producer, number, bar)
+            window.move(producer, number)
+            losses = one_round(trainer, window, number, bar)
             finished.assign(number + 1)
             checkpoints.save()
-            producer.forget_before(number - recipe.window + 2)
-            if (number + 1) % 3 == 0 or number + 1 == recipe.rounds:
-                record(log, number + 1, validation, trainer, losses)
-            else:
-                append(log, {"round": number + 1, **losses})
+            row = {"round": number + 1, **losses}
+            if (number + 1) % MEASURED == 0 or number + 1 == recipe.rounds:
+                row["aside"] = averaged(trainer, holdout)
+            append(log, row)
     producer.join()
 
 
-def one_round(trainer: Trainer, producer: teacher.Producer, number: int, bar: Any) -> dict[str, float]:
-    """All crops of the round's window once, in an order that the seed and the round decide. Returns mean losses."""
-    recipe = trainer.recipe
-    numbers = range(max(0, number - recipe.window + 1), number + 1)
-    window = [producer.read(which) for which in numbers]
-    order = np.random.default_rng((recipe.seed, number, 1)).permutation(len(window) * recipe.chunk)
-    if len(window) < recipe.window:  # the first rounds repeat what there is
-        order = np.concatenate([order] * recipe.window)
-    totals = []
-    for index in range(recipe.steps_a_round):
-        rows = order[index * recipe.batch : (index + 1) * recipe.batch]
-        picked = [(window[row // recipe.chunk], row % recipe.chunk) for row in rows]
-        arrays = [
-            np.stack([getattr(chunk, name)[row] for chunk, row in picked])
-            for name in ("student", "hint", "last", "features")
+class Window:
+    """The last few chunks of the teacher's answers, with what the frozen layers make of their views."""
+
+    def __init__(self, trainer: Trainer, folder: Path, first: int) -> None:
+        self._trainer = trainer
+        self._folder = folder
+        self._chunks: dict[int, teacher.Chunk] = {}
+        teacher.remove_before(folder, self._start(first))
+
+    def _start(self, number: int) -> int:
+        return max(0, number - self._trainer.recipe.window + 1)
+
+    def task(self, places: Places, first: int) -> teacher.Task:
+        """What the teacher has to write for the rounds from ``first`` on."""
+        recipe = self._trainer.recipe
+        return teacher.Task(
+            model=places.work / TEACHER,
+            data=places.data,
+            folder=self._folder,
+            seed=recipe.seed,
+            numbers=range(self._start(first), recipe.rounds),
+            size=recipe.chunk,
+            limit=recipe.window + 2,
+        )
+
+    def move(self, producer: teacher.Producer, number: int) -> None:
+        """To the chunks of round ``number``; waits for the last of them. Older ones are removed."""
+        self._chunks = {known: chunk for known, chunk in self._chunks.items() if known >= self._start(number)}
+        teacher.remove_before(self._folder, self._start(number))
+        for which in range(self._start(number), number + 1):
+            if which not in self._chunks:
+                self._chunks[which] = self._prepared(producer.read(which))
+
+    def _prepared(self, chunk: teacher.Chunk) -> teacher.Chunk:
+        recipe = self._trainer.recipe
+        if not recipe.frozen:
+            return chunk
+        parts = [
+            self._trainer.trunk(chunk.student[start : start + recipe.batch]).numpy()
+            for start in range(0, len(chunk.student), recipe.batch)
         ]
-        step = number * recipe.steps_a_round + index
-        loss, parts = trainer.step(*arrays, tf.constant(recipe.schedule(step), tf.float32))
+        return replace(chunk, student=np.concatenate(parts))
+
+    def batches(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Every crop once, in an order that the seed and the round decide: inputs, hints, last maps, features."""
+        recipe = self._trainer.recipe
+        chunks = list(self._chunks.values())
+        order = np.random.default_rng((recipe.seed, number, 1)).permutation(len(chunks) * recipe.chunk)
+        if len(chunks) < recipe.window:  # the first rounds repeat what there is
+            order = np.concatenate([order] * recipe.window)
+        for index in range(recipe.steps_a_round):
+            rows = order[index * recipe.batch : (index + 1) * recipe.batch]
+            picked = [(chunks[row // recipe.chunk], row % recipe.chunk) for row in rows]
+            yield tuple(
+                np.stack([getattr(chunk, name)[row] for chunk, row in picked])
+                for name in ("student", "hint", "last", "features")
+            )
+
+
+def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[str, float]:
+    """Trains on the round's window. Returns mean losses."""
+    totals = []
+    start = number * trainer.recipe.steps_a_round
+    for step, arrays in enumerate(window.batches(number), start):
+        loss, parts = trainer.step(*arrays, tf.constant(trainer.recipe.schedule(step), tf.float32))
         totals.append([float(loss), *parts.numpy().tolist()])
         bar.set_postfix(loss=f"{totals[-1][0]:.3f}", refresh=False)
         bar.update()
@@ -194,13 +239,12 @@ def one_round(trainer: Trainer, producer: teacher.Producer, number: int, bar: An
     return dict(zip(("loss", "features", "last", "hint", "classes"), map(float, mean), strict=True))
 
 
-def record(log: Path, number: int, validation: Validation, trainer: Trainer, losses: dict[str, float] | None) -> None:
-    """Validates the weights and their moving average and logs both."""
-    now = validation.measure(trainer.tensors())
+def averaged(trainer: Trainer, holdout: Holdout) -> dict[str, dict[str, float]]:
+    """The figures of the moving average of the weights."""
     trainer.swap_average()
-    average = validation.measure(trainer.tensors())
+    figures = holdout.measure(trainer.tensors())
     trainer.swap_average()
-    append(log, {"round": number, **(losses or {}), "validation": {"weights": now, "average": average}})
+    return figures
 
 
 def append(log: Path, values: dict[str, Any]) -> None:

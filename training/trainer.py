@@ -37,19 +37,34 @@ class Trainer(tf.Module):
         super().__init__()
         self.recipe = recipe
         self.student = Student(network, limits)
-        self._variables = [*self.student.kernels, *self.student.gains, *self.student.biases]
-        sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers]
+        trained = slice(recipe.frozen, None)
+        parts = (self.student.kernels, self.student.gains, self.student.biases)
+        self._variables = [variable for part in parts for variable in part[trained]]
+        sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers[trained]]
         self._rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
         self.optimizer = Optimizer(self._variables, pull=recipe.pull, average=recipe.average)
         self.hint_factors = tf.constant(factors[teacher.HINT])
         self._classifier = graph.network_arrays(original)
 
+    def trunk(self, images: Any) -> Any:
+        """float16 [n, h, w, channels]: what the frozen layers make of uint8 images [n, 160, 160, 3].
+
+        Outside a tf.function, so that it is computed in float32 whatever the step is computed in.
+        """
+        part = slice(0, self.recipe.frozen)
+        maps = graph.partial_endpoints(self.tensors(), tf.cast(images, tf.float32) / 127.5 - 1.0, part)
+        return tf.cast(list(maps.values())[-1], tf.float16)
+
     @tf.function
-    def step(self, images: Any, hints: Any, lasts: Any, features: Any, schedule: Any) -> tuple[Any, Any]:
-        """One batch. Returns the loss and its four parts, unweighted."""
+    def step(self, inputs: Any, hints: Any, lasts: Any, features: Any, schedule: Any) -> tuple[Any, Any]:
+        """One batch of uint8 images, or of the trunk's maps. Returns the loss and its four parts, unweighted."""
         recipe = self.recipe
         with half_gradients():
-            maps = graph.endpoints(self.tensors(), tf.cast(images, tf.float32) / 255.0)
+            if recipe.frozen:
+                part = slice(recipe.frozen, None)
+                maps = graph.partial_endpoints(self.tensors(), tf.cast(inputs, tf.float32), part)
+            else:
+                maps = graph.endpoints(self.tensors(), tf.cast(inputs, tf.float32) / 255.0)
         last = maps[teacher.LAST]
         seen = graph.pooled(last)
         hint = maps[teacher.HINT] / self.hint_factors

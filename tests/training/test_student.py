@@ -123,6 +123,28 @@ def test_short_gradients_point_where_the_full_ones_do() -> None:
         assert one @ two / np.linalg.norm(one) / np.linalg.norm(two) > 0.9999
 
 
+@pytest.mark.parametrize(("size", "stride"), [(10, 1), (10, 2), (9, 2)])
+def test_gradients_of_depthwise_convolutions_are_exact(size: int, stride: int) -> None:
+    generator = np.random.default_rng(0)
+    kernel = tf.Variable(generator.normal(size=(3, 3, 8, 1)).astype(np.float32))
+    images = tf.constant(generator.normal(size=(2, size, size, 8)).astype(np.float32))
+
+    def loss() -> tf.Tensor:
+        maps = tf.nn.depthwise_conv2d(images, kernel, [1, stride, stride, 1], "SAME")
+        return tf.reduce_sum(tf.nn.relu(maps) ** 2)
+
+    @tf.function
+    def gradients() -> tuple[tf.Tensor, ...]:
+        plain = loss()
+        with half_gradients():
+            turned = loss()
+        return (*tf.gradients(plain, [kernel, images]), *tf.gradients(turned, [kernel, images]))
+
+    full = [value.numpy() for value in gradients()]
+    for one, two in zip(full[:2], full[2:], strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4, rtol=1e-5)
+
+
 def test_the_optimiser_steps_pulls_and_averages() -> None:
     variable = tf.Variable([1.0, -2.0])
     optimizer = Optimizer([variable], pull=0.1, average=0.5)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from training import photographs, teacher
+from training import crops, photographs, teacher
 
 
 @pytest.fixture
@@ -22,8 +25,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(teacher, "write_chunk", write)
     monkeypatch.setattr(teacher, "Teacher", lambda model: None)
-    monkeypatch.setattr(photographs, "split", lambda data: photographs.Split((), ()))
-    monkeypatch.setattr(photographs, "draw", lambda images, size, seed: None)
+    monkeypatch.setattr(photographs, "split", lambda data: photographs.Split((), (), ()))
+    monkeypatch.setattr(crops, "draw", lambda images, size, seed: None)
     return numbers
 
 
@@ -31,27 +34,52 @@ def task(folder: Path, numbers: range, limit: int) -> teacher.Task:
     return teacher.Task(folder / "model", folder, folder, 0, numbers, 1, limit)
 
 
-def test_only_some_chunks_wait_at_a_time(tmp_path: Path, written: list[int]) -> None:
-    first = SimpleNamespace(value=0)
-    thread = threading.Thread(target=teacher.produce, args=(task(tmp_path, range(5), 3), first), daemon=True)
+def started(task: teacher.Task, parent: int) -> threading.Thread:
+    thread = threading.Thread(target=teacher.produce, args=(task, parent), daemon=True)
     thread.start()
+    return thread
+
+
+def test_only_some_chunks_wait_at_a_time(tmp_path: Path, written: list[int]) -> None:
+    thread = started(task(tmp_path, range(5), 3), os.getppid())
     thread.join(timeout=2)
     assert thread.is_alive()
     assert written == [0, 1, 2]
-    first.value = 2
+    teacher.remove_before(tmp_path, 2)
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert written == [0, 1, 2, 3, 4]
 
 
-def test_what_a_resumed_trainer_is_done_with_is_not_written_again(tmp_path: Path, written: list[int]) -> None:
-    """Else the old chunks fill the room of those that the trainer waits for, and both wait for ever."""
-    for number in (5, 6):
+def test_a_resumed_process_writes_what_is_missing(tmp_path: Path, written: list[int]) -> None:
+    for number in (1, 5, 6):
         teacher.chunk_path(tmp_path, number).touch()
-    resumed = threading.Thread(
-        target=teacher.produce, args=(task(tmp_path, range(2, 9), 4), SimpleNamespace(value=5)), daemon=True
-    )
-    resumed.start()
+    (tmp_path / "partial-00007-1.npz").touch()
+    teacher.remove_before(tmp_path, 4)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["chunk-00005.npz", "chunk-00006.npz"]
+    resumed = started(task(tmp_path, range(4, 9), 9), os.getppid())
     resumed.join(timeout=10)
     assert not resumed.is_alive()
-    assert written == [7, 8]
+    assert written == [4, 7, 8]
+
+
+def test_it_ends_when_the_trainer_is_gone(tmp_path: Path, written: list[int]) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    thread = started(task(tmp_path, range(5), 3), gone.pid)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert written == []
+
+
+def test_a_task_survives_its_command_line(tmp_path: Path) -> None:
+    given = task(tmp_path, range(3, 9), 4)
+    assert teacher.Task.parsed(given.arguments()) == given
+
+
+def test_a_process_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    producer = teacher.Producer(task(tmp_path, range(2), 1))  # there is no model
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="without chunk 0; run the command again"):
+        producer.read(0)
+    assert time.monotonic() - began < 120

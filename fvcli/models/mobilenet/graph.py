@@ -216,10 +216,15 @@ def endpoints(network: NetworkTensors, images: Tensor) -> dict[str, Tensor]:
 
     Returns each layer's result after ReLU6 (and FakeQuant), float32 [n, h, w, channels], by layer name.
     """
+    return partial_endpoints(network, fake_quant(images * 2.0 - 1.0, network.input), slice(None))
+
+
+def partial_endpoints(network: NetworkTensors, x: Tensor, part: slice) -> dict[str, Tensor]:
+    """Results of the layers in ``part``, by name, given float32 [n, h, w, channels] of the layer before them."""
     tf = _tensorflow()
     values = {}
-    x = fake_quant(images * 2.0 - 1.0, network.input)
-    for shape, layer in zip(convolutions(network.depth_multiplier), network.layers, strict=True):
+    shapes = convolutions(network.depth_multiplier)
+    for shape, layer in zip(shapes[part], network.layers[part], strict=True):
         # The closing slash takes the scope as it is; graph readers find the layers by it.
         with tf.name_scope(f"{SCOPE}/{shape.name}/"):
             x = fake_quant(tf.nn.relu6(convolve(x, layer, shape)), layer.output)

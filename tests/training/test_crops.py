@@ -1,0 +1,46 @@
+"""The views that a fit shows and those that training draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training import crops
+
+
+@pytest.fixture(scope="module")
+def images() -> list[Image.Image]:
+    """Smooth pictures of different shapes, whose views can be told apart."""
+    generator = np.random.default_rng(0)
+    small = [Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)) for _ in range(5)]
+    sizes = [(320, 240), (240, 320), (500, 375), (200, 200), (640, 120)]
+    return [image.resize(size, Image.Resampling.BICUBIC) for image, size in zip(small, sizes, strict=True)]
+
+
+def test_the_teacher_sees_large_parts_at_large_sizes() -> None:
+    assert [crops.teacher_size(area) for area in (1.0, 0.8, 0.57, 0.3)] == [288, 256, 224, 192]
+
+
+def test_a_seed_decides_every_view(images: list[Image.Image]) -> None:
+    first, again, other = (crops.draw(images, 12, seed) for seed in ((1, 0), (1, 0), (1, 1)))
+    np.testing.assert_array_equal(first.student, again.student)
+    assert all(np.array_equal(one, two) for one, two in zip(first.teacher, again.teacher, strict=True))
+    assert not np.array_equal(first.student, other.student)
+    assert first.student.shape == (12, 160, 160, 3)
+    assert {view.shape[0] for view in first.teacher} <= set(crops.TEACHER_SIZES)
+
+
+def test_teacher_and_student_see_the_same(images: list[Image.Image]) -> None:
+    pair = crops.draw(images, 40, (3, 0))
+    for large, small in zip(pair.teacher, pair.student, strict=True):
+        shrunk = np.asarray(Image.fromarray(large).resize((160, 160), Image.Resampling.BOX), np.float32)
+        assert np.abs(shrunk - small).mean() < 6
+
+
+def test_views_keep_what_the_fit_keeps() -> None:
+    image = Image.new("RGB", (400, 200), "black")
+    image.paste("white", (0, 0, 100, 200))
+    squashed, cropped = (crops.views([image], 160, fit)[0, :, :, 0] for fit in ("squash", "crop"))
+    assert (squashed == 255).mean() == pytest.approx(0.25, abs=0.01)
+    assert (cropped == 255).sum() == 0, "the centre square of 175 pixels begins at 112"

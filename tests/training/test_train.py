@@ -1,0 +1,77 @@
+"""The trainer's step on a frozen trunk, and the window of chunks that it draws batches from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fvcli.models.mobilenet import graph
+from tests.helpers.networks import plain_network, random_images
+
+pytest.importorskip("tensorflow")
+
+from training import teacher
+from training.recipe import FLOAT
+from training.train import Window
+from training.trainer import Trainer
+
+RECIPE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    network = plain_network(160, 1.0)
+    return Trainer(RECIPE, network, None, {teacher.HINT: np.ones(512, np.float32)}, network)
+
+
+class Chunks:
+    """In the place of the teacher's process: chunk k holds crops whose features are k."""
+
+    def __init__(self) -> None:
+        self.read_numbers: list[int] = []
+
+    def read(self, number: int) -> teacher.Chunk:
+        self.read_numbers.append(number)
+        count = RECIPE.chunk
+        return teacher.Chunk(
+            random_images(count, 160, seed=number),
+            np.full((count, 10, 10, 512), 0.5, np.float16),
+            np.full((count, 5, 5, 1024), 0.5, np.float16),
+            np.full((count, 1024), 100 * number, np.float32) + np.arange(count, dtype=np.float32)[:, None],
+        )
+
+
+def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path: Path) -> None:
+    window, chunks = Window(trainer, tmp_path, 0), Chunks()
+    seen = []
+    for number in range(3):
+        window.move(chunks, number)  # type: ignore[arg-type]
+        seen.append([value for batch in window.batches(number) for value in batch[3][:, 0]])
+    assert chunks.read_numbers == [0, 1, 2]
+    assert sorted(seen[1]) == [*range(8), *range(100, 108)]
+    assert sorted(seen[2]) == [*range(100, 108), *range(200, 208)]
+    assert sorted(set(seen[0])) == [*range(8)], "the first round repeats what there is"
+
+    resumed, again = Window(trainer, tmp_path, 2), Chunks()
+    resumed.move(again, 2)  # type: ignore[arg-type]
+    assert again.read_numbers == [1, 2]
+    assert [value for batch in resumed.batches(2) for value in batch[3][:, 0]] == seen[2]
+
+
+def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path: Path) -> None:
+    images = random_images(4, 160)
+    whole = graph.endpoints(trainer.tensors(), images / np.float32(255))
+    maps = trainer.trunk(images)
+    np.testing.assert_allclose(maps, whole["Conv2d_5_pointwise"], atol=0.005)
+
+    before = [kernel.numpy() for kernel in trainer.student.kernels]
+    hints, lasts = np.zeros((4, 10, 10, 512), np.float16), np.full((4, 5, 5, 1024), 0.5, np.float16)
+    hints += 1
+    losses = [float(trainer.step(maps, hints, lasts, lasts.mean((1, 2), np.float32), 1.0)[0]) for _ in range(4)]
+
+    assert losses[-1] < losses[0]
+    same = [np.array_equal(one, two.numpy()) for one, two in zip(before, trainer.student.kernels, strict=True)]
+    assert same == [True] * RECIPE.frozen + [False] * (27 - RECIPE.frozen)

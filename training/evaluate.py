@@ -1,0 +1,104 @@
+"""Measures a model on photographs that no training saw: ``python -m training.evaluate --help``.
+
+Images are read as ``fvcli extract`` reads them. Classes come from the classifier that ships beside the embedded model,
+so the model has to give the features of the same network.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvcli.images.loader import ImageLoader
+from fvcli.models.loading import load_model, load_network
+from fvcli.models.mobilenet import graph
+from fvcli.records import Decode, Fit, Float32Array, ImageRef, InputSpec, Preprocessing, UInt8Array
+from training import photographs
+from training.holdout import FITS, TEACHER_SIZE, run
+from training.scores import Answers, means, scores, standard_errors
+
+COLUMNS = ("top1", "top5", "retrieval", "agreement", "divergence")
+
+
+def loaded(paths: Sequence[Path], spec: InputSpec, fit: Fit, decode: Decode = "fast") -> UInt8Array:
+    """uint8 [n, height, width, 3], as ``fvcli extract`` gives the photographs to a model."""
+    loader = ImageLoader(spec, Preprocessing(decode=decode, fit=fit))
+    images = np.empty((len(paths), spec.height, spec.width, 3), np.uint8)
+    for path, image in zip(paths, images, strict=True):
+        loader.load(ImageRef("", str(path)), image)
+    return images
+
+
+class Classifier:
+    """The classifier that ships beside the embedded model: float32 features [n, 1024] -> logits [n, 1001]."""
+
+    def __init__(self) -> None:
+        file = resources.files("fvcli.models") / "embedded" / "classifier.npz"
+        with resources.as_file(file) as path, np.load(path) as arrays:
+            self._weights, self._biases = arrays["weights"].astype(np.float32), arrays["biases"]
+
+    def __call__(self, features: Float32Array) -> Answers:
+        return Answers(features, features @ self._weights + self._biases)
+
+
+def teacher_answers(teacher: str, paths: Sequence[Path], fit: Fit, images: UInt8Array) -> dict[str, Answers]:
+    """By name what the float network ``teacher`` makes of the photographs at 224, and of ``images``, made of them."""
+    network = graph.network_arrays(load_network(teacher))
+    large = loaded(paths, InputSpec(TEACHER_SIZE, TEACHER_SIZE, value_range=(0.0, 1.0)), fit)
+    classifier = Classifier()
+    return {
+        f"teacher at {TEACHER_SIZE}": classifier(run(network, large)),
+        f"teacher at {images.shape[1]}": classifier(run(network, images)),
+    }
+
+
+def table(model: str, paths: Sequence[Path], truth: NDArray[np.int64] | None, teacher: str | None) -> list[str]:
+    """Markdown: a row per network and fit, a column per figure, each with its standard error."""
+    chosen, classifier = load_model(model), Classifier()
+    lines = [f"| network | fit | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
+    for fit in FITS:
+        images = loaded(paths, chosen.input_spec, fit)
+        answers = {model: classifier(chosen(images))}
+        if teacher is not None:
+            answers |= teacher_answers(teacher, paths, fit, images)
+        wanted = answers.get(f"teacher at {TEACHER_SIZE}")
+        for name, given in answers.items():
+            values = scores(given, truth, wanted)
+            mean, error = means(values), standard_errors(values)
+            cells = [f"{mean[key]:.3f} ± {error[key]:.3f}" if key in mean else "" for key in COLUMNS]
+            lines.append(f"| {name} | {fit} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("model", help="as for fvcli extract --model")
+    parser.add_argument("--photographs", type=Path, required=True, help="the folder")
+    parser.add_argument("--labels", type=Path, help="tab-separated: file, class (0 to 1000); without it all files")
+    parser.add_argument("--teacher", help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb: for agreement and divergence")
+    parser.add_argument("--first", type=int, help="only so many files, by the SHA-256 of their names")
+    values = parser.parse_args()
+    truth = None
+    if values.labels:
+        paths, truth = photographs.labeled(values.labels, values.photographs)
+    else:
+        files = (path for path in values.photographs.iterdir() if path.suffix != ".tsv")
+        paths = tuple(photographs.by_hash(files)[: values.first])
+    print(
+        "\n".join(
+            [
+                f"{len(paths)} photographs of {values.photographs}",
+                "",
+                *table(values.model, paths, truth, values.teacher),
+            ]
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""How good feature vectors are: per photograph, and as means with standard errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fvcli.records import Float32Array
+
+NEIGHBORS = 10
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a network makes of n photographs. features: float32 [n, d]. logits: float32 [n, classes]."""
+
+    features: Float32Array
+    logits: Float32Array
+
+
+def scores(
+    given: Answers, truth: NDArray[np.int64] | None = None, teacher: Answers | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """By name one number per photograph.
+
+    With the right classes (0..1000): top1, top5, cross_entropy, and :func:`retrieval`, which has fewer numbers. With
+    the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of its classes) and cosine.
+    """
+    result = {}
+    likely = log_softmax(given.logits)
+    if truth is not None:
+        best = np.argpartition(-given.logits, TOP, axis=1)[:, :TOP]
+        result |= {
+            "top1": given.logits.argmax(1) == truth,
+            "top5": (best == truth[:, None]).any(axis=1),
+            "cross_entropy": -likely[np.arange(len(truth)), truth],
+            "retrieval": retrieval(given.features, truth),
+        }
+    if teacher is not None:
+        wanted = log_softmax(teacher.logits)
+        result |= {
+            "agreement": given.logits.argmax(1) == teacher.logits.argmax(1),
+            "divergence": np.sum(np.exp(wanted) * (wanted - likely), axis=1),
+            "cosine": cosines(given.features, teacher.features),
+        }
+    return {name: values.astype(np.float64) for name, values in result.items()}
+
+
+def retrieval(features: Float32Array, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a photograph of the same class is among the 10 with the most similar features (cosine).
+
+    One value per photograph whose class another one has, too; the neighbors are looked for among all.
+    """
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similar = unit @ unit.T
+    np.fill_diagonal(similar, -np.inf)
+    count = min(NEIGHBORS, len(truth) - 1)
+    nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+    found: NDArray[np.bool_] = (truth[nearest] == truth[:, None]).any(axis=1)
+    return found[np.bincount(truth)[truth] > 1]
+
+
+def log_softmax(logits: Float32Array) -> NDArray[np.float64]:
+    """Logarithms of the probabilities, float64 [n, classes]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def divergence(wanted: Float32Array, given: Float32Array) -> float:
+    """Kullback-Leibler, of the classes whose logits are [n, classes]; the mean over the rows."""
+    likely = log_softmax(wanted)
+    return float(np.mean(np.sum(np.exp(likely) * (likely - log_softmax(given)), axis=1)))
+
+
+def cosines(first: Float32Array, second: Float32Array) -> Any:
+    """The cosine of each pair of rows."""
+    return np.sum(first * second, axis=1) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
+
+
+def means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    """The mean of each score; NaN where no photograph has one."""
+    return {name: float(each.mean()) if each.size else float("nan") for name, each in values.items()}
+
+
+def standard_errors(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    """The standard error of each of :func:`means`, from the spread over photographs."""
+    return {name: float(each.std() / np.sqrt(max(each.size, 1))) for name, each in values.items()}
