@@ -30,7 +30,7 @@ def scores(
     With the right classes (0..1000): top1, top5, cross_entropy, and :func:`retrieval`, which has fewer numbers. With
     the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of its classes) and cosine.
     """
-    result = {}
+    result: dict[str, NDArray[Any]] = {}
     likely = log_softmax(given.logits)
     if truth is not None:
         best = np.argpartition(-given.logits, TOP, axis=1)[:, :TOP]

@@ -160,7 +160,7 @@ def run_stage(trainer: Trainer, places: Places) -> None:
             losses = one_round(trainer, window, number, bar)
             finished.assign(number + 1)
             checkpoints.save()
-            row = {"round": number + 1, **losses}
+            row: dict[str, Any] = {"round": number + 1, **losses}
             if (number + 1) % MEASURED == 0 or number + 1 == recipe.rounds:
                 row["aside"] = averaged(trainer, holdout)
             append(log, row)

@@ -61,7 +61,7 @@ def tried(name: str, recipe: Recipe, places: Places, holdout: Holdout) -> dict[s
         checkpoints_of(trainer, own)
         trainer.swap_average()
         values = {fit: holdout.scores(fit, trainer.tensors()) for fit in FITS}
-        flat = {f"{fit}/{key}": array for fit, each in values.items() for key, array in each.items()}
+        flat: dict[str, Any] = {f"{fit}/{key}": array for fit, each in values.items() for key, array in each.items()}
         np.savez(result, **flat)
     with np.load(result) as arrays:
         return dict(arrays)
