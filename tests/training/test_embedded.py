@@ -10,7 +10,7 @@ import pytest
 from fvcli.models.loading import embedded_file, load_model, load_network
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import exactness
-from training import photographs
+from training import crops, photographs
 
 
 def test_every_channel_is_exact_and_the_file_is_small() -> None:
@@ -33,7 +33,7 @@ def test_the_cards_figures_are_what_int8_gives(shared: Path) -> None:
     images = [photographs.load(path) for path in paths]
     model = load_model()
     for fit in ("squash", "crop"):
-        features = model(photographs.views(images, 160, fit))
+        features = model(crops.views(images, 160, fit))
         answers = (features @ logits.kernel[0, 0] + logits.bias).argmax(axis=1)
         # Another CPU's last bit may turn an answer or two.
         assert np.mean(answers == truth) == pytest.approx(card.notes["measured"][fit]["int8"]["top1"], abs=2.5 / 106)
