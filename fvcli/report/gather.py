@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from fvcli import __version__
 from fvcli.dataset.reader import Dataset
-from fvcli.explore.neighbors import Group as Duplicate
-from fvcli.explore.neighbors import near_duplicates, nearest
+from fvcli.explore.linkage import Group as Duplicate
+from fvcli.explore.linkage import near_duplicates
+from fvcli.explore.neighbors import nearest
 from fvcli.images.decode import DEFAULT_LIMITS, Limits
 from fvcli.records import ImageInfo, ImageRef
 from fvcli.report.facts import (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
-from fvcli.explore.neighbors import normalised
+from fvcli.explore.neighbors import normalized
 from fvcli.records import Float32Array
 
 Indices = NDArray[np.int64]
@@ -103,7 +103,7 @@ def _directions(dataset: Dataset, rows: Indices) -> Iterator[tuple[int, Float32A
         if low == high:
             continue
         chosen = np.nan_to_num(block[rows[low:high] - start], nan=0.0, posinf=0.0, neginf=0.0)
-        yield int(low), normalised(chosen)
+        yield int(low), normalized(chosen)
 
 
 def spread_out(xy: Float32Array, count: int, seed: int) -> Indices:
