@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from fvcli import __version__
-from fvcli.commands import export, extract, formats, inspect, models, neighbors, report, selftest, tasks, usage, verify
+from fvcli.commands import (
+    duplicates,
+    export,
+    extract,
+    formats,
+    inspect,
+    models,
+    neighbors,
+    report,
+    selftest,
+    tasks,
+    usage,
+    verify,
+)
 from fvcli.commands.startup import open_standard_streams
 
 app = typer.Typer(
@@ -41,6 +54,7 @@ for command in (
     verify.repair,
     inspect.inspect,
     neighbors.neighbors,
+    duplicates.duplicates,
     export.export,
     report.report,
     formats.formats,

@@ -1,14 +1,17 @@
-"""``fvcli neighbors``: the rows nearest to an image, or near-duplicates."""
+"""``fvcli neighbors``."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
-from fvcli.commands.terminal import counted, print_json, print_line, say
+from fvcli.commands.terminal import print_json, print_line, print_row
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,57 +20,65 @@ if TYPE_CHECKING:
 
 def neighbors(
     dataset: Dataset,
-    query: Annotated[
-        str | None, typer.Argument(metavar="IMAGE|ROW", help="An image file, or the path of a row.", show_default=False)
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE|ROW...", help="Image files, or paths of rows.", show_default=False),
     ] = None,
-    count: Annotated[int | None, typer.Option("--count", "-k", min=1, help="How many rows.", show_default="10")] = None,
-    duplicates: Annotated[bool, typer.Option("--duplicates", help="Find groups of near-duplicates instead.")] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", min=0.01, max=1, help="Cosine of near-duplicates.", show_default="0.98"),
+    count: Annotated[int, typer.Option("--count", "-k", metavar="N", min=1, help="Rows per image.")] = 10,
+    unique: Annotated[bool, typer.Option("--unique", help="One row per file content: no copies.")] = False,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from",
+            metavar="FILE",
+            help="Read more names from FILE; - is stdin.",
+            show_default=False,
+        ),
     ] = None,
+    null: Annotated[bool, typer.Option("--null", "-0", help="Names in that list end in NUL.")] = False,
     model: DatasetModel = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the rows most like an image, by cosine, exactly; or the near-duplicates in a dataset.
+    """Find the rows most like each image, by cosine, exactly.
 
     Examples:
 
         fvcli neighbors features photo.jpg -k 5
 
-        fvcli neighbors features --duplicates --threshold 0.95 --json
+        find new/ -name '*.jpg' -print0 | fvcli neighbors features --files-from - -0 -k 1 --json
     """
     with reported():
-        if duplicates and (query is not None or count is not None):
-            raise UsageError("--duplicates looks at all rows: it goes without an image and -k")
-        if not duplicates and query is None:
-            raise UsageError("name an image file or a row, or give --duplicates")
-        if not duplicates and threshold is not None:
-            raise UsageError("--threshold belongs to --duplicates")
+        if null and files_from is None:
+            raise UsageError("-0 belongs to --files-from")
         import_lean(matrices=True)
         from fvcli.dataset.reader import open_dataset
-        from fvcli.explore import search as search
+        from fvcli.explore.search import neighbors as search
+        from fvcli.sources.listing import read_listing
 
-        opened = open_dataset(dataset)
-        if query is not None:
-            found = search.neighbors(opened, query, 10 if count is None else count, model)
-            if as_json:
-                print_json([row.to_json() for row in found])
-            else:
-                _print(found)
-            return
-        groups = search.duplicates(opened, 0.98 if threshold is None else threshold)
+        names = list(queries or ())
+        if files_from is not None:
+            names += [path if raw is None else os.fsdecode(raw) for path, raw in read_listing(files_from, null)]
+        if not names:
+            raise UsageError("name an image file or a row, or give --files-from")
+        found = search(open_dataset(dataset), names, count, unique=unique, model=model)
         if as_json:
-            print_json([[row.to_json() for row in group] for group in groups])
+            rows = zip(names, found, strict=True)
+            print_json([{"query": name, **row.to_json()} for name, near in rows for row in near])
         else:
-            for group in groups:
-                _print(group)
+            _print_table(names, found)
+
+
+def _print_table(names: Sequence[str], found: Sequence[Sequence[Neighbor]]) -> None:
+    """A line per row: in columns for a person, separated by tabs with the query first for a program."""
+    for number, (name, near) in enumerate(zip(names, found, strict=True)):
+        if not sys.stdout.isatty():
+            for row in near:
+                print_row((name, f"{row.score:.4f}", row.name))
+            continue
+        if len(names) > 1:
+            if number:
                 print_line()
-        if not quiet:
-            say(f"{counted(len(groups), 'group')}, {sum(map(len, groups)):,} of {counted(len(opened), 'row')}")
-
-
-def _print(rows: list[Neighbor]) -> None:
-    for row in rows:
-        print_line(f"{row.score:.4f}  {row.name}")
+            print_line(f"{name}:")
+        for row in near:
+            print_line(f"{row.score:.4f}  {row.name}")

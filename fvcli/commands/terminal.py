@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 import typer
@@ -16,6 +17,11 @@ import typer
 def print_line(line: str = "") -> None:
     """Prints a line of the result. Raises BrokenPipeError where its reader has gone."""
     typer.echo(printable(line))
+
+
+def print_row(values: Iterable[object]) -> None:
+    """Prints a line of the result for a program: values separated by tabs, none of them with a tab of its own."""
+    typer.echo("\t".join(printable(str(value)) for value in values))
 
 
 def print_json(value: object) -> None:

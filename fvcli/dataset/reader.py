@@ -183,18 +183,25 @@ class Dataset:
             pass
         return result
 
+    def rows(self, rows: NDArray[np.int64], names: Sequence[str]) -> pa.Table:
+        """The named columns of some rows, in the order given; ``embedding`` is none of them."""
+        schema = self._chosen(names)
+        order = np.argsort(rows, kind="stable")
+        wanted, tables, start = rows[order], [schema.empty_table()], 0
+        for shard in self._manifest.shards:
+            low, high = np.searchsorted(wanted, (start, start + shard.rows))
+            if low < high:
+                table = shard_file.read_metadata(self._store, shard, schema.names)
+                tables.append(table.take(wanted[low:high] - start).cast(schema))
+            start += shard.rows
+        back = np.empty(len(rows), np.int64)
+        back[order] = np.arange(len(rows))
+        return pa.concat_tables(tables).take(back)
+
     def keys(self, rows: NDArray[np.int64]) -> list[Key]:
         """(root, path) of some rows, in the order given."""
-        found: dict[int, Key] = {}
-        start = 0
-        for shard in self._manifest.shards:
-            inside = np.unique(rows[(rows >= start) & (rows < start + shard.rows)])
-            if len(inside):
-                table = shard_file.read_metadata(self._store, shard, columns.KEY_COLUMNS).take(inside - start)
-                keys = zip(*(column.to_pylist() for column in table.columns), strict=True)
-                found.update(zip(inside.tolist(), keys, strict=True))
-            start += shard.rows
-        return [found[row] for row in rows.tolist()]
+        table = self.rows(rows, columns.KEY_COLUMNS)
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
     @property
     def unfinished(self) -> bool:

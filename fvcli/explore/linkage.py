@@ -47,13 +47,19 @@ class Group:
     scores: Float32Array
 
 
-def near_duplicates(
+def near_duplicates(dataset: Dataset, threshold: float = THRESHOLD) -> list[Group]:
+    """The groups of :func:`linked_rows`, largest first, with their scores."""
+    groups = linked_rows(dataset, threshold)
+    return [Group(rows, scores) for rows, scores in zip(groups, similarities(dataset, groups), strict=True)]
+
+
+def linked_rows(
     dataset: Dataset, threshold: float = THRESHOLD, progress: Callable[[float], None] | None = None
-) -> list[Group]:
+) -> list[Rows]:
     """Groups of two rows or more, each row with a cosine of at least ``threshold`` to another of its group.
 
-    Largest groups first. Rows of the same file content count as one from the start. Takes about 330 bytes per row
-    besides fixed buffers, and a time that grows with the square of the number of different contents.
+    Largest groups first, rows ascending. Rows of the same file content count as one from the start. Takes about 330
+    bytes per row besides fixed buffers, and a time that grows with the square of the number of different contents.
     progress: called with the share of the work that is done, in [0, 1].
     Raises DatasetError if a shard cannot be read, ValueError for a threshold outside (0, 1].
     """
@@ -71,15 +77,12 @@ def near_duplicates(
             waiting = []
     if waiting:
         _link(dataset, firsts, np.concatenate(waiting), threshold, linked)
-    return [Group(rows, scores) for rows, scores in _scored(dataset, _groups(linked.labels()[content_of]))]
+    return _groups(linked.labels()[content_of])
 
 
-def identical_files(dataset: Dataset) -> list[Group]:
-    """Groups of two rows or more with the same file content, largest first; every score is 1."""
-    if len(dataset) == 0:
-        return []
-    content_of, _ = _contents(dataset)
-    return [Group(rows, np.ones(len(rows), np.float32)) for rows in _groups(content_of)]
+def identical_rows(dataset: Dataset) -> list[Rows]:
+    """Groups of two rows or more with the same file content, largest first, rows ascending."""
+    return _groups(_contents(dataset)[0]) if len(dataset) else []
 
 
 def _contents(dataset: Dataset) -> tuple[Rows, Rows]:
@@ -275,13 +278,13 @@ def _groups(labels: Rows) -> list[Rows]:
     return sorted(groups, key=lambda rows: (-len(rows), int(rows[0])))
 
 
-def _scored(dataset: Dataset, groups: Sequence[Rows]) -> Iterator[tuple[Rows, Float32Array]]:
-    """Each group with the cosines of its rows to its first row."""
+def similarities(dataset: Dataset, groups: Sequence[Rows]) -> Iterator[Float32Array]:
+    """For each group the cosines of its rows to its first row."""
     for some in _together(groups):
         units = normalized(dataset.take(np.concatenate(some)))
         start = 0
         for group in some:
-            yield group, np.clip(np.vecdot(units[start : start + len(group)], units[start]), -1, 1)
+            yield np.clip(np.vecdot(units[start : start + len(group)], units[start]), -1, 1)
             start += len(group)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fvcli.dataset.layout import DataFormat
-from fvcli.explore.linkage import identical_files, near_duplicates
+from fvcli.explore.linkage import identical_rows, linked_rows, near_duplicates
 from fvcli.records import Float32Array
 from tests.helpers.cosines import clusters, cosines, write
 from tests.helpers.synthetic import rows_of, write_dataset
@@ -22,7 +22,7 @@ def vectors() -> Float32Array:
 def test_an_empty_dataset_has_no_groups(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, [])
     assert near_duplicates(dataset) == []
-    assert identical_files(dataset) == []
+    assert identical_rows(dataset) == []
 
 
 def connected(similar: np.ndarray) -> set[tuple[int, ...]]:
@@ -106,15 +106,15 @@ def test_both_bounds_let_every_pair_through_that_reaches_the_threshold(tmp_path:
     assert 100 < len(groups) < 500
 
 
-def test_identical_files_are_grouped_by_content_alone(tmp_path: Path) -> None:
+def test_identical_rows_are_grouped_by_content_alone(tmp_path: Path) -> None:
     vectors = np.ones((6, 8), np.float32)
     contents = [f"{number:064x}" for number in (1, 2, 1, 3, 2, 1)]
-    groups = identical_files(write_dataset(tmp_path, [rows_of(vectors, contents=contents)]))
-    assert [group.rows.tolist() for group in groups] == [[0, 2, 5], [1, 4]]
+    groups = identical_rows(write_dataset(tmp_path, [rows_of(vectors, contents=contents)]))
+    assert [rows.tolist() for rows in groups] == [[0, 2, 5], [1, 4]]
 
 
 def test_the_share_that_is_done_grows_to_one(vectors: Float32Array, tmp_path: Path) -> None:
     shares: list[float] = []
-    near_duplicates(write(tmp_path, vectors, 3000), 0.99, shares.append)
+    linked_rows(write(tmp_path, vectors, 3000), 0.99, shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1

@@ -1,0 +1,98 @@
+"""Groups of near-duplicate images: which of each to keep, and what the others take on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from fvcli.dataset.reader import Dataset
+from fvcli.explore.linkage import THRESHOLD, identical_rows, linked_rows, similarities
+from fvcli.explore.neighbors import Rows
+from fvcli.records import ImageRef
+
+#: "keep": the largest image of its group; "same file": its copy, byte for byte; "smaller": any other.
+Status: TypeAlias = Literal["keep", "same file", "smaller"]
+
+_COLUMNS = ["root", "path", "path_bytes", "width", "height", "size_bytes", "sha256"]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """One image of a group. score: cosine with the image to keep. width, height: in pixels, upright."""
+
+    ref: ImageRef
+    status: Status
+    score: float
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "status": self.status,
+            "score": self.score,
+            "width": self.width,
+            "height": self.height,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "root": self.ref.root,
+            "path": self.ref.path,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Images linked by near-duplicate pairs: the one to keep first, then from large to small."""
+
+    images: tuple[Duplicate, ...]
+
+    @property
+    def saving(self) -> int:
+        """Bytes of all images but the one to keep."""
+        return sum(image.size_bytes for image in self.images[1:])
+
+    def to_json(self) -> dict[str, object]:
+        return {"saving_bytes": self.saving, "images": [image.to_json() for image in self.images]}
+
+
+def find_duplicates(
+    dataset: Dataset,
+    threshold: float = THRESHOLD,
+    exact: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> list[DuplicateGroup]:
+    """All groups of two images or more, the largest saving first.
+
+    The image to keep has the most pixels; of equal ones, the most bytes; of these, the first by root and path.
+    exact: group files of the same content alone; ``threshold`` then has no effect. progress: see ``linked_rows``.
+    Raises DatasetError if a shard cannot be read, ValueError for a threshold outside (0, 1].
+    """
+    groups = identical_rows(dataset) if exact else linked_rows(dataset, threshold, progress)
+    if not groups:
+        return []
+    every = np.concatenate(groups)
+    table = dataset.rows(every, _COLUMNS)
+    place = {row: number for number, row in enumerate(every.tolist())}
+    area = table.column("width").to_numpy().astype(np.int64) * table.column("height").to_numpy()
+    size = table.column("size_bytes").to_numpy()
+
+    def largest_first(rows: Rows) -> Rows:
+        places = np.array([place[row] for row in rows.tolist()])
+        return rows[np.lexsort((rows, -size[places], -area[places]))]
+
+    ranked = [largest_first(rows) for rows in groups]
+    columns = [table.column(name).to_pylist() for name in _COLUMNS]
+    found = []
+    for rows, scores in zip(ranked, similarities(dataset, ranked), strict=True):
+        kept = columns[-1][place[int(rows[0])]]
+        images = []
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            root, path, raw, width, height, size_bytes, sha256 = (column[place[row]] for column in columns)
+            status: Status = "keep" if row == rows[0] else "same file" if sha256 == kept else "smaller"
+            images.append(Duplicate(ImageRef(root, path, raw), status, score, width, height, size_bytes, sha256))
+        found.append(DuplicateGroup(tuple(images)))
+    return sorted(found, key=lambda group: (-group.saving, group.images[0].ref.name))
