@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
-from fvcli.dataset.layout import DataFormat, DType
+from fvcli.dataset.layout import DataFormat, DType, RowFormat
 from fvcli.errors import UsageError
 from fvcli.records import Decode, Engine, Fit, Preprocessing, Resize
-
-StreamFormat: TypeAlias = Literal["jsonl", "arrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +161,22 @@ class ExtractOptions(TypedDict, total=False):
 class CommandOptions(TypedDict, total=False):
     """The options of a run that only the command line has."""
 
-    output: Annotated[str, Option("The dataset's folder; - streams rows to stdout.", PLACE, "features", "-o", "DIR")]
-    format: Annotated[
-        DataFormat | StreamFormat | None,
+    output: Annotated[
+        str,
         Option(
-            "Kind of data files; jsonl and arrow stream to -o -.",
+            "The dataset's folder; one file with .parquet, .npy, .jsonl or .arrow; - is stdout.",
+            PLACE,
+            "features",
+            "-o",
+            "DIR|FILE|-",
+        ),
+    ]
+    format: Annotated[
+        RowFormat | None,
+        Option(
+            "Kind of data files; jsonl and arrow for -o -.",
             OUTPUT,
-            more="Default: `parquet`.",
+            more="Default: `parquet` for a folder, the suffix of a file.",
         ),
     ]
     task: Annotated[

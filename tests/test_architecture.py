@@ -13,7 +13,7 @@ import fvcli
 
 # From the ground up: a module may import its own room and the rooms before it in this list, but for SEPARATE ones.
 ROOMS = [
-    {"errors"},
+    {"errors", "text"},
     {"records"},
     {"locations", "machine", "files"},
     {"sources"},

@@ -35,11 +35,11 @@ def extract(context: typer.Context, **values: Any) -> None:
             return
         if not values["sources"] and values["files_from"] is None:
             raise UsageError("name a folder, a file or --files-from; fvcli extract --help shows how")
-        if values["output"] == "-":
+        if values["output"] == "-" or streaming.file_format(values["output"]) is not None:
             streaming.stream(context, record)
             return
-        if values["format"] in streaming.STREAMS:
-            raise UsageError(f"--format {values['format']} is a stream: add -o -")
+        if values["format"] in ("jsonl", "arrow"):
+            raise UsageError(f"--format {values['format']} makes no dataset: add -o - or -o rows.{values['format']}")
         folder_to_write(values["output"], "-o")
         _update(values, record)
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fvcli.commands.signals import StopSignals
-from fvcli.commands.terminal import counted, duration, printable, say, stderr_width
+from fvcli.commands.terminal import counted, duration, say, stderr_width
+from fvcli.text import printable
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine

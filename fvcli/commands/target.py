@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from fvcli.commands.terminal import printable
 from fvcli.errors import UsageError
+from fvcli.text import printable
 
 _KINDS = {
     stat.S_IFDIR: "a folder",

@@ -13,6 +13,8 @@ from contextlib import suppress
 
 import typer
 
+from fvcli.text import printable
+
 
 def print_line(line: str = "") -> None:
     """Prints a line of the result. Raises BrokenPipeError where its reader has gone."""
@@ -48,16 +50,6 @@ def _write(line: str) -> None:
 def as_json(value: object) -> str:
     """JSON on one line, of printable ASCII."""
     return json.dumps(value).replace("\x7f", "\\u007f")
-
-
-def printable(text: str) -> str:
-    """The text as one line that no terminal takes for a command: control characters and lone surrogates escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    )
 
 
 def counted(number: int, word: str, plural: str = "") -> str:

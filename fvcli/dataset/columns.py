@@ -48,6 +48,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.refs)
 
+    def __getitem__(self, some: slice) -> Rows:
+        return Rows(self.refs[some], self.infos[some], self.vectors[some])
+
 
 def metadata_table(rows: Rows) -> pa.Table:
     columns = {

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 DataFormat: TypeAlias = Literal["parquet", "npy"]
 DType: TypeAlias = Literal["float32", "float16"]
+StreamFormat: TypeAlias = Literal["jsonl", "arrow"]
+RowFormat: TypeAlias = DataFormat | StreamFormat
 
 MANIFEST = "manifest.json"
 FAILURES = "failures"

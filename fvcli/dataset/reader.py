@@ -21,7 +21,8 @@ from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.held_store import HeldStore, can_hold
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import Key, Manifest, Shard
-from fvcli.dataset.shard_file import ROW_GROUP, reading
+from fvcli.dataset.row_format import ROW_GROUP
+from fvcli.dataset.shard_file import reading
 from fvcli.dataset.store import Store, open_store
 from fvcli.dataset.vector_files import Piece, VectorFiles, spread
 from fvcli.errors import DatasetError

@@ -1,18 +1,14 @@
-"""One shard's files: written row group by row group, read back column by column.
-
-Vectors are dictionary-encoded: the mean of 25 eight-bit values takes few distinct values, so on real rows this is
-smaller than byte-stream-split and, unlike it, every reader takes it for float16 too.
-"""
+"""One shard's files: written row group by row group, read back column by column."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -21,27 +17,13 @@ import pyarrow.parquet as pq
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.disk import sha256_of, translated
-from fvcli.dataset.layout import KINDS, DataFormat, DType
+from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Shard
+from fvcli.dataset.row_format import ROW_GROUP, Encoding, NpyRows, ParquetRows, RowWriter
 from fvcli.dataset.store import Store
 from fvcli.errors import DamagedError, DatasetError
 from fvcli.files import flush
 from fvcli.records import Float32Array, ImageInfo, ImageRef
-
-ROW_GROUP = 500  # a run holds one of them: with 1,000 rows 154 MB in place of 150, for 3 % less on the disk
-#: An encoder holds a page's levels and indices unpacked: with 1 MB, Arrow's own choice, a run takes 157 MB in place of
-#: 150, and the files are no smaller.
-_PAGE_BYTES = 128 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How a dataset's shards are written. ``metadata`` is repeated in every Parquet file."""
-
-    format: DataFormat
-    dtype: DType
-    dimension: int
-    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,74 +35,20 @@ class WrittenFile:
     sha256: str
 
 
-class _Part(Protocol):
-    path: Path
+class _Part:
+    """One of a shard's files. make: the writer of its rows, for the open file."""
 
-    def append(self, rows: Rows) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _ParquetPart:
-    def __init__(self, path: Path, schema: pa.Schema, encoding: Encoding) -> None:
+    def __init__(self, path: Path, make: Callable[[BinaryIO], RowWriter]) -> None:
         self.path = path
-        self._encoding = encoding
-        self._with_vectors = columns.VECTOR in schema.names
-        self._sink = open(path, "xb")
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema.with_metadata(dict(encoding.metadata)),
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=True,
-            data_page_size=_PAGE_BYTES,
-            write_statistics=[name for name in schema.names if name != columns.VECTOR],
-        )
-
-    def append(self, rows: Rows) -> None:
-        if self._with_vectors:
-            table = columns.table(rows, self._encoding.dimension, self._encoding.dtype)
-        else:
-            table = columns.metadata_table(rows)
-        self._writer.write_table(table, row_group_size=ROW_GROUP)
-
-    def close(self) -> None:
-        try:
-            self._writer.close()
-            flush(self._sink)
-        finally:
-            self._sink.close()
-
-
-class _NpyPart:
-    """NumPy's format 1.0; the header leaves room for the row count, which is known only at the end."""
-
-    def __init__(self, path: Path, encoding: Encoding) -> None:
-        self.path = path
-        self._dtype = np.dtype(encoding.dtype)
-        self._dimension = encoding.dimension
-        self._rows = 0
         self._file = open(path, "xb")
-        self._header_bytes = self._write_header()
-
-    def _write_header(self) -> int:
-        self._file.seek(0)
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
-            "fortran_order": False,
-            "shape": (self._rows, self._dimension),
-        }
-        np.lib.format.write_array_header_1_0(self._file, header)
-        return self._file.tell()
+        self._rows = make(self._file)
 
     def append(self, rows: Rows) -> None:
-        self._file.write(np.ascontiguousarray(rows.vectors, dtype=self._dtype).data)
-        self._rows += len(rows)
+        self._rows.append(rows)
 
     def close(self) -> None:
         try:
-            if self._write_header() != self._header_bytes:
-                raise DatasetError(f"{self.path}: the header of {self._rows} rows does not fit its place")
+            self._rows.finish()
             flush(self._file)
         finally:
             self._file.close()
@@ -144,11 +72,13 @@ class ShardWriter:
                 self._parts.append(self._part(path, suffix))
 
     def _part(self, path: Path, suffix: str) -> _Part:
+        encoding = self._encoding
         if suffix == ".npy":
-            return _NpyPart(path, self._encoding)
-        if self._encoding.format == "npy":
-            return _ParquetPart(path, columns.metadata_schema(), self._encoding)
-        return _ParquetPart(path, columns.schema(self._encoding.dimension, self._encoding.dtype), self._encoding)
+            return _Part(path, lambda file: NpyRows(file, encoding))
+        if encoding.format == "npy":
+            return _Part(path, lambda file: ParquetRows(file, columns.metadata_schema(), encoding))
+        schema = columns.schema(encoding.dimension, encoding.dtype)
+        return _Part(path, lambda file: ParquetRows(file, schema, encoding))
 
     def append(self, ref: ImageRef, info: ImageInfo, vector: Float32Array) -> None:
         """Adds a row after those before; a full row group goes to the disk at once."""

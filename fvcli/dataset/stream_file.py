@@ -1,24 +1,24 @@
-"""Rows as they come, written to a pipe: JSON Lines, or an Arrow IPC stream."""
+"""Rows as they come: JSON Lines or Arrow into a pipe, and into one file also Parquet or npy."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Literal, Protocol, TypeAlias
+from typing import BinaryIO, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
-from fvcli.dataset.layout import DType
+from fvcli.dataset.layout import DType, RowFormat, StreamFormat
+from fvcli.dataset.row_format import ROW_GROUP, Encoding, NpyRows, ParquetRows, RowWriter
 from fvcli.errors import DatasetError
-
-StreamFormat: TypeAlias = Literal["jsonl", "arrow"]
 
 
 class RowStream(Protocol):
-    """Each call hands everything on to the reader at once.
+    """A receiver of rows. A pipe's reader gets them with the call that brings them.
 
     Raises BrokenPipeError when the reader has gone, DatasetError when the rows cannot be written.
     """
@@ -28,25 +28,80 @@ class RowStream(Protocol):
     def close(self) -> None: ...
 
 
-def open_stream(
-    format: StreamFormat, sink: BinaryIO, dimension: int, dtype: DType, metadata: Mapping[str, str]
-) -> RowStream:
-    """``metadata`` is what an Arrow stream says of itself in its schema; JSON Lines have no place for it."""
+def open_stream(format: StreamFormat, sink: BinaryIO, encoding: Encoding) -> RowStream:
+    """Rows into a pipe. An Arrow stream carries the metadata in its schema; JSON Lines have no place for it."""
     if format == "jsonl":
-        return _JsonLines(sink, dimension, dtype)
-    return _ArrowStream(sink, dimension, dtype, metadata)
+        return _JsonLines(sink, encoding)
+    return _Arrow(sink, encoding, pa.ipc.new_stream)
+
+
+def open_file(format: RowFormat, sink: BinaryIO, encoding: Encoding) -> RowStream:
+    """Rows into one file, which the caller opens and closes. An npy file holds the vectors alone, in their order."""
+    if format == "jsonl":
+        return _JsonLines(sink, encoding)
+    if format == "arrow":
+        return _Grouped(_Arrow(sink, encoding, pa.ipc.new_file))
+    if format == "npy":
+        return _Written(NpyRows(sink, encoding))
+    return _Grouped(_Written(ParquetRows(sink, columns.schema(encoding.dimension, encoding.dtype), encoding)))
+
+
+class _Written:
+    """The rows of a :class:`RowWriter`."""
+
+    def __init__(self, writer: RowWriter) -> None:
+        self._writer = writer
+
+    def append(self, rows: Rows) -> None:
+        with _writing():
+            self._writer.append(rows)
+
+    def close(self) -> None:
+        with _writing():
+            self._writer.finish()
+
+
+class _Grouped:
+    """Hands rows on in groups of ROW_GROUP, since small groups make files large and slow to read."""
+
+    def __init__(self, inner: RowStream) -> None:
+        self._inner = inner
+        self._waiting: list[Rows] = []
+
+    def append(self, rows: Rows) -> None:
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= ROW_GROUP:
+            together = self._take()
+            for start in range(0, len(together), ROW_GROUP):
+                some = together[start : start + ROW_GROUP]
+                if len(some) == ROW_GROUP:
+                    self._inner.append(some)
+                else:
+                    self._waiting.append(some)
+
+    def close(self) -> None:
+        if self._waiting:
+            self._inner.append(self._take())
+        self._inner.close()
+
+    def _take(self) -> Rows:
+        refs = [ref for rows in self._waiting for ref in rows.refs]
+        infos = [info for rows in self._waiting for info in rows.infos]
+        vectors = np.concatenate([rows.vectors for rows in self._waiting])
+        self._waiting = []
+        return Rows(refs, infos, vectors)
 
 
 class _JsonLines:
-    """One object a row with the columns' names; ``path_bytes``, where there is one, in hexadecimal.
+    """One object per row with the columns' names; ``path_bytes``, where there is one, in hexadecimal.
 
     Nine digits give every float32 back as it was, and cost a third of what json.dumps takes for its doubles.
     """
 
-    def __init__(self, sink: BinaryIO, dimension: int, dtype: DType) -> None:
+    def __init__(self, sink: BinaryIO, encoding: Encoding) -> None:
         self._sink = sink
-        self._dtype = dtype
-        self._numbers = ", ".join(["%.9g"] * dimension)
+        self._dtype = encoding.dtype
+        self._numbers = ", ".join(["%.9g"] * encoding.dimension)
 
     def append(self, rows: Rows) -> None:
         with _writing():
@@ -72,16 +127,18 @@ class _JsonLines:
             self._sink.flush()
 
 
-class _ArrowStream:
-    """The IPC streaming format, with the columns of a Parquet shard."""
+class _Arrow:
+    """Arrow IPC with the columns of a Parquet shard. begin: pyarrow.ipc.new_stream for pipes, new_file for files."""
 
-    def __init__(self, sink: BinaryIO, dimension: int, dtype: DType, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, sink: BinaryIO, encoding: Encoding, begin: Callable[..., pa.ipc.RecordBatchStreamWriter]
+    ) -> None:
         self._sink = sink
-        self._dimension = dimension
-        self._dtype: DType = dtype
-        schema = columns.schema(dimension, dtype).with_metadata(dict(metadata))
+        self._dimension = encoding.dimension
+        self._dtype: DType = encoding.dtype
+        schema = columns.schema(encoding.dimension, encoding.dtype).with_metadata(dict(encoding.metadata))
         with _writing():
-            self._writer = pa.ipc.new_stream(pa.PythonFile(sink, "w"), schema)
+            self._writer = begin(pa.PythonFile(sink, "w"), schema)
             sink.flush()
 
     def append(self, rows: Rows) -> None:
@@ -102,4 +159,4 @@ def _writing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise DatasetError(f"cannot write the rows to standard output: {error.strerror or error}") from error
+        raise DatasetError(f"cannot write the rows: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ import numpy as np
 from fvcli.dataset.disk import translated
 from fvcli.dataset.reader import Dataset
 from fvcli.files import replacing
+from fvcli.text import printable
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
 
@@ -28,8 +29,8 @@ _CONFIG = f"""embeddings {{
   metadata_path: "{METADATA}"
 }}
 """
-# What would end a field or a line.
-_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"})
+#: Spreadsheets take a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@")
 
 
 def write_projector(dataset: Dataset, folder: Path) -> list[Path]:
@@ -64,6 +65,10 @@ def _metadata(dataset: Dataset, file: TextIO) -> None:
     file.write("\t".join(_LABELS) + "\n")
     for batch in dataset.batches(_LABELS):
         columns = (batch.column(name).to_pylist() for name in _LABELS)
-        file.writelines(
-            "\t".join(str(value).translate(_ESCAPES) for value in row) + "\n" for row in zip(*columns, strict=True)
-        )
+        file.writelines("\t".join(map(_cell, row)) + "\n" for row in zip(*columns, strict=True))
+
+
+def _cell(value: object) -> str:
+    """A value as one cell: control characters escaped, and an apostrophe before what would be a formula."""
+    text = printable(str(value).replace("\\", "\\\\"))
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -14,7 +14,7 @@ from fvcli.dataset.layout import DataFormat, DType
 from fvcli.dataset.manifest import SCHEMA_VERSION, Manifest
 from fvcli.dataset.plan import Plan
 from fvcli.dataset.publish import Merged
-from fvcli.dataset.shard_file import Encoding
+from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.standing import Standing
 from fvcli.errors import DatasetError
 from fvcli.images.decode import Limits

@@ -1,4 +1,4 @@
-"""Names in, rows out: no dataset, no order but that of the input, each batch as soon as it is ready."""
+"""Names in, rows out, in the order of the input: no dataset, and each batch as soon as it is ready."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import BinaryIO
 
 import numpy as np
 
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.stream_file import StreamFormat, open_stream
+from fvcli.dataset.row_format import Encoding
+from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
 from fvcli.images.loader import ImageLoader
 from fvcli.machine import MemoryTrimmer, usable_cpus
@@ -37,25 +37,37 @@ _STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """How many names came in, how many rows went out, how many gave none."""
+    """Counts of the names that came in, the rows that went out, and the inputs that gave none."""
 
     inputs: int
     rows: int
     failed: int
     seconds: float
 
+    def to_json(self, output: str) -> dict[str, object]:
+        """The summary as JSON values, with the file that was written."""
+        rate = self.rows / self.seconds if self.seconds > 0 else 0.0
+        return {
+            "discovered": self.inputs,
+            "extracted": self.rows,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(rate, 1),
+            "output": output,
+        }
 
-def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observer: Observer) -> StreamSummary:
-    """Writes a row to ``sink`` for each input of ``request``, in the order of the input, as often as it is named.
+
+def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], observer: Observer) -> StreamSummary:
+    """Writes a row for each input of ``request``, in the order of the input, as often as it is named.
 
     Folders and files named as sources come first, sorted; then the lines of ``files_from``, as they are read. Of
     ``request``, what concerns a dataset's folder has no part in this. The observer hears of failures in the same order.
-    Raises UsageError, ModelError, TooManyFailuresError, StoppedError, DatasetError where the sink fails, and
-    BrokenPipeError where its reader has gone.
+    Raises UsageError, ModelError, TooManyFailuresError, StoppedError, DatasetError where the rows cannot be written,
+    and BrokenPipeError where their reader has gone.
     """
     started = time.monotonic()
     if request.max_failures is not None and request.max_failures.percent:
-        raise UsageError("how many inputs a stream has is not known before its end: give --max-failures a number")
+        raise UsageError("--max-failures P% needs the number of inputs, which a stream does not know: give a number")
     sources = request.sources
     found: Iterator[ImageRef] = iter(())
     if sources.paths:
@@ -73,7 +85,7 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0
     give_back = MemoryTrimmer()
-    out = open_stream(format, sink, spec.dimension, spec.dtype, spec.encoding.metadata)
+    out = open_rows(spec.encoding)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):
             pairs = list(zip(batch.refs, outcomes, strict=True))
@@ -87,7 +99,7 @@ def stream(request: ExtractRequest, format: StreamFormat, sink: BinaryIO, observ
             observer.advanced(len(outcomes), failed)
             give_back(len(outcomes))
             if request.max_failures is not None and request.max_failures.exceeded(failures, 0):
-                raise TooManyFailuresError(f"gave up: {failures} inputs failed, more than --max-failures allows")
+                raise TooManyFailuresError(f"stopped: {failures:,} inputs failed, more than --max-failures allows")
     out.close()
     return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
 
@@ -178,7 +190,7 @@ class _Line:
         """Raises what reading the inputs raised, and StoppedError once the observer has a signal."""
         while True:
             if (number := observer.stopped()) is not None:
-                raise StoppedError("stopped", number)
+                raise StoppedError("interrupted", number)
             try:
                 item = self._started.get(timeout=_POLL_SECONDS)
             except queue.Empty:

@@ -15,7 +15,8 @@ import pytest
 from fvcli.commands import progress
 from fvcli.commands.progress import Progress, Rate
 from fvcli.commands.signals import StopSignals
-from fvcli.commands.terminal import as_json, counted, duration, printable
+from fvcli.commands.terminal import as_json, counted, duration
+from fvcli.text import printable
 
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 HOSTILE = "x\x1b]0;owned\x07\x1b[31m\r\n\x9b\u202egpj.jpg"

@@ -19,7 +19,8 @@ from fvcli.dataset.columns import Rows
 from fvcli.dataset.disk import sha256_of
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import DataFile, Shard
-from fvcli.dataset.shard_file import Encoding, ShardWriter
+from fvcli.dataset.row_format import Encoding
+from fvcli.dataset.shard_file import ShardWriter
 from fvcli.errors import DatasetError
 from fvcli.records import ImageInfo, ImageRef
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fvcli
@@ -166,3 +167,86 @@ def test_too_many_failures_end_a_stream(sample_images: Path) -> None:
     out, failures = stream(*arguments, names=names, cwd=sample_images, code=1)
     assert out == b""
     assert 3 < len(failures) < 50
+
+
+# --- one file ---------------------------------------------------------------------------------------------------
+
+
+def one_file(name: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [FVCLI, "extract", "-o", name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def rows_of(file: Path) -> tuple[list[str], np.ndarray]:
+    """Paths and vectors, by a reader of the file's own kind; npy files have no paths."""
+    if file.suffix == ".npy":
+        return [], np.load(file, allow_pickle=False)
+    if file.suffix == ".jsonl":
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        return [row["path"] for row in rows], np.array([row["embedding"] for row in rows], np.float32)
+    table = pq.read_table(file) if file.suffix == ".parquet" else pa.ipc.open_file(str(file)).read_all()
+    return table.column("path").to_pylist(), np.stack(table.column("embedding").to_numpy())
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".npy", ".jsonl", ".arrow"])
+def test_a_suffix_makes_one_file_of_that_kind(
+    sample_images: Path, vectors: dict[str, np.ndarray], tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"rows{suffix}"
+    target.write_text("the old one")
+    done = one_file(str(target), ".", "--json", cwd=sample_images, code=3)
+    paths, found = rows_of(target)
+    assert np.array_equal(found, np.stack(list(vectors.values())))
+    assert paths in ([], list(vectors))
+    summary = json.loads(done.stdout)
+    assert (summary["extracted"], summary["failed"], summary["output"]) == (len(vectors), 1, str(target))
+    assert "failed: ./broken-on-purpose.jpg" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == [target.name]
+
+
+def test_large_files_have_large_row_groups(sample_images: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text(f"{sample_images}/cat.jpg\n" * 520)
+    one_file("rows.parquet", "--files-from", str(names), cwd=tmp_path)
+    file = pq.ParquetFile(tmp_path / "rows.parquet")
+    assert file.metadata.num_rows == 520
+    assert file.metadata.num_row_groups == 2
+    assert "recipe" in json.loads(file.schema_arrow.metadata[b"fvcli"])
+
+
+def test_a_stopped_run_leaves_the_old_file_and_nothing_else(sample_images: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.npy").write_text("the old one")
+    done = one_file("rows.npy", str(sample_images), "--max-failures", "0", cwd=tmp_path, code=1)
+    assert "--max-failures" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.npy"]
+    assert (tmp_path / "rows.npy").read_text() == "the old one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "rows.parquet", "--prune"], "--prune concerns a dataset's folder"),
+        (["-o", "rows.parquet", "--shard-size", "5"], "--shard-size concerns"),
+        (["-o", "rows.parquet", "--format", "npy"], "different formats"),
+        (["-o", "no/rows.parquet"], "the folder no does not exist"),
+        (["-o", "features", "--format", "jsonl"], "-o rows.jsonl"),
+        (["-o", "-", "--format", "parquet"], "--format jsonl or --format arrow"),
+    ],
+    ids=str,
+)
+def test_what_one_file_has_no_use_for_is_refused(
+    sample_images: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    command = [FVCLI, "extract", str(sample_images), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_a_suffix_stays_a_dataset(sample_images: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").mkdir()
+    one_file("rows.parquet", str(sample_images / "cat.jpg"), cwd=tmp_path)
+    assert (tmp_path / "rows.parquet" / "manifest.json").exists()
