@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from fvcli.errors import ModelError
+from fvcli.models.frameworks import tensorflow
 from fvcli.models.mobilenet.graph import MULTIPLIERS, TABLE, Convolution, classifier, convolutions
 from fvcli.models.mobilenet.network import (
     ACTIVATION_CODES,
@@ -77,6 +78,7 @@ def parse_frozen_graph(data: bytes) -> MobileNetV1:
 
 
 def _nodes(data: bytes) -> list[Node]:
+    tensorflow()  # its messages are filtered, and a missing package is named
     from google.protobuf.message import DecodeError
     from tensorflow.core.framework import graph_pb2
 
