@@ -123,6 +123,20 @@ class ExtractOptions(TypedDict, total=False):
 
     format: Annotated[DataFormat, Option("Kind of data files.", OUTPUT, "parquet")]
     dtype: Annotated[DType, Option("Type of the vectors.", OUTPUT, "float32")]
+    normalize: Annotated[
+        bool, Option("Scale each vector to unit length.", OUTPUT, False, more="A zero vector stays zero.")
+    ]
+    labels: Annotated[
+        int,
+        Option(
+            "Write the K best classes per image.",
+            OUTPUT,
+            0,
+            metavar="K",
+            least=0,
+            more="As the columns `labels` and `scores`; 0 for none. For models that have their classifier.",
+        ),
+    ]
     shard_size: Annotated[
         int,
         Option(

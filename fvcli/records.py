@@ -141,7 +141,10 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a row says of its file. width and height are the upright image's, in pixels."""
+    """What a row holds besides its vector. width and height are the upright image's, in pixels.
+
+    labels: the best classes, best first, and scores: their probabilities (float32); empty where none are asked for.
+    """
 
     sha256: str
     size_bytes: int
@@ -149,6 +152,8 @@ class ImageInfo:
     width: int
     height: int
     format: str
+    labels: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,18 +24,22 @@ _AFTER = (
     pa.field("format", pa.string(), False),
     pa.field("path_bytes", pa.binary(), True),
 )
+_LABELS = (
+    pa.field("labels", pa.list_(pa.field("element", pa.string(), False)), False),
+    pa.field("scores", pa.list_(pa.field("element", pa.float32(), False)), False),
+)
 
 
-def metadata_schema() -> pa.Schema:
-    """Every column but the vectors."""
-    return pa.schema([*_BEFORE, *_AFTER])
+def metadata_schema(labels: bool = False) -> pa.Schema:
+    """Every column but the vectors. labels: with the best classes and their scores."""
+    return pa.schema([*_BEFORE, *_AFTER, *(_LABELS if labels else ())])
 
 
-def schema(dimension: int, dtype: DType) -> pa.Schema:
-    """All columns; the vectors are fixed-size lists of float or halffloat."""
+def schema(dimension: int, dtype: DType, labels: bool = False) -> pa.Schema:
+    """All columns; the vectors are fixed-size lists of float or halffloat. labels: as for ``metadata_schema``."""
     value = pa.float32() if dtype == "float32" else pa.float16()
     vector = pa.field(VECTOR, pa.list_(pa.field("element", value, False), dimension), False)
-    return pa.schema([*_BEFORE, vector, *_AFTER])
+    return pa.schema([*_BEFORE, vector, *_AFTER, *(_LABELS if labels else ())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,9 @@ class Rows:
         return Rows(self.refs[some], self.infos[some], self.vectors[some])
 
 
-def metadata_table(rows: Rows) -> pa.Table:
-    columns = {
+def metadata_table(rows: Rows, labels: bool = False) -> pa.Table:
+    """The rows without their vectors, of ``metadata_schema(labels)``."""
+    columns: dict[str, list[Any]] = {
         "root": [ref.root for ref in rows.refs],
         "path": [ref.path for ref in rows.refs],
         "sha256": [info.sha256 for info in rows.infos],
@@ -64,18 +70,20 @@ def metadata_table(rows: Rows) -> pa.Table:
         "format": [info.format for info in rows.infos],
         "path_bytes": [ref.path_bytes for ref in rows.refs],
     }
-    return pa.table(columns, schema=metadata_schema())
+    if labels:
+        columns |= {"labels": [info.labels for info in rows.infos], "scores": [info.scores for info in rows.infos]}
+    return pa.table(columns, schema=metadata_schema(labels))
 
 
-def table(rows: Rows, dimension: int, dtype: DType) -> pa.Table:
-    """The rows with their vectors, of ``schema(dimension, dtype)``."""
-    full = schema(dimension, dtype)
+def table(rows: Rows, dimension: int, dtype: DType, labels: bool = False) -> pa.Table:
+    """The rows with their vectors, of ``schema(dimension, dtype, labels)``."""
+    full = schema(dimension, dtype, labels)
     kind = full.field(VECTOR).type
     stored = np.ascontiguousarray(rows.vectors, dtype=dtype)
     # pa.array would import numpy.ma first, a twentieth of the start-up.
     values = pa.Array.from_buffers(kind.value_type, stored.size, [None, pa.py_buffer(stored)])
     vectors = pa.FixedSizeListArray.from_arrays(values, type=kind)
-    metadata = metadata_table(rows)
+    metadata = metadata_table(rows, labels)
     arrays = [vectors if name == VECTOR else metadata.column(name) for name in full.names]
     return pa.Table.from_arrays(arrays, schema=full)
 
@@ -89,14 +97,12 @@ def rows_of(metadata: pa.Table, vectors: Float32Array) -> Rows:
             strict=True,
         )
     ]
-    infos = [
-        ImageInfo(*values)
-        for values in zip(
-            *(
-                metadata.column(name).to_pylist()
-                for name in ("sha256", "size_bytes", "mtime_ns", "width", "height", "format")
-            ),
-            strict=True,
-        )
-    ]
+    told = ["sha256", "size_bytes", "mtime_ns", "width", "height", "format"]
+    infos = [ImageInfo(*values) for values in zip(*(metadata.column(name).to_pylist() for name in told), strict=True)]
+    if "labels" in metadata.schema.names:
+        both = zip(metadata.column("labels").to_pylist(), metadata.column("scores").to_pylist(), strict=True)
+        infos = [
+            replace(info, labels=tuple(labels), scores=tuple(scores))
+            for info, (labels, scores) in zip(infos, both, strict=True)
+        ]
     return Rows(refs, infos, vectors)

@@ -91,7 +91,7 @@ class Dataset:
     @property
     def schema(self) -> pa.Schema:
         """All columns in order; ``embedding`` is fixed_size_list<float or halffloat>[dimension]."""
-        return columns.schema(self._manifest.dimension, self._manifest.dtype)
+        return columns.schema(self._manifest.dimension, self._manifest.dtype, self._manifest.recipe.labels > 0)
 
     def __len__(self) -> int:
         return sum(shard.rows for shard in self._manifest.shards)

@@ -27,12 +27,13 @@ _PAGE_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a dataset's shards are written. ``metadata`` is repeated in every Parquet file."""
+    """How a dataset's shards are written. ``metadata`` is repeated in every Parquet file. labels: rows have classes."""
 
     format: DataFormat
     dtype: DType
     dimension: int
     metadata: Mapping[str, str]
+    labels: bool = False
 
 
 class RowWriter(Protocol):
@@ -58,14 +59,14 @@ class ParquetRows:
             compression_level=1,
             use_dictionary=True,
             data_page_size=_PAGE_BYTES,
-            write_statistics=[name for name in schema.names if name != columns.VECTOR],
+            write_statistics=[field.name for field in schema if not pa.types.is_nested(field.type)],
         )
 
     def append(self, rows: Rows) -> None:
         if self._with_vectors:
-            table = columns.table(rows, self._encoding.dimension, self._encoding.dtype)
+            table = columns.table(rows, self._encoding.dimension, self._encoding.dtype, self._encoding.labels)
         else:
-            table = columns.metadata_table(rows)
+            table = columns.metadata_table(rows, self._encoding.labels)
         self._writer.write_table(table, row_group_size=ROW_GROUP)
 
     def finish(self) -> None:

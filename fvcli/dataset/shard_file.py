@@ -76,8 +76,8 @@ class ShardWriter:
         if suffix == ".npy":
             return _Part(path, lambda file: NpyRows(file, encoding))
         if encoding.format == "npy":
-            return _Part(path, lambda file: ParquetRows(file, columns.metadata_schema(), encoding))
-        schema = columns.schema(encoding.dimension, encoding.dtype)
+            return _Part(path, lambda file: ParquetRows(file, columns.metadata_schema(encoding.labels), encoding))
+        schema = columns.schema(encoding.dimension, encoding.dtype, encoding.labels)
         return _Part(path, lambda file: ParquetRows(file, schema, encoding))
 
     def append(self, ref: ImageRef, info: ImageInfo, vector: Float32Array) -> None:
@@ -129,16 +129,21 @@ def read_metadata(store: Store, shard: Shard, names: Sequence[str] | None = None
 
     Raises DatasetError when its file cannot be read, DamagedError when it is no such file.
     """
-    schema = columns.metadata_schema()
-    wanted = schema if names is None else pa.schema([schema.field(name) for name in names])
     with reading(store, key := shard.files[-1].file):
-        table = store.using(key, lambda file: pq.ParquetFile(file).read(columns=wanted.names, use_threads=False))
+        table = store.using(key, lambda file: _metadata_columns(pq.ParquetFile(file), names))
         if len(table) != shard.rows:
             raise ValueError(f"it has {len(table)} rows instead of {shard.rows}")
-        table = table.select(wanted.names).replace_schema_metadata(None)
-        if table.schema != wanted:
-            raise ValueError("its columns are not a dataset's")
         return table
+
+
+def _metadata_columns(file: pq.ParquetFile, names: Sequence[str] | None) -> pa.Table:
+    """Columns of a file, all but the vectors unless named. Raises ValueError, KeyError."""
+    schema = columns.metadata_schema("labels" in file.schema_arrow.names)
+    wanted = schema if names is None else pa.schema([schema.field(name) for name in names])
+    table = file.read(columns=wanted.names, use_threads=False).select(wanted.names).replace_schema_metadata(None)
+    if table.schema != wanted:
+        raise ValueError("its columns are not a dataset's")
+    return table
 
 
 def read_vectors(store: Store, shard: Shard) -> Float32Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fvcli.dataset import columns
 from fvcli.dataset.columns import Rows
-from fvcli.dataset.layout import DType, RowFormat, StreamFormat
+from fvcli.dataset.layout import RowFormat, StreamFormat
 from fvcli.dataset.row_format import ROW_GROUP, Encoding, NpyRows, ParquetRows, RowWriter
 from fvcli.errors import DatasetError
 
@@ -43,7 +43,7 @@ def open_file(format: RowFormat, sink: BinaryIO, encoding: Encoding) -> RowStrea
         return _Grouped(_Arrow(sink, encoding, pa.ipc.new_file))
     if format == "npy":
         return _Written(NpyRows(sink, encoding))
-    return _Grouped(_Written(ParquetRows(sink, columns.schema(encoding.dimension, encoding.dtype), encoding)))
+    return _Grouped(_Written(ParquetRows(sink, columns.schema(encoding.dimension, encoding.dtype, encoding.labels), encoding)))
 
 
 class _Written:
@@ -101,13 +101,14 @@ class _JsonLines:
     def __init__(self, sink: BinaryIO, encoding: Encoding) -> None:
         self._sink = sink
         self._dtype = encoding.dtype
+        self._labels = encoding.labels
         self._numbers = ", ".join(["%.9g"] * encoding.dimension)
 
     def append(self, rows: Rows) -> None:
         with _writing():
             for ref, info, vector in zip(rows.refs, rows.infos, rows.vectors.astype(self._dtype), strict=True):
                 head = json.dumps({"root": ref.root, "path": ref.path})
-                tail = {
+                tail: dict[str, object] = {
                     "sha256": info.sha256,
                     "size_bytes": info.size_bytes,
                     "mtime_ns": info.mtime_ns,
@@ -115,6 +116,8 @@ class _JsonLines:
                     "height": info.height,
                     "format": info.format,
                 }
+                if self._labels:
+                    tail |= {"labels": info.labels, "scores": info.scores}
                 if ref.path_bytes is not None:
                     tail["path_bytes"] = ref.path_bytes.hex()
                 numbers = self._numbers % tuple(vector.tolist())
@@ -134,16 +137,17 @@ class _Arrow:
         self, sink: BinaryIO, encoding: Encoding, begin: Callable[..., pa.ipc.RecordBatchStreamWriter]
     ) -> None:
         self._sink = sink
-        self._dimension = encoding.dimension
-        self._dtype: DType = encoding.dtype
-        schema = columns.schema(encoding.dimension, encoding.dtype).with_metadata(dict(encoding.metadata))
+        self._encoding = encoding
+        schema = columns.schema(encoding.dimension, encoding.dtype, encoding.labels)
+        schema = schema.with_metadata(dict(encoding.metadata))
         with _writing():
             self._writer = begin(pa.PythonFile(sink, "w"), schema)
             sink.flush()
 
     def append(self, rows: Rows) -> None:
         with _writing():
-            self._writer.write_table(columns.table(rows, self._dimension, self._dtype))
+            encoding = self._encoding
+            self._writer.write_table(columns.table(rows, encoding.dimension, encoding.dtype, encoding.labels))
             self._sink.flush()
 
     def close(self) -> None:

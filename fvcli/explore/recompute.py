@@ -14,6 +14,7 @@ from fvcli.dataset.verify import load_manifest
 from fvcli.errors import ImageError
 from fvcli.explore.dataset_model import loader_of, model_of
 from fvcli.machine import environment, environment_id
+from fvcli.models.embedder import Embedder
 from fvcli.records import Float32Array
 from fvcli.sources.read import read
 
@@ -56,7 +57,7 @@ def recompute(store: Store, rows: int, seed: int, model_name: str | None = None)
     """
     found = load_manifest(store)
     model = model_of(found, model_name)
-    loader = loader_of(found, model)
+    embedder, loader = Embedder(model, normalize=found.recipe.normalize), loader_of(found, model)
     wanted = random.Random(seed).sample(range(found.counts.rows), min(rows, found.counts.rows))
     compared, equal, unchanged, differing = 0, 0, 0, []
     difference, cosine = 0.0, 1.0
@@ -73,7 +74,7 @@ def recompute(store: Store, rows: int, seed: int, model_name: str | None = None)
                 loader.prepare(file, image[0])
             except ImageError:
                 continue
-            fresh = model(image)[0].astype(found.dtype).astype(np.float32)
+            fresh = embedder(image).vectors[0].astype(found.dtype).astype(np.float32)
             compared += 1
             if np.array_equal(fresh, there.vectors[row]):
                 equal += 1

@@ -45,6 +45,11 @@ class PlainHeader:
     scan: int
 
 
+def decoded_by_pillow() -> bool:
+    """Whether this machine has no build of simplejpeg."""
+    return decode_jpeg is None
+
+
 def plain_header(data: bytes) -> PlainHeader | None:
     """The header by ITU-T T.81, annex B; None for any other file, or where it cannot be decoded here."""
     if decode_jpeg is None:

@@ -1,6 +1,7 @@
 """The user's cache folder: compiled models, and which file or handle gives which of them.
 
     compiled/IDENTITY-ENGINE-COMPILER.tflite, .json   a model ready to run, and its card
+    classifiers/KEY.tflite, .json                     a source's classifier, for labels
     sources/KEY.json                                  a source's fingerprint -> identity and the engine it runs with
     archives/NAME/                                    an official archive, unpacked
     unpacked/SHA256/                                  an archive given as a file, unpacked
@@ -85,6 +86,25 @@ def write_known(fingerprint: str, known: KnownSource) -> None:
     write_whole(_source_path(fingerprint), json.dumps(values).encode())
 
 
+def read_classifier(fingerprint: str) -> tuple[bytes, int] | None:
+    """The classifier of a source and the positions of its last map; None if it is not cached, or damaged."""
+    path = _classifier_path(fingerprint)
+    try:
+        data = path.read_bytes()
+        values = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        return (data, int(values["positions"])) if values["sha256"] == hashlib.sha256(data).hexdigest() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_classifier(fingerprint: str, data: bytes, positions: int) -> None:
+    """Keeps a source's classifier. Raises ModelError if the cache cannot be written."""
+    path = _classifier_path(fingerprint)
+    write_whole(path, data)
+    values = {"positions": positions, "sha256": hashlib.sha256(data).hexdigest()}
+    write_whole(path.with_suffix(".json"), json.dumps(values).encode())
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that no reader ever sees part of it. Raises ModelError."""
     try:
@@ -94,6 +114,10 @@ def write_whole(path: Path, data: bytes) -> None:
         raise ModelError(
             f"{path}: the cache cannot be written ({error.strerror or error}); set {CACHE_VARIABLE} to another folder"
         ) from error
+
+
+def _classifier_path(fingerprint: str) -> Path:
+    return cache_folder() / "classifiers" / f"{fingerprint}-{COMPILER}.tflite"
 
 
 def _source_path(fingerprint: str) -> Path:

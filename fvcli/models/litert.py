@@ -37,7 +37,8 @@ class LiteRTModel:
         self._card = card
         self._data = data
         self._output_name = output
-        self._interpreter = _interpreter(data, card)
+        size = (card.input_spec.height, card.input_spec.width)
+        self._interpreter = new_interpreter(data, card.name, size)
         source, target = self._details()
         self._input = self._interpreter.tensor(source["index"])
         self._output = self._interpreter.tensor(target["index"])
@@ -166,8 +167,11 @@ def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.uint8]]:
     return [(np.uint8(pixel), np.uint8(change % 256)) for pixel, change in changes if change]
 
 
-def _interpreter(data: bytes, card: ModelCard) -> Any:
-    """An interpreter for one image at a time. Raises ModelError."""
+def new_interpreter(data: bytes, name: str, size: tuple[int, int] | None = None) -> Any:
+    """An interpreter of a .tflite with one thread, for one image at a time. Raises ModelError.
+
+    size: height and width of the images, for a file that takes any.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     global _announced
@@ -176,11 +180,10 @@ def _interpreter(data: bytes, card: ModelCard) -> Any:
         with nullcontext() if _announced else stderr_without(LITERT):
             interpreter = Interpreter(model_content=data, num_threads=1)
             for source in interpreter.get_input_details():
-                if -1 in source["shape_signature"][1:3]:
-                    shape = [1, card.input_spec.height, card.input_spec.width, 3]
-                    interpreter.resize_tensor_input(source["index"], shape)
+                if size is not None and -1 in source["shape_signature"][1:3]:
+                    interpreter.resize_tensor_input(source["index"], [1, *size, 3])
             interpreter.allocate_tensors()
             _announced = True
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{card.name}: LiteRT does not take this .tflite: {error}") from error
+        raise ModelError(f"{name}: LiteRT does not take this .tflite: {error}") from error
     return interpreter

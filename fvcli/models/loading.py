@@ -16,6 +16,7 @@ from fvcli.records import Engine
 
 if TYPE_CHECKING:
     from fvcli.models.download import Progress
+    from fvcli.models.labels import Classifier
     from fvcli.models.mobilenet.network import MobileNetV1
     from fvcli.models.source import Source
 
@@ -78,6 +79,36 @@ def _network_model(network: MobileNetV1, name: str, engine: Engine | None, licen
 
         return network_model(network, name, licence)
     return _litert(*compiled(network, engine or _default_engine(network), name, licence))
+
+
+def load_classifier(name: str) -> Classifier:
+    """The classifier of the model called ``name``. Raises UsageError for a model without one, ModelError otherwise."""
+    from fvcli.models.cache import read_classifier, write_classifier
+    from fvcli.models.labels import Classifier
+    from fvcli.models.mobilenet.classifier_file import compile_classifier, embedded_classifier
+    from fvcli.models.mobilenet.graph import endpoint_shapes
+    from fvcli.models.source import find_source, local_source, read_source
+    from fvcli.models.source_options import split_name
+
+    if split_name(name)[0] == EMBEDDED:
+        return Classifier(name, embedded_classifier(), 0)
+    source = find_source(name)
+    fingerprint = source.fingerprint()
+    cached = read_classifier(fingerprint)
+    if cached is not None:
+        return Classifier(name, *cached)
+    network = read_source(local_source(source))
+    data = None if network is None else compile_classifier(network)
+    if network is None or data is None:
+        raise UsageError(
+            f"{name}: has no classifier, so no labels; labels need a MobileNet V1 with its 1,001 outputs, such as "
+            "Google's whole .tflite, a checkpoint, a classification module, or the embedded model"
+        )
+    *_, (height, width, _) = endpoint_shapes(
+        network.depth_multiplier, network.input_spec.height, network.input_spec.width
+    ).values()
+    write_classifier(fingerprint, data, height * width)
+    return Classifier(name, data, height * width)
 
 
 def load_network(name: str) -> MobileNetV1:

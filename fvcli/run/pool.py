@@ -84,7 +84,7 @@ class WorkerPool:
         self._loader = ImageLoader(model.input_spec, spec.recipe.preprocessing, spec.limits)
         self._workers = resources.workers or usable_cpus()
         self._batch_size = resources.batch_size
-        self._models = [model]
+        self._embedders = [spec.embedder(model)]
         self._environment = environment()
 
     def run(self, job: Job, progress: RunProgress) -> Iterator[Commit]:
@@ -93,15 +93,15 @@ class WorkerPool:
         Raises DatasetError, ModelError, and what ``progress`` raises.
         """
         count = max(1, min(self._workers, sum(shard.extract for shard in job.todo)))
-        while len(self._models) < count:
-            self._models.append(self._models[0].per_thread())
+        while len(self._embedders) < count:
+            self._embedders.append(self._embedders[0].per_thread())
         with crashes.noted(job.store, count, job.notes.in_work) as in_hand, Prefetch(job.crashing) as prefetch:
             workers = [self._worker(slot, job, in_hand, prefetch, progress) for slot in range(count)]
             yield from self._run(job, workers, prefetch, progress)
 
     def _worker(self, slot: int, job: Job, in_hand: InHand, prefetch: Prefetch, progress: RunProgress) -> ImageWorker:
         return ImageWorker(
-            self._models[slot],
+            self._embedders[slot],
             self._loader,
             read=prefetch.read,
             existing=job.existing,

@@ -55,6 +55,7 @@ class RayOptions:
 class ExtractRequest:
     """Everything that ``fvcli extract`` can be asked.
 
+    normalize: vectors of unit length; labels: classes written per image;
     workers: threads, None for all CPUs the process may use; batch_size: images that one thread holds at once;
     shard_size: rows of a data file; max_failures: when to give up; ray: where to work instead of here.
     """
@@ -67,6 +68,8 @@ class ExtractRequest:
     limits: Limits = DEFAULT_LIMITS
     format: DataFormat = "parquet"
     dtype: DType = "float32"
+    normalize: bool = False
+    labels: int = 0
     shard_size: int = 10_000
     batch_size: int = 32
     workers: int | None = None

@@ -18,8 +18,11 @@ from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.standing import Standing
 from fvcli.errors import DatasetError
 from fvcli.images.decode import Limits
+from fvcli.images.libraries import decoder, resizer
 from fvcli.machine import environment, environment_id
-from fvcli.models.loading import load_model
+from fvcli.models.embedder import Embedder
+from fvcli.models.labels import Labeler
+from fvcli.models.loading import load_classifier, load_model
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Recipe
 from fvcli.run.request import ExtractRequest
@@ -42,7 +45,16 @@ class DatasetSpec:
         return cls(
             model={"name": model.name, "identity": model.identity, "licence": model.licence},
             dimension=model.dimension,
-            recipe=Recipe(model.identity, model.engine, request.preprocessing),
+            recipe=Recipe(
+                model.identity,
+                model.engine,
+                request.preprocessing,
+                resizer=resizer(request.preprocessing.resize),
+                decoder=decoder(),
+                normalize=request.normalize,
+                labels=request.labels,
+                classifier=load_classifier(request.model).identity if request.labels else None,
+            ),
             format=request.format,
             dtype=request.dtype,
             limits=request.limits,
@@ -78,6 +90,19 @@ class DatasetSpec:
             )
         return model
 
+    def embedder(self, model: FeatureModel) -> Embedder:
+        """The model with what the recipe asks for. Raises ModelError, DatasetError where the classifier is another."""
+        recipe = self.recipe
+        if not recipe.labels:
+            return Embedder(model, normalize=recipe.normalize)
+        classifier = load_classifier(self.model["name"])
+        if classifier.identity != recipe.classifier:
+            raise DatasetError(
+                f"the classifier of {model.name} here is not the one the dataset is made with; "
+                "use the fvcli or the model file that planned it"
+            )
+        return Embedder(model, Labeler(classifier, recipe.labels), normalize=recipe.normalize)
+
     @property
     def encoding(self) -> Encoding:
         """How shards are written. Each says what it is, so that one that lost its manifest can still be identified."""
@@ -87,7 +112,8 @@ class DatasetSpec:
             "recipe": self.recipe.to_json(),
             "recipe_identity": self.recipe.identity,
         }
-        return Encoding(self.format, self.dtype, self.dimension, {"fvcli": json.dumps(values, sort_keys=True)})
+        metadata = {"fvcli": json.dumps(values, sort_keys=True)}
+        return Encoding(self.format, self.dtype, self.dimension, metadata, labels=self.recipe.labels > 0)
 
     def require_same(self, standing: Standing, output: str) -> None:
         """Raises DatasetError where the dataset, or the unfinished run that is to make it, has another recipe."""

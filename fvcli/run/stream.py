@@ -77,10 +77,11 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     model = load_model(request.model, request.engine)
     spec = DatasetSpec.of(request, model)
     loader = ImageLoader(model.input_spec, request.preprocessing, request.limits)
+    embedder = spec.embedder(model)
     threads = request.workers or usable_cpus()
     workers = [
         ImageWorker(each, loader, stopped=lambda: observer.stopped() is not None)
-        for each in (model, *(model.per_thread() for _ in range(threads - 1)))
+        for each in (embedder, *(embedder.per_thread() for _ in range(threads - 1)))
     ]
     batches = _batches(found, descriptor, sources, request.batch_size)
     rows = failures = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fvcli.dataset.existing import ExistingVectors
 from fvcli.errors import ImageError
 from fvcli.images.loader import ImageLoader
-from fvcli.models.protocol import FeatureModel
+from fvcli.models.embedder import Embedder
 from fvcli.records import Failure, Float32Array, ImageFile, ImageInfo, ImageRef, UInt8Array
 from fvcli.sources.read import read
 
@@ -49,7 +49,7 @@ class ImageWorker:
 
     def __init__(
         self,
-        model: FeatureModel,
+        embedder: Embedder,
         loader: ImageLoader,
         read: Callable[[ImageRef], ImageFile] = read,
         existing: ExistingVectors | None = None,
@@ -57,14 +57,14 @@ class ImageWorker:
         note: Callable[[int, int], None] = lambda shard, position: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._model = model
+        self._embedder = embedder
         self._loader = loader
         self._read = read
         self._existing = existing
         self._crashing = crashing or {}
         self._note = note
         self._stopped = stopped
-        spec = model.input_spec
+        spec = embedder.input_spec
         self._images = np.empty((0, spec.height, spec.width, 3), np.uint8)
 
     def __call__(self, batch: Batch) -> list[Outcome]:
@@ -82,10 +82,21 @@ class ImageWorker:
                 outcomes.append(None)
             else:
                 outcomes.append(outcome)
-        vectors = self._model(images[: len(infos)]) if infos else ()
+        fresh = self._embedded(images[: len(infos)], infos)
         self._note(-1, -1)
-        fresh = (Success(info, vector) for info, vector in zip(infos, vectors, strict=True))
         return [next(fresh) if outcome is None else outcome for outcome in outcomes]
+
+    def _embedded(self, images: UInt8Array, infos: list[ImageInfo]) -> Iterator[Success]:
+        """The successes of images, in order."""
+        if not infos:
+            return iter(())
+        embeddings = self._embedder(images)
+        if embeddings.classes is not None:
+            infos = [
+                replace(info, labels=labels, scores=scores)
+                for info, (labels, scores) in zip(infos, embeddings.classes, strict=True)
+            ]
+        return map(Success, infos, embeddings.vectors)
 
     def _slots(self, count: int) -> UInt8Array:
         """Space for ``count`` images, kept from batch to batch: freeing it each time fragments the heap."""

@@ -15,7 +15,7 @@ from fvcli.models.download import archive_folder, pull
 from fvcli.models.loading import load_model, pull_model
 from fvcli.models.mobilenet import catalog
 from fvcli.models.mobilenet.catalog import CATALOG, catalog_entry
-from fvcli.models.mobilenet.export import compile_uint8
+from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.overview import describe_model, list_models, verify_models
 from tests.helpers.networks import quantops_network, random_images
 from tests.helpers.servers import Site, serve

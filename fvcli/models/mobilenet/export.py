@@ -25,17 +25,10 @@ from fvcli.errors import ModelError, UsageError
 from fvcli.models.frameworks import tensorflow
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.mobilenet import graph
-from fvcli.models.mobilenet.compile import (
-    METADATA,
-    compile_float,
-    compile_int8,
-    file_kernel,
-    network_record,
-    quantized_parts,
-)
+from fvcli.models.mobilenet.compile import compile_float, compile_int8, network_record
+from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.mobilenet.graph import LayerTensors, NetworkTensors, Span
-from fvcli.models.mobilenet.network import ActivationRange, Layer, MobileNetV1
-from fvcli.models.mobilenet.tflite_writer import Quantization, TFLiteWriter
+from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.stderr_filter import TENSORFLOW, stderr_without
 
 ExportForm = Literal["hub-module", "saved-model", "tflite", "tflite-uint8"]
@@ -67,67 +60,6 @@ def export_model(network: MobileNetV1, name: str, form: ExportForm, folder: Path
     except OSError as error:
         raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
-
-
-def compile_uint8(network: MobileNetV1) -> bytes:
-    """The classic .tflite: uint8 in, uint8 out, one scale and zero point a tensor.
-
-    Ends in the pooled features [n, 1, 1, d], as Google's feature extractor does, or in the classifier's softmax
-    [n, classes] where the network has its classifier. Raises ModelError for a plain network.
-    """
-    if network.input is None:
-        raise ModelError("a plain network has no 8-bit ranges, so no uint8 form")
-    writer = TFLiteWriter()
-    height, width, before = network.input_spec.height, network.input_spec.width, network.input
-    images = image = writer.tensor("input", (height, width, 3), np.uint8, _quantization(before))
-    for row, layer in zip(graph.convolutions(network.depth_multiplier), network.layers, strict=True):
-        height, width = -(-height // row.stride), -(-width // row.stride)
-        image, before = _uint8_conv(writer, layer, row, image, (height, width), before)
-    channels = network.layers[-1].bias.size
-    pooled = writer.tensor("features", (1, 1, channels), np.uint8, _quantization(before))
-    writer.average_pool(image, pooled, height=height, width=width)
-    outputs = {"default": pooled}
-    if network.logits is not None:
-        classes = network.logits.bias.size
-        row = graph.classifier(network.depth_multiplier, classes)
-        logits, after = _uint8_conv(writer, network.logits, row, pooled, (1, 1), before, relu6=False)
-        flat = writer.tensor("logits", (classes,), np.uint8, _quantization(after))
-        writer.reshape(logits, flat, shape=(-1, classes))
-        probabilities = writer.tensor("probabilities", (classes,), np.uint8, Quantization.per_tensor(1 / 256, 0))
-        writer.softmax(flat, probabilities)
-        outputs = {"default": probabilities}
-    return writer.finish({"images": images}, outputs, {METADATA: network_record(network, "uint8", [])})
-
-
-def _uint8_conv(
-    writer: TFLiteWriter,
-    layer: Layer,
-    row: graph.Convolution,
-    image: int,
-    size: tuple[int, int],
-    before: ActivationRange,
-    *,
-    relu6: bool = True,
-) -> tuple[int, ActivationRange]:
-    """One layer with its integers as they are; the tensor it gives, and that tensor's range."""
-    weights, bias_codes, after = quantized_parts(layer)
-    inputs = [
-        image,
-        writer.constant(
-            f"{layer.name}/weights",
-            file_kernel(weights.codes),
-            Quantization.per_tensor(weights.scale, weights.zero_point),
-        ),
-        writer.constant(f"{layer.name}/bias", bias_codes, Quantization.per_tensor(before.scale * weights.scale, 0)),
-    ]
-    output = writer.tensor(layer.name, (*size, row.channels), np.uint8, _quantization(after))
-    convolve = writer.depthwise_conv if row.depthwise else writer.conv
-    convolve(inputs, output, stride=row.stride, relu6=relu6, version=1)
-    return output, after
-
-
-def _quantization(values: ActivationRange) -> Quantization:
-    return Quantization.per_tensor(values.scale, values.zero_point)
 
 
 def _uint8_file(network: MobileNetV1, path: Path) -> None:

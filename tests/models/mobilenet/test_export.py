@@ -17,7 +17,8 @@ from ai_edge_litert.interpreter import Interpreter
 from fvcli.errors import ModelError, UsageError
 from fvcli.models.frameworks import tensorflow, tensorflow_hub
 from fvcli.models.loading import load_model, load_network
-from fvcli.models.mobilenet.export import EXPORT_FORMS, compile_uint8, export_model
+from fvcli.models.mobilenet.compile_uint8 import compile_uint8
+from fvcli.models.mobilenet.export import EXPORT_FORMS, export_model
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
 from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
