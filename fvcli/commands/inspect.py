@@ -41,7 +41,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     stale = f", {counts['stale']:,} of them stale (their files are gone)" if counts["stale"] else ""
     yield "dataset", found.folder + (" (a run is unfinished)" if found.unfinished else "")
     yield "rows", f"{counts['rows']:,}{stale}"
-    yield "vectors", f"{found.dimension} x {found.dtype}"
+    zeros = f", {found.zero_vectors:,} of them all zeros" if found.zero_vectors else ""
+    yield "vectors", f"{found.dimension} x {found.dtype}{zeros}"
     size = found.bytes / 1e6
     per_row = f", {found.bytes / counts['rows']:,.0f} bytes per row" if counts["rows"] else ""
     yield "files", f"{found.shards:,} {found.format} shards, {size:,.1f} MB{per_row}"

@@ -71,5 +71,7 @@ def tell(summary: RunSummary) -> None:
     say(f"{summary.output}: {rows} ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
     if counts.discovered == 0:
         say("no images found; check the sources and --include/--exclude")
+    if summary.zero_vectors:
+        say(f"{counted(summary.zero_vectors, 'vector')} of all zeros: they have no direction to compare")
     if summary.failures_file is not None:
         say(f"{counted(counts.failed, 'failure')} listed in {summary.failures_file}")

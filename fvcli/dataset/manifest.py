@@ -42,27 +42,32 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some consecutive rows. ``files`` holds one for Parquet, the vectors and their metadata for npy."""
+    """Some consecutive rows. ``files`` holds one for Parquet, the vectors and their metadata for npy.
+
+    zero_vectors: rows whose vector is all zeros.
+    """
 
     number: int
     rows: int
     files: tuple[DataFile, ...]
     first: Key
     last: Key
+    zero_vectors: int = 0
 
     def to_json(self) -> dict[str, Any]:
         vectors = self.files[0]
         values: dict[str, Any] = {"number": self.number, "rows": self.rows, **asdict(vectors)}
         if len(self.files) > 1:
             values["metadata"] = asdict(self.files[1])
-        return {**values, "first": list(self.first), "last": list(self.last)}
+        values |= {"first": list(self.first), "last": list(self.last)}
+        return {**values, "zero_vectors": self.zero_vectors} if self.zero_vectors else values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Shard:
         described = [values, values["metadata"]] if "metadata" in values else [values]
         files = tuple(map(DataFile.from_json, described))
         first, last = ((str(root), str(path)) for root, path in (values["first"], values["last"]))
-        return cls(int(values["number"]), int(values["rows"]), files, first, last)
+        return cls(int(values["number"]), int(values["rows"]), files, first, last, values.get("zero_vectors", 0))
 
     def is_of(self, format: DataFormat) -> bool:
         """Whether its files are those of this format."""
@@ -113,6 +118,11 @@ class Manifest:
     failures: tuple[DataFile, ...] = ()
     counts: Counts = field(default_factory=Counts)
     runs: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def zero_vectors(self) -> int:
+        """Rows whose vector is all zeros."""
+        return sum(shard.zero_vectors for shard in self.shards)
 
     @property
     def files(self) -> Iterator[DataFile]:

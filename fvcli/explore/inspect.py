@@ -36,6 +36,7 @@ class Inspection:
     format: str
     dtype: str
     dimension: int
+    zero_vectors: int
     shards: int
     bytes: int
     model: Mapping[str, Any]
@@ -61,6 +62,7 @@ def inspect(dataset: Dataset) -> Inspection:
         format=manifest.format,
         dtype=manifest.dtype,
         dimension=manifest.dimension,
+        zero_vectors=manifest.zero_vectors,
         shards=len(manifest.shards),
         bytes=sum(file.bytes for shard in manifest.shards for file in shard.files),
         model=dict(manifest.model),

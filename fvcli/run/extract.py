@@ -39,6 +39,7 @@ class RunSummary:
     """``counts`` describe the dataset as the run left it; ``extracted`` is how many vectors this process computed.
 
     failures_file: path of the list of inputs without a vector, None where there is none.
+    zero_vectors: rows of the dataset whose vector is all zeros.
     """
 
     counts: Counts
@@ -48,6 +49,7 @@ class RunSummary:
     model: str
     identity: str
     failures_file: str | None
+    zero_vectors: int = 0
 
     @classmethod
     def of(cls, store: Store, manifest: Manifest, started: float, extracted: int) -> RunSummary:
@@ -60,12 +62,14 @@ class RunSummary:
             model=manifest.model["name"],
             identity=manifest.model["identity"],
             failures_file=store.describe(manifest.failures[0].file) if manifest.failures else None,
+            zero_vectors=manifest.zero_vectors,
         )
 
     def to_json(self) -> dict[str, object]:
         rate = self.extracted / self.seconds if self.seconds > 0 else 0.0
         return {
             **self.counts.to_json(),
+            "zero_vectors": self.zero_vectors,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(rate, 1),
             "output": self.output,

@@ -136,6 +136,7 @@ class _Tally:
     _extracted: int = 0
     _reused: int = 0
     _stale: int = 0
+    _zero: int = 0
     _first: Key | None = None
     _last: Key = ("", "")
 
@@ -166,6 +167,7 @@ class _Tally:
         key = (ref.root, ref.path)
         self._first = self._first or key
         self._last = key
+        self._zero += not vector.any()
         self.writer.append(ref, info, vector)
 
     def finish(self, number: int) -> Shard | None:
@@ -173,4 +175,4 @@ class _Tally:
         if self._first is None:
             return None
         rows = self._extracted + self._reused + self._stale
-        return Shard(number, rows, (), self._first, self._last)
+        return Shard(number, rows, (), self._first, self._last, self._zero)
