@@ -43,7 +43,9 @@ def open_file(format: RowFormat, sink: BinaryIO, encoding: Encoding) -> RowStrea
         return _Grouped(_Arrow(sink, encoding, pa.ipc.new_file))
     if format == "npy":
         return _Written(NpyRows(sink, encoding))
-    return _Grouped(_Written(ParquetRows(sink, columns.schema(encoding.dimension, encoding.dtype, encoding.labels), encoding)))
+    return _Grouped(
+        _Written(ParquetRows(sink, columns.schema(encoding.dimension, encoding.dtype, encoding.labels), encoding))
+    )
 
 
 class _Written:
