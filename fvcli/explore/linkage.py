@@ -4,7 +4,7 @@ The cosine of a vector without length is 0 with everything. Rows with a value th
 
 Every pair of contents is looked at, most of them only through upper bounds of their cosine. With P orthonormal,
 x . y = Px . Py + rx . ry <= Px . Py + |rx| |ry|, where r is what the projection leaves of a vector. A first bound comes
-from 64 directions for all pairs of a tile at once, a second one from 256 for the few pairs that the first cannot rule
+from 64 directions for all pairs of a tile at once, a second one from 224 for the few pairs that the first cannot rule
 out. What remains is computed from the whole vectors.
 """
 
@@ -28,11 +28,11 @@ from fvcli.records import Float32Array
 THRESHOLD = 0.90
 
 _DIRECTIONS = 64  # of the first bound; more make each tile slower, fewer leave more pairs to the second bound
-_MORE_DIRECTIONS = 192  # of the second bound, stored in 8 bits
+_MORE_DIRECTIONS = 160  # of the second bound, stored in 8 bits
 _FAR_LIMIT = 0.3  # coefficients beyond it are cut, which the bound accounts for
-_SAMPLE = 4096  # rows that the directions are found from
+_SAMPLE = 2048  # rows that the directions are found from
 _TILE = 2048  # rows compared with as many others at once
-_HELD = 20_000  # rows whose whole vectors are in memory together: 80 MB of 1024 floats
+_HELD = 8_000  # rows of each side whose whole vectors are in memory: 32 MB of 1024 floats
 _PAIRS = 1_000_000  # candidate pairs that wait for it
 _SLACK = 1.2e-3  # what rounding to 16 bits may take from a projected product, with room to spare
 
@@ -58,7 +58,7 @@ def linked_rows(
 ) -> list[Rows]:
     """Groups of two rows or more, each row with a cosine of at least ``threshold`` to another of its group.
 
-    Largest groups first, rows ascending. Rows of the same file content count as one from the start. Takes about 330
+    Largest groups first, rows ascending. Rows of the same file content count as one from the start. Takes about 300
     bytes per row besides fixed buffers, and a time that grows with the square of the number of different contents.
     progress: called with the share of the work that is done, in [0, 1].
     Raises DatasetError if a shard cannot be read, ValueError for a threshold outside (0, 1].
@@ -221,22 +221,31 @@ def _candidates(bounds: _Bounds, threshold: float, progress: Callable[[float], N
 
 
 def _link(dataset: Dataset, rows: Rows, pairs: Pairs, threshold: float, linked: _UnionFind) -> None:
-    """Joins those of the pairs (of places in ``rows``) that reach the threshold."""
-    pairs = pairs[np.argsort(pairs.min(axis=1), kind="stable")]
-    while len(pairs):
-        # As many of the pairs as their vectors can be held for.
-        _, first_seen = np.unique(pairs.reshape(-1), return_index=True)
-        first_seen.sort()
-        cut = len(pairs) if len(first_seen) <= _HELD else int(first_seen[_HELD] // 2)
-        now, pairs = pairs[:cut], pairs[cut:]
-        held = np.unique(now)
-        units = normalized(dataset.take(rows[held]))
-        now = now[linked.apart(now)]
-        for start in range(0, len(now), _TILE):
-            some = now[start : start + _TILE]
-            left, right = np.searchsorted(held, some.T)
-            linked.join(some[np.vecdot(units[left], units[right]) >= threshold])
-        pairs = pairs[linked.apart(pairs)]
+    """Joins those of the pairs (of places in ``rows``) that reach the threshold.
+
+    Holds _HELD left rows at a time and reads their right rows in order, so that each shard is read once for them.
+    """
+    for left, some in _grouped(pairs, 0):
+        units = normalized(dataset.take(rows[left]))
+        for right, now in _grouped(some[linked.apart(some)], 1):
+            others = normalized(dataset.take(rows[right]))
+            for start in range(0, len(now), _TILE):
+                tile = now[start : start + _TILE]
+                tile = tile[linked.apart(tile)]
+                cosines = np.vecdot(
+                    units[np.searchsorted(left, tile[:, 0])], others[np.searchsorted(right, tile[:, 1])]
+                )
+                linked.join(tile[cosines >= threshold])
+
+
+def _grouped(pairs: Pairs, column: int) -> Iterator[tuple[Rows, Pairs]]:
+    """The pairs by ascending ``column``, cut where it has had _HELD different values; with these values."""
+    pairs = pairs[np.argsort(pairs[:, column], kind="stable")]
+    values = np.unique(pairs[:, column])
+    for start in range(0, len(values), _HELD):
+        some = values[start : start + _HELD]
+        low, high = np.searchsorted(pairs[:, column], (some[0], some[-1] + 1))
+        yield some, pairs[low:high]
 
 
 class _UnionFind:
