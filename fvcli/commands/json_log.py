@@ -1,13 +1,13 @@
 """Progress of a run as JSON Lines on stderr, for log collectors.
 
-Each line is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, progress, failure,
-finished, frozen (after ``fvcli plan``) or error.
+Each line is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, passed_over, progress,
+failure, finished, frozen (after ``fvcli plan``) or error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ class JsonLog(Progress):
     def _tell_looking(self, inputs: int) -> None:
         event("looking", inputs=inputs)
 
+    def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
+        event("passed_over", counts=dict(counts))
+
     def _tell_planned(self) -> None:
         event("planned", total=self._total, done=self._done)
 
@@ -49,8 +52,11 @@ class JsonLog(Progress):
 
 
 class FailureLines(Progress):
-    """The observer of a stream: every failure is a line of its own, and nothing else is printed."""
+    """The observer of a stream: every failure is a line of its own, and what was passed over another one."""
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         for line in failed:
             say_json(json.loads(line.to_json()))
+
+    def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
+        say_json({"passed_over": dict(counts)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fvcli.commands.signals import StopSignals
@@ -86,6 +86,10 @@ class Progress:
         if not self._quiet and total != done:
             self._tell_planned()
 
+    def passed_over(self, counts: Mapping[str, int]) -> None:
+        if counts and not self._quiet:
+            self._tell_passed_over(counts)
+
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         self._done += inputs
         if self._quiet:
@@ -104,6 +108,12 @@ class Progress:
 
     def _tell_looking(self, inputs: int) -> None:
         self._say(f"looking: {counted(inputs, 'input')} so far")
+
+    def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
+        from fvcli.sources.passed_over import LINKED_FOLDER, told
+
+        hint = " (--follow-symlinks walks them)" if LINKED_FOLDER in counts else ""
+        self._say(f"passed over: {told(counts)}{hint}")
 
     def _tell_planned(self) -> None:
         if self._done:

@@ -7,7 +7,7 @@ belongs to the shard whose range it falls in, and only shards that change are wr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,11 +28,12 @@ T = TypeVar("T", ImageRef, BaseRow, FailureLine)
 class Policy:
     """What an update may do.
 
-    request: what was asked, for telling on resuming whether it is the same again; settings: see :class:`Plan`.
+    request: what was asked, for telling on resuming whether it is the same again.
+    settings: see :class:`Plan`; called when all inputs have been seen.
     """
 
     request: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    settings: Callable[[], Mapping[str, Any]]
     shard_size: int
     prune: bool = False
     retry_failed: bool = False
@@ -88,8 +89,13 @@ def _key(item: ImageRef | BaseRow | FailureLine) -> Key:
 
 
 def _changed(now: ImageRef, then: ImageRef) -> bool:
-    """Whether the file may have other content; another name behind the same stand-in is another file."""
-    return (now.size_bytes, now.mtime_ns, now.path_bytes) != (then.size_bytes, then.mtime_ns, then.path_bytes)
+    """Whether the file may have other content; another name behind the same stand-in is another file.
+
+    Of a row in a table only the time is known before it is read.
+    """
+    if now.size_bytes not in (-1, then.size_bytes):
+        return True
+    return (now.mtime_ns, now.path_bytes) != (then.mtime_ns, then.path_bytes)
 
 
 class _Comparison:
@@ -185,7 +191,7 @@ class _Comparison:
         return Plan(
             id=os.urandom(8).hex(),
             request=self._policy.request,
-            settings=self._policy.settings,
+            settings=self._policy.settings(),
             roots=tuple(sorted(self._roots)),
             base=identity_of(manifest),
             overwrite=self._policy.overwrite,

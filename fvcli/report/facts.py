@@ -22,7 +22,7 @@ class Summary:
     """The dataset in a few words. ``folder`` is as named on the command line; times are ISO 8601, UTC.
 
     seconds and images_per_second: of the last run that extracted anything; None where no run did.
-    bytes: of the data files.
+    bytes: of the data files. passed_over: what the last run's search left aside, as (kind, count).
     """
 
     name: str
@@ -31,6 +31,7 @@ class Summary:
     discovered: int
     failed: int
     stale: int
+    passed_over: tuple[tuple[str, int], ...]
     roots: tuple[str, ...]
     roots_left_out: int
     bytes: int

@@ -287,6 +287,9 @@ def _summary(dataset: Dataset, folder: str) -> Summary:
         discovered=manifest.counts.discovered,
         failed=manifest.counts.failed,
         stale=manifest.counts.stale,
+        passed_over=tuple((readable(kind), count) for kind, count in manifest.runs[-1].get("passed_over", {}).items())
+        if manifest.runs
+        else (),
         roots=tuple(readable(root) for root in manifest.roots[:ROOTS]),
         roots_left_out=max(0, len(manifest.roots) - ROOTS),
         bytes=sum(file.bytes for shard in manifest.shards for file in shard.files),

@@ -174,7 +174,8 @@
     const hash = (text) => (text ? make("code", { title: text }, text.length > 16 ? `${text.slice(0, 16)}…` : text) : "");
     pairs("recipe", [["model", summary.model], ["identity", hash(summary.identity)], ["licence", summary.licence], ...summary.recipe]);
     pairs("data", [["dataset", named(summary.folder)], ["format", `${summary.format}, ${summary.dtype} × ${count(summary.dimension)}`], ["size", `${bytes(summary.bytes)} in ${many(summary.shards, "file")}`],
-      ...summary.roots.map((root, place) => [place ? "\u00a0" : summary.roots.length > 1 ? "sources" : "source", named(root)]), ["\u00a0", summary.roots_left_out ? `and ${count(summary.roots_left_out)} more` : ""]]);
+      ...summary.roots.map((root, place) => [place ? "\u00a0" : summary.roots.length > 1 ? "sources" : "source", named(root)]), ["\u00a0", summary.roots_left_out ? `and ${count(summary.roots_left_out)} more` : ""],
+      ["passed over", summary.passed_over.map(([kind, number]) => `${count(number)} ${kind}`).join(", ")]]);
     pairs("software", summary.environment);
     const cell = (value) => make("td", null, value);
     fill("runs", make("thead", null, make("tr", null, ...["Started", "Seconds", "Extracted", "Reused", "Failed", "Rows after"].map((name) => make("th", { scope: "col" }, name)))),

@@ -29,7 +29,9 @@ from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.shard import Job, Runner
 from fvcli.run.spec import DatasetSpec
+from fvcli.sources.background import in_background
 from fvcli.sources.discover import discover
+from fvcli.sources.passed_over import PassedOver
 
 _TELL_EVERY = 1000
 
@@ -39,6 +41,7 @@ class RunSummary:
     """``counts`` describe the dataset as the run left it; ``extracted`` is how many vectors this process computed.
 
     failures_file: path of the list of inputs without a vector, None where there is none.
+    passed_over: what the search for inputs left aside, by kind.
     zero_vectors: rows of the dataset whose vector is all zeros.
     """
 
@@ -49,6 +52,7 @@ class RunSummary:
     model: str
     identity: str
     failures_file: str | None
+    passed_over: Mapping[str, int]
     zero_vectors: int = 0
 
     @classmethod
@@ -62,6 +66,7 @@ class RunSummary:
             model=manifest.model["name"],
             identity=manifest.model["identity"],
             failures_file=store.describe(manifest.failures[0].file) if manifest.failures else None,
+            passed_over=manifest.runs[-1].get("passed_over", {}),
             zero_vectors=manifest.zero_vectors,
         )
 
@@ -69,6 +74,7 @@ class RunSummary:
         rate = self.extracted / self.seconds if self.seconds > 0 else 0.0
         return {
             **self.counts.to_json(),
+            "passed_over": dict(self.passed_over),
             "zero_vectors": self.zero_vectors,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(rate, 1),
@@ -116,6 +122,7 @@ class Run:
         self._model = model
         self._store = store
         self._started = started
+        self._passed_over = PassedOver()
         self._spec = DatasetSpec.of(request, model)
         self._asked: Mapping[str, Any] = request.fingerprint(self._spec.recipe)
 
@@ -157,13 +164,16 @@ class Run:
         request = self._request
         policy = Policy(
             request=self._asked,
-            settings=self._spec.settings(),
+            settings=lambda: {**self._spec.settings(), "passed_over": self._passed_over.to_json()},
             shard_size=request.shard_size,
             prune=request.prune,
             retry_failed=request.retry_failed and not resumed,
             overwrite=request.overwrite and not resumed,
         )
-        return make_plan(self._store, standing, self._refs(), policy)
+        self._passed_over = PassedOver()
+        planned = make_plan(self._store, standing, self._refs(self._passed_over), policy)
+        self.progress.observer.passed_over(self._passed_over.to_json())
+        return planned
 
     def carry_out(self, standing: Standing, crashing: Mapping[ImageRef, Failure]) -> Manifest:
         """Runs what the plan leaves to do and publishes all of it. Raises StoppedError, DatasetError and others."""
@@ -194,8 +204,10 @@ class Run:
         request = self._request
         return Trial(self._model.input_spec, request.preprocessing, request.limits, self.progress.raise_if_stopped)
 
-    def _refs(self) -> Iterator[ImageRef]:
-        for number, ref in enumerate(discover(self._request.sources)):
+    def _refs(self, passed_over: PassedOver) -> Iterator[ImageRef]:
+        """The inputs, searched for in a thread of its own: a place that does not answer must not hide a signal."""
+        refs = in_background(lambda: discover(self._request.sources, passed_over), self.progress.raise_if_stopped)
+        for number, ref in enumerate(refs):
             if number % _TELL_EVERY == 0:
                 self.progress.observer.discovered(number)
                 self.progress.raise_if_stopped()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -107,6 +107,10 @@ class Observer(Protocol):
         """``total`` inputs have to be read, ``done`` of them were by an earlier run."""
         ...
 
+    def passed_over(self, counts: Mapping[str, int]) -> None:
+        """The search for inputs has ended; ``counts`` by kind are what it left aside, the largest first."""
+        ...
+
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         """So many more inputs were dealt with; ``failed`` are those among them that gave no vector."""
         ...
@@ -122,6 +126,8 @@ class Silent:
     def discovered(self, inputs: int) -> None: ...
 
     def planned(self, total: int, done: int) -> None: ...
+
+    def passed_over(self, counts: Mapping[str, int]) -> None: ...
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None: ...
 

@@ -145,6 +145,7 @@ class DatasetSpec:
             "environment": ",".join(sorted(made)) or environment_id(known),
             "worked": extracted,
             **merged.counts.to_json(),
+            "passed_over": dict(plan.settings.get("passed_over", {})),
         }
         described = Manifest(
             format=self.format,

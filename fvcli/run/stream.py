@@ -26,6 +26,7 @@ from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome, Success
 from fvcli.sources.discover import Sources, discover
+from fvcli.sources.passed_over import PassedOver
 from fvcli.sources.patterns import Filter
 
 _AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
@@ -72,7 +73,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     found: Iterator[ImageRef] = iter(())
     if sources.paths:
         walked = Sources(sources.paths, None, False, sources.include, sources.exclude, sources.follow_symlinks)
-        found = discover(walked)
+        found = _told(walked, observer)
     descriptor = None if sources.files_from is None else _open(sources.files_from)
     model = load_model(request.model, request.engine)
     spec = DatasetSpec.of(request, model)
@@ -103,6 +104,13 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
                 raise TooManyFailuresError(f"stopped: {failures:,} inputs failed, more than --max-failures allows")
     out.close()
     return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
+
+
+def _told(sources: Sources, observer: Observer) -> Iterator[ImageRef]:
+    """The inputs of folders and files; the observer learns what was left aside once they are at their end."""
+    passed_over = PassedOver()
+    yield from discover(sources, passed_over)
+    observer.passed_over(passed_over.to_json())
 
 
 def _batches(

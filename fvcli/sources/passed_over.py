@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
-LINKED_FOLDER = "symlinked folders"
-SPECIAL = "pipes, sockets and devices"
-LINKED_MEMBER = "links in archives"
-COMPANION = "._ files of macOS"
-NO_EXTENSION = "other files"
-_OTHER = "other kinds"
+LINKED_FOLDER = "symlinked folder"
+SPECIAL = "special file"
+LINKED_MEMBER = "archived link"
+COMPANION = "macOS companion file"
+NO_EXTENSION = "other file"
+_OTHER = "file of another kind"
 
 #: Kinds that are counted apart; a folder may hold a million extensions.
 _MOST_KINDS = 200
@@ -57,7 +58,7 @@ def is_set_aside(folder: str) -> bool:
 
 
 class PassedOver:
-    """A tally by kind: a lower-case extension with its dot, or a phrase in the plural."""
+    """A tally by kind: a lower-case extension with its dot, or a phrase in the singular that takes an s."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -73,7 +74,7 @@ class PassedOver:
 
     def add_folder(self, name: str) -> None:
         """Counts a folder that is not entered, by its base name."""
-        self.add(f"{name} folders")
+        self.add(f"{name} folder")
 
     def to_json(self) -> dict[str, int]:
         """Counts by kind, the largest first."""
@@ -92,9 +93,12 @@ def kind_of(name: str) -> str:
     return extension if _PLAIN_EXTENSION.fullmatch(extension) else NO_EXTENSION
 
 
-def told(counts: dict[str, int], most: int = 8) -> str:
+def told(counts: Mapping[str, int], most: int = 8) -> str:
     """One line for people: "60 .heic, 3 .zip"; beyond ``most`` kinds the rest as a sum. Empty without any."""
-    parts = [f"{count:,} {kind}" for kind, count in list(counts.items())[:most]]
+    parts = [
+        f"{count:,} {kind}{'s' if count != 1 and not kind.startswith('.') else ''}"
+        for kind, count in list(counts.items())[:most]
+    ]
     rest = list(counts.values())[most:]
     if rest:
         parts.append(f"{sum(rest):,} of {len(rest):,} more kinds")

@@ -12,7 +12,6 @@ import pytest
 
 from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.records import Preprocessing
-from fvcli.sources import discover
 from fvcli.sources.discover import Sources
 from tests.helpers import contents, pictures
 from tests.helpers.in_process import Bench
@@ -366,14 +365,14 @@ def test_rows_below_a_folder_that_cannot_be_listed_are_not_pruned(
         pictures.put(bench.photographs, f"below/{number:02d}.png", pictures.picture(100 + number))
     pictures.put(bench.photographs, "below-zero.png", pictures.picture(300))
     bench.extract()
-    listing = discover._entries
+    listing = os.scandir
 
-    def failing(location: str, follow_symlinks: bool) -> list[tuple[str, str]]:
-        if location.endswith("/below/"):
+    def failing(location: object) -> object:
+        if str(location).endswith("/below/"):
             raise PermissionError(13, "Permission denied")
-        return listing(location, follow_symlinks)
+        return listing(location)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(discover, "_entries", failing)
+    monkeypatch.setattr(os, "scandir", failing)
     (bench.photographs / "below-zero.png").unlink()
     bench.extract(prune=True)
     assert sum(path.startswith("below/") for path in bench.rows()) == 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Observed:
 
     def planned(self, total: int, done: int) -> None:
         self.total, self.done = total, done
+
+    def passed_over(self, counts: Mapping[str, int]) -> None: ...
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         self.done += inputs

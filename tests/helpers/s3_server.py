@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,8 +22,15 @@ PAGE = 7  # keys of a listing that are told at once
 Object = tuple[bytes, float]  # content, time of the last change
 
 
+#: (command, "bucket/key" or "bucket") -> (status, code) that is answered instead; None for the right answer.
+Fault = Callable[[str, str], tuple[int, str] | None]
+
+
 class S3Server:
-    """``objects`` are named "bucket/key". refuse: the share of requests that get 503."""
+    """``objects`` are named "bucket/key". refuse: the share of requests that get 503.
+
+    fault: decides about each request. short: how many of the next bodies end before they should.
+    """
 
     def __init__(self, refuse: float = 0.0) -> None:
         self.objects: dict[str, Object] = {}
@@ -30,6 +38,8 @@ class S3Server:
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.refuse = refuse
         self.refused = 0
+        self.fault: Fault = lambda command, name: None
+        self.short = 0
         self.stop_after: int | None = None
         self._random = random.Random(1)
         self._clock = 1_700_000_000.0
@@ -103,6 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not admitted:
             self._error(503, "SlowDown")
+            return
+        fault = self.owner.fault(self.command, name.strip("/") if "/" not in name.strip("/") else name)
+        if fault is not None:
+            self._error(*fault)
             return
         getattr(self, f"_{self.command.lower()}")(name, query, body)
 
@@ -243,8 +257,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        if self.command == "HEAD":
+            return
+        if status in (200, 206) and self.owner.short > 0 and "ETag" in (headers or {}):
+            self.owner.short -= 1
+            self.wfile.write(data[: len(data) // 2])
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.wfile.write(data)
 
 
 def _iso(seconds: float) -> str:

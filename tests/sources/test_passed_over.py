@@ -25,7 +25,7 @@ def test_names_without_a_known_extension_are_decided_by_their_first_bytes(tmp_pa
     make(tmp_path, "notes.odd", "README", "x.weird name", content=b"words")
     make(tmp_path, "film.mov")  # its name says that it is no image
     assert names(tmp_path) == ["DSC0001.1", "IMG.JPG (2)", "cat.jpg_large", "photo", "x.jpg~"]
-    assert passed_over(tmp_path) == {"other files": 2, ".mov": 1, ".odd": 1}
+    assert passed_over(tmp_path) == {"other file": 2, ".mov": 1, ".odd": 1}
 
 
 def test_links_pipes_and_companions_are_told(tmp_path: Path) -> None:
@@ -35,18 +35,18 @@ def test_links_pipes_and_companions_are_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "photos/pipe.jpg")
     assert names(tmp_path / "photos") == ["a.jpg"]
     assert passed_over(tmp_path / "photos") == {
-        "._ files of macOS": 2,
-        "pipes, sockets and devices": 2,
-        "symlinked folders": 1,
+        "macOS companion file": 2,
+        "special file": 2,
+        "symlinked folder": 1,
     }
-    assert "symlinked folders" not in passed_over(tmp_path / "photos", follow_symlinks=True)
+    assert "symlinked folder" not in passed_over(tmp_path / "photos", follow_symlinks=True)
 
 
 @pytest.mark.parametrize("name", ["@eaDir", ".thumbnails", "$RECYCLE.BIN", ".Trash-1000", ".Trashes", "#recycle"])
 def test_thumbnails_and_bins_are_not_entered_unless_they_are_the_source(tmp_path: Path, name: str) -> None:
     make(tmp_path, "a.jpg", f"{name}/x.jpg", f"sub/{name}/deep/y.jpg")
     assert names(tmp_path) == ["a.jpg"]
-    assert passed_over(tmp_path) == {f"{name} folders": 2}
+    assert passed_over(tmp_path) == {f"{name} folder": 2}
     assert names(tmp_path / name) == ["x.jpg"]
     assert len(names(tmp_path, tmp_path / name)) == 2
 
@@ -100,6 +100,7 @@ def test_a_million_extensions_stay_a_few_kinds() -> None:
 def test_the_line_names_the_largest_kinds_first() -> None:
     assert told({".heic": 60, ".mov": 60, ".zip": 3}) == "60 .heic, 60 .mov, 3 .zip"
     assert told({f".e{number}": 1000 for number in range(10)}).endswith("1,000 .e7, 2,000 of 2 more kinds")
+    assert told({"symlinked folder": 1, "special file": 2}) == "1 symlinked folder, 2 special files"
     assert told({}) == ""
 
 
@@ -107,4 +108,4 @@ def test_an_unreadable_first_byte_is_told_not_lost(tmp_path: Path) -> None:
     make(tmp_path, "empty", "a.jpg", content=b"")
     make(tmp_path, "b", content=JPEG_START)
     assert names(tmp_path) == ["a.jpg", "b"]
-    assert passed_over(tmp_path) == {"other files": 1}
+    assert passed_over(tmp_path) == {"other file": 1}

@@ -240,7 +240,7 @@ def test_links_in_archives_are_told(tmp_path: Path) -> None:
         link = tarfile.TarInfo("link.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "a.jpg"
         tar.addfile(link)
-    assert passed_over(tmp_path) == {"links in archives": 1}
+    assert passed_over(tmp_path) == {"archived link": 1}
 
 
 def test_an_archive_packed_again_with_the_same_time_is_not_read_at_old_offsets(tmp_path: Path) -> None:
