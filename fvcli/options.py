@@ -37,12 +37,13 @@ INPUT = Group("Input", plan=True, stream=True)
 IMAGES = Group("Images and model", plan=True, stream=True)
 UPDATE = Group("Update", plan=True)
 EFFORT = Group("Run", task=True, stream=True)
+PROCESSES = Group("Run", task=True)
 TASK = Group("Several machines", task=True)
 RAY = Group("Several machines")
 MESSAGES = Group("Messages", plan=True, task=True, stream=True)
 
 #: In the order in which help and guide show them.
-GROUPS = (INPUT, IMAGES, PLACE, OUTPUT, SHARDS, UPDATE, EFFORT, TASK, RAY, MESSAGES)
+GROUPS = (INPUT, IMAGES, PLACE, OUTPUT, SHARDS, UPDATE, EFFORT, PROCESSES, TASK, RAY, MESSAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,19 @@ class ExtractOptions(TypedDict, total=False):
     ]
     workers: Annotated[
         int | None,
-        Option("Threads.", EFFORT, flag="-j", metavar="N", least=1, more="Default: the CPUs that the process may use."),
+        Option("Workers.", EFFORT, flag="-j", metavar="N", least=1, more="Default: the CPUs that the process may use."),
     ]
-    batch_size: Annotated[int, Option("Images per thread and batch.", EFFORT, 32, "-b", "N", least=1)]
+    processes: Annotated[
+        int | None,
+        Option(
+            "Worker processes; 0 works with threads alone.",
+            PROCESSES,
+            metavar="N",
+            least=0,
+            more="Default: by the number of workers and inputs, see [scaling.md](scaling.md#many-cores).",
+        ),
+    ]
+    batch_size: Annotated[int, Option("Images per worker and batch.", EFFORT, 32, "-b", "N", least=1)]
 
 
 class CommandOptions(TypedDict, total=False):

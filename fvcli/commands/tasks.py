@@ -69,7 +69,7 @@ def work(context: typer.Context) -> None:
 
     limit = values["max_failures"]
     most = None if limit is None else FailureLimit.parse(limit)
-    resources = Resources(values["workers"], values["batch_size"])
+    resources = Resources(values["workers"], values["batch_size"], values["processes"])
     task = tasks.Task.parse(values["task"])
     as_events = values["log_format"] == "json"
     observer = JsonLog if as_events else Progress

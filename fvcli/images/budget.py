@@ -61,5 +61,7 @@ class Budget:
         return not self._used or self._used + amount <= self._limit
 
 
-#: The one budget of this process: 512 MiB, which is ten 12-megapixel photographs decoded in full.
-DECODED = Budget(512 * 1024**2)
+#: 512 MiB: ten 12-megapixel photographs decoded in full.
+DECODED_BYTES = 512 * 1024**2
+#: The one budget of this process.
+DECODED = Budget(DECODED_BYTES)

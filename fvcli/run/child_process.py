@@ -5,15 +5,20 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 
-def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
-    """``module`` as a process that is spoken to over stdin. stdout: subprocess.PIPE or DEVNULL."""
+def start(module: str, stdout: int, descriptors: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """``module`` as a process that reads its orders from stdin. stdout: subprocess.PIPE or DEVNULL.
+
+    descriptors: open files that the process gets besides, under the same numbers. Raises OSError.
+    """
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],  # -P: nothing is imported from the user's folder
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=subprocess.DEVNULL,
+        pass_fds=descriptors,
         start_new_session=True,  # Ctrl-C is for the run, and must not look as if the process had ended by itself
     )
 

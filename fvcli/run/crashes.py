@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,13 +32,13 @@ from fvcli.images.decode import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
 from fvcli.run import child_process
+from fvcli.run.worker import InHand
 
 TIMEOUT_SECONDS = 120.0
 _LOOK_SECONDS = 0.1
 
 _ASKED_TO_END = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
-_SLOT = struct.Struct("<qq")
-_IDLE = _SLOT.pack(-1, -1)
+_IDLE = InHand.SLOT.pack(-1, -1)
 _TASK_IN_WORK = ".in-work"
 
 
@@ -65,17 +64,6 @@ class Notes:
         """Those of one process among several that share a plan; ``key`` tells it from the others."""
         in_work = f"{key}{_TASK_IN_WORK}"
         return cls(in_work, (in_work,), f"{key}.crashed.jsonl")
-
-
-class InHand:
-    """The notes of one run. ``mark`` is called by several threads, each with a slot of its own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def mark(self, slot: int, shard: int, position: int) -> None:
-        """Notes the input in hand, -1 and -1 for none."""
-        os.pwrite(self._descriptor, _SLOT.pack(shard, position), slot * _SLOT.size)
 
 
 @contextmanager
@@ -124,10 +112,15 @@ def find(store: Store, plan: Plan | None, trial: Trial, notes: Notes) -> dict[Im
     found = crashing([ref for ref in refs if ref not in known], trial)
     if found:
         known |= found
-        store.replace(notes.crashed, failures.to_bytes(FailureLine(*item) for item in known.items()))
+        remember(store, notes, known)
     for key in notes.earlier:
         store.remove(key)
     return known
+
+
+def remember(store: Store, notes: Notes, known: Mapping[ImageRef, Failure]) -> None:
+    """Writes down which inputs crash, for as long as they are not reported among the dataset's failures."""
+    store.replace(notes.crashed, failures.to_bytes(FailureLine(*item) for item in known.items()))
 
 
 def find_again(store: Store, base: Manifest, trial: Trial) -> dict[ImageRef, Failure]:
@@ -138,8 +131,8 @@ def find_again(store: Store, base: Manifest, trial: Trial) -> dict[ImageRef, Fai
 def _suspects(store: Store, key: str) -> list[tuple[int, int]]:
     """(shard index, position) of the inputs that were in hand when an earlier run died; none after a good end."""
     data = store.read(key) or b""
-    slots = (_SLOT.unpack_from(data, start) for start in range(0, len(data) - _SLOT.size + 1, _SLOT.size))
-    return sorted({(shard, position) for shard, position in slots if shard >= 0})
+    whole = len(data) - len(data) % InHand.SLOT.size
+    return sorted({place for place in InHand.SLOT.iter_unpack(data[:whole]) if place[0] >= 0})
 
 
 def crashing(suspects: Sequence[ImageRef], trial: Trial) -> dict[ImageRef, Failure]:

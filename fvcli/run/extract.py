@@ -175,7 +175,7 @@ class Run:
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
 
-    def carry_out(self, standing: Standing, crashing: Mapping[ImageRef, Failure]) -> Manifest:
+    def carry_out(self, standing: Standing, crashing: dict[ImageRef, Failure]) -> Manifest:
         """Runs what the plan leaves to do and publishes all of it. Raises StoppedError, DatasetError and others."""
         plan, done = standing.require_plan(), dict(standing.commits)
         todo = standing.todo(plan.shards)
@@ -198,7 +198,7 @@ class Run:
             from fvcli.run.ray.runner import RayRunner
 
             return RayRunner(request.output, request.ray, request.batch_size)
-        return WorkerPool(self._spec, self._model, Resources(request.workers, request.batch_size))
+        return WorkerPool(self._spec, self._model, Resources(request.workers, request.batch_size, request.processes))
 
     def _trial(self) -> Trial:
         request = self._request

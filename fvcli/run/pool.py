@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
@@ -16,17 +17,33 @@ from fvcli.dataset.commit import Commit
 from fvcli.dataset.plan import PlannedShard, ShardEntries, read_entries
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
+from fvcli.images.budget import DECODED_BYTES
 from fvcli.images.loader import ImageLoader
 from fvcli.machine import MemoryTrimmer, environment, usable_cpus
 from fvcli.models.protocol import FeatureModel
+from fvcli.records import Engine
 from fvcli.run import crashes
-from fvcli.run.crashes import InHand, Notes, Trial
+from fvcli.run.crashes import Notes, Trial
 from fvcli.run.progress import RunProgress
 from fvcli.run.shard import Job, batch_sizes, batches, run_shard
 from fvcli.run.spec import DatasetSpec
-from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome
+from fvcli.run.worker import (
+    Batch,
+    BatchDroppedError,
+    ImageWorker,
+    InHand,
+    Outcome,
+    Setup,
+    Worker,
+    WorkerLostError,
+)
 from fvcli.sources.prefetch import Prefetch
 
+#: Workers from which on processes beat threads, and workers per process; see "Many cores" in docs/performance.md.
+_PROCESSES_FROM = 4
+_THREADS_EACH = 4
+_INPUTS_EACH = 250  # per worker: half a second, below which starting processes does not pay
+_THREADS_AT_FIRST = 4  # while processes start
 _AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
 
 T = TypeVar("T")
@@ -34,11 +51,49 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Workers by where they are. threads: in this process; processes: beside it, with ``each`` workers.
+
+    The threads work while the processes start, which then take their place.
+    """
+
+    threads: int
+    processes: int = 0
+    each: int = 0
+
+    @property
+    def slots(self) -> int:
+        """Inputs that can be in hand at once."""
+        return self.threads + self.processes * self.each
+
+    @property
+    def calls(self) -> int:
+        """Batches that can be under way at once: a worker in a process has its next one there already."""
+        return self.threads + 2 * self.processes * self.each
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
-    """How hard to work. workers: threads, None for all CPUs; batch_size: images that one of them holds at once."""
+    """How hard to work. workers: how many, None for all CPUs; batch_size: images that each holds at once.
+
+    processes: worker processes that share the workers, 0 for threads alone, None for what is fastest.
+    """
 
     workers: int | None = None
     batch_size: int = 32
+    processes: int | None = None
+
+    def layout(self, inputs: int, engine: Engine) -> Layout:
+        """The layout for so many inputs."""
+        workers = max(1, min(self.workers or usable_cpus(), inputs))
+        processes = self.processes
+        if processes is None:
+            worth_it = workers >= _PROCESSES_FROM and inputs >= _INPUTS_EACH * workers and engine != "tensorflow"
+            processes = -(-workers // _THREADS_EACH) if worth_it else 0
+        if not processes:
+            return Layout(workers)
+        processes = min(processes, workers)
+        return Layout(min(workers, _THREADS_AT_FIRST), processes, -(-workers // processes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +132,65 @@ class _Opening:
     batches: int
 
 
+class Crew:
+    """The workers of one job; those that are idle wait here for a batch. Serves several threads."""
+
+    def __init__(self, job: Job, threads: Sequence[ImageWorker]) -> None:
+        self._job = job
+        self._idle: queue.SimpleQueue[Worker | Exception] = queue.SimpleQueue()
+        for worker in threads:
+            self._idle.put(worker)
+        self._lock = threading.Lock()
+        self._replaced = 0
+
+    def step(self, step: _Opening | Batch) -> list[Outcome]:
+        """The outcomes of a batch, none of a shard's start."""
+        return [] if isinstance(step, _Opening) else self.outcomes(step)
+
+    def outcomes(self, batch: Batch) -> list[Outcome]:
+        """What becomes of a batch, by whichever worker is free. Raises what the worker raises."""
+        while True:
+            worker = self._idle.get()
+            if isinstance(worker, Exception):
+                self._idle.put(worker)
+                raise worker
+            try:
+                outcomes = worker(batch, self._job.crashing)
+            except WorkerLostError:
+                continue
+            except BaseException:
+                self._idle.put(worker)
+                raise
+            self._put_back(worker)
+            return outcomes
+
+    def join(self, workers: Sequence[Worker], threads: int) -> None:
+        """More workers, in place of so many threads, which leave after the batch that they have in hand."""
+        with self._lock:
+            self._replaced += threads
+        for worker in workers:
+            self._idle.put(worker)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the wait of everyone who needs a worker."""
+        self._idle.put(error)
+
+    def _put_back(self, worker: Worker) -> None:
+        with self._lock:
+            if self._replaced and isinstance(worker, ImageWorker):
+                self._replaced -= 1
+                return
+        self._idle.put(worker)
+
+
 class WorkerPool:
-    """A Runner: a model and threads that run jobs one after another."""
+    """A Runner: a model, and the threads and processes that run jobs one after another."""
 
     def __init__(self, spec: DatasetSpec, model: FeatureModel, resources: Resources) -> None:
+        self._spec = spec
         self._loader = ImageLoader(model.input_spec, spec.recipe.preprocessing, spec.limits)
-        self._workers = resources.workers or usable_cpus()
-        self._batch_size = resources.batch_size
+        self._resources = resources
+        self._model = model
         self._embedders = [spec.embedder(model)]
         self._environment = environment()
 
@@ -92,46 +199,63 @@ class WorkerPool:
 
         Raises DatasetError, ModelError, and what ``progress`` raises.
         """
-        count = max(1, min(self._workers, sum(shard.extract for shard in job.todo)))
-        while len(self._embedders) < count:
+        layout = self._resources.layout(sum(shard.extract for shard in job.todo), self._model.engine)
+        while len(self._embedders) < layout.threads:
             self._embedders.append(self._embedders[0].per_thread())
-        with crashes.noted(job.store, count, job.notes.in_work) as in_hand, Prefetch(job.crashing) as prefetch:
-            workers = [self._worker(slot, job, in_hand, prefetch, progress) for slot in range(count)]
-            yield from self._run(job, workers, prefetch, progress)
-
-    def _worker(self, slot: int, job: Job, in_hand: InHand, prefetch: Prefetch, progress: RunProgress) -> ImageWorker:
-        return ImageWorker(
-            self._embedders[slot],
-            self._loader,
-            read=prefetch.read,
-            existing=job.existing,
-            crashing=job.crashing,
-            note=partial(in_hand.mark, slot),
-            stopped=progress.stopped,
-        )
-
-    def _run(self, job: Job, workers: list[ImageWorker], prefetch: Prefetch, progress: RunProgress) -> Iterator[Commit]:
-        idle: queue.SimpleQueue[ImageWorker] = queue.SimpleQueue()
-        for worker in workers:
-            idle.put(worker)
-
-        def process(step: _Opening | Batch) -> list[Outcome]:
-            if isinstance(step, _Opening):
-                return []
-            worker = idle.get()
-            try:
-                return worker(step)
-            finally:
-                idle.put(worker)
-
-        window = len(workers) + 1 + _AHEAD_IMAGES // self._batch_size
-        trim = MemoryTrimmer()
         with (
-            ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool,
-            # Closed however the work ends, so that nobody waits for what was handed out ahead.
-            closing(ordered_map(pool, process, self._steps(job, prefetch), window)) as stream,
-            suppress(BatchDroppedError),
+            crashes.noted(job.store, layout.slots, job.notes.in_work) as in_hand,
+            Prefetch(job.crashing) as prefetch,
+            ThreadPoolExecutor(layout.calls, thread_name_prefix="worker") as executor,
         ):
+            crew = Crew(job, self._threads(job, layout, in_hand, prefetch, progress))
+            steps = self._steps(job, None if layout.processes else prefetch)
+            window = layout.calls + 1 + _AHEAD_IMAGES // self._resources.batch_size
+            with self._processes(job, layout, crew, in_hand, progress):
+                yield from self._run(job, ordered_map(executor, crew.step, steps, window), progress)
+
+    def _threads(
+        self, job: Job, layout: Layout, in_hand: InHand, prefetch: Prefetch, progress: RunProgress
+    ) -> list[ImageWorker]:
+        return [
+            ImageWorker(
+                self._embedders[slot],
+                self._loader,
+                read=prefetch.read,
+                existing=job.existing,
+                note=partial(in_hand.mark, slot),
+                stopped=progress.stopped,
+            )
+            for slot in range(layout.threads)
+        ]
+
+    def _processes(
+        self, job: Job, layout: Layout, crew: Crew, in_hand: InHand, progress: RunProgress
+    ) -> AbstractContextManager[object]:
+        if not layout.processes:
+            return nullcontext()
+        from fvcli.run.processes import ProcessGroup
+
+        spec = self._spec
+        first = Setup(
+            model=spec.model["name"],
+            recipe=spec.recipe,
+            limits=spec.limits,
+            notes=str(job.store.path(job.notes.in_work)),
+            slot=layout.threads,
+            threads=layout.each,
+            updates=job.existing is not None,
+            budget=DECODED_BYTES // layout.processes,
+        )
+        setups = [replace(first, slot=layout.threads + number * layout.each) for number in range(layout.processes)]
+        trial = Trial(self._model.input_spec, spec.recipe.preprocessing, spec.limits, progress.raise_if_stopped)
+        return ProcessGroup(job, setups, crew, in_hand, trial, progress.stopped)
+
+    def _run(
+        self, job: Job, results: Generator[Ready[_Opening | Batch, list[Outcome]]], progress: RunProgress
+    ) -> Iterator[Commit]:
+        trim = MemoryTrimmer()
+        # Closed however the work ends, so that nobody waits for what was handed out ahead.
+        with closing(results) as stream, suppress(BatchDroppedError):
             for opening in stream:
                 if not isinstance(opening.item, _Opening):
                     break
@@ -141,13 +265,14 @@ class WorkerPool:
                     break
                 yield commit
 
-    def _steps(self, job: Job, prefetch: Prefetch) -> Iterator[_Opening | Batch]:
+    def _steps(self, job: Job, prefetch: Prefetch | None) -> Iterator[_Opening | Batch]:
         for planned in job.todo:
             entries = read_entries(job.store, planned)
-            sizes = batch_sizes(planned.extract, self._batch_size)
+            sizes = batch_sizes(planned.extract, self._resources.batch_size)
             yield _Opening(planned, entries, len(sizes))
             for batch in batches(planned.index, entries, sizes):
-                prefetch.begin(batch.refs)
+                if prefetch is not None:
+                    prefetch.begin(batch.refs)
                 yield batch
 
 

@@ -56,7 +56,8 @@ class ExtractRequest:
     """Everything that ``fvcli extract`` can be asked.
 
     normalize: vectors of unit length; labels: classes written per image;
-    workers: threads, None for all CPUs the process may use; batch_size: images that one thread holds at once;
+    workers: None for all CPUs the process may use; processes: that share them, see :class:`fvcli.run.pool.Resources`;
+    batch_size: images that one worker holds at once;
     shard_size: rows of a data file; max_failures: when to give up; ray: where to work instead of here.
     """
 
@@ -73,6 +74,7 @@ class ExtractRequest:
     shard_size: int = 10_000
     batch_size: int = 32
     workers: int | None = None
+    processes: int | None = None
     prune: bool = False
     retry_failed: bool = False
     overwrite: bool = False

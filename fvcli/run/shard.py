@@ -59,7 +59,7 @@ class Job:
     plan: Plan
     todo: Sequence[PlannedShard]
     existing: ExistingVectors | None
-    crashing: Mapping[ImageRef, Failure]
+    crashing: dict[ImageRef, Failure]
     notes: Notes
 
     @classmethod
@@ -69,7 +69,7 @@ class Job:
         spec: DatasetSpec,
         standing: Standing,
         todo: Sequence[PlannedShard],
-        crashing: Mapping[ImageRef, Failure],
+        crashing: dict[ImageRef, Failure],
         notes: Notes,
     ) -> Job:
         """The job of doing these shards of the standing's plan."""

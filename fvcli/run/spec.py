@@ -21,9 +21,9 @@ from fvcli.images.decode import Limits
 from fvcli.images.libraries import decoder, resizer
 from fvcli.machine import environment, environment_id
 from fvcli.models.embedder import Embedder
-from fvcli.models.labels import Labeler
-from fvcli.models.loading import load_classifier, load_model
+from fvcli.models.loading import load_classifier
 from fvcli.models.protocol import FeatureModel
+from fvcli.models.recipe_model import embedder_of, load_recipe_model
 from fvcli.records import Recipe
 from fvcli.run.request import ExtractRequest
 
@@ -82,26 +82,11 @@ class DatasetSpec:
 
     def load_model(self) -> FeatureModel:
         """The model, from wherever it is on this machine. Raises ModelError, DatasetError where it is another one."""
-        model = load_model(self.model["name"], self.recipe.engine)
-        if model.identity != self.recipe.model:
-            raise DatasetError(
-                f"the model {model.name} here ({model.identity[:12]}) is not the one the dataset is made with "
-                f"({self.recipe.model[:12]}); use the fvcli or the model file that planned it"
-            )
-        return model
+        return load_recipe_model(self.model["name"], self.recipe)
 
     def embedder(self, model: FeatureModel) -> Embedder:
         """The model with what the recipe asks for. Raises ModelError, DatasetError where the classifier is another."""
-        recipe = self.recipe
-        if not recipe.labels:
-            return Embedder(model, normalize=recipe.normalize)
-        classifier = load_classifier(self.model["name"])
-        if classifier.identity != recipe.classifier:
-            raise DatasetError(
-                f"the classifier of {model.name} here is not the one the dataset is made with; "
-                "use the fvcli or the model file that planned it"
-            )
-        return Embedder(model, Labeler(classifier, recipe.labels), normalize=recipe.normalize)
+        return embedder_of(self.model["name"], self.recipe, model)
 
     @property
     def encoding(self) -> Encoding:
