@@ -12,7 +12,7 @@ import numpy as np
 from fvcli import options
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
-from fvcli.images.decode import DEFAULT_LIMITS, Limits
+from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.models import loading
 from fvcli.models.protocol import FeatureModel

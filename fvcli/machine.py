@@ -16,7 +16,7 @@ from pathlib import Path
 from fvcli import __version__
 
 _CGROUP = Path("/sys/fs/cgroup")
-_LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pillow", "pyarrow", "simplejpeg")
+_LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", "pyarrow", "simplejpeg")
 #: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
 _TRIM_EVERY = 2500
 _KEEP = ctypes.c_size_t(0)

@@ -75,14 +75,22 @@ class InputSpec:
     channel_ranges: tuple[tuple[float, float], ...] | None = None
 
 
+#: The version of the rules that are not options: DCT scales, value ranges, cropping, the order of scaling.
+PIXEL_RULES = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a file becomes pixels: DCT-scaled or full decoding, what of the image is kept, the resize kernel."""
+    """How a file becomes pixels: DCT-scaled or full decoding, what of the image is kept, the resize kernel.
+
+    rules: the version of the rules that are not options.
+    """
 
     decode: Decode = "fast"
     fit: Fit = "squash"
     crop_fraction: float = 0.875
     resize: Resize = "bilinear"
+    rules: int = PIXEL_RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import fvcli
 from fvcli import api
 from fvcli.cli import app
 from fvcli.errors import UsageError
-from fvcli.images.decode import Limits
+from fvcli.images.estimate import Limits
 from fvcli.options import GROUPS, CommandOptions, ExtractOptions, complete, declared
 from fvcli.records import Preprocessing
 from fvcli.run.request import ExtractRequest, RayOptions

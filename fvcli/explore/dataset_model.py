@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fvcli.dataset.manifest import Manifest
 from fvcli.errors import DatasetError, ModelError
-from fvcli.images.decode import DEFAULT_LIMITS
+from fvcli.images.estimate import DEFAULT_LIMITS
 from fvcli.images.loader import ImageLoader
 from fvcli.models.cache import read_compiled
 from fvcli.models.loading import EMBEDDED, embedded_file, load_model

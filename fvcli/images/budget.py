@@ -57,6 +57,13 @@ class Budget:
             self.release(amount)
             raise
 
+    @contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        """Acquire ``amount`` bytes for the block."""
+        with self.lent(amount):
+            yield
+        self.release(amount)
+
     def _fits(self, amount: int) -> bool:
         return not self._used or self._used + amount <= self._limit
 

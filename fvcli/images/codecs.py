@@ -148,7 +148,10 @@ def _spider(data: bytes) -> bool:
 
     if len(data) < 27 * 4:
         return False
-    return any(SpiderImagePlugin.isSpiderHeader((99, *unpack(f"{order}27f", data[:108]))) for order in "<>")
+    try:
+        return any(SpiderImagePlugin.isSpiderHeader(unpack(f"{order}27f", data[:108])) for order in "<>")
+    except (OverflowError, ValueError):
+        return False
 
 
 def _compressed_svg(data: bytes) -> bool:

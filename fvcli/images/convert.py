@@ -1,41 +1,55 @@
-"""Whatever a file's pixels are (16-bit, float, CMYK, palette, with alpha ...) to 8-bit RGB or grey."""
+"""Pictures of any mode (16-bit, float, CMYK, palette, with alpha ...) to 8-bit RGB or gray."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
+from fvcli.images.value_range import to_bytes, value_range
 
-_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
-#: Rows converted at a time, so that wide number types of a large image do not fill memory.
-_STRIP_PIXELS = 1 << 20
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_COLOR_MAP = 258, 262, 320
 _DEEP_MODES = frozenset(["I", "I;16", "I;16L", "I;16B", "I;16N", "F"])
+_TWELVE_BITS = 4095.0
 _WHITE = (255, 255, 255)
+#: The high byte of the largest value from which 16-bit color keeps its white, a quarter of 65535.
+_BRIGHT = 64
 
 
-def to_eight_bits(picture: ImageFile.ImageFile) -> Image.Image:
+LowBytes: TypeAlias = Callable[[], Image.Image]
+
+
+def to_eight_bits(picture: ImageFile.ImageFile, low_bytes: LowBytes | None = None) -> Image.Image:
     """A loaded picture as Pillow mode "RGB" or "L", upright or not as it was.
 
-    16-bit grey v becomes v / 257, rounded. Float grey, and integers of more than 16 bits, are scaled by what they
-    hold: values within [0, 1] (float only) times 255, within [0, 255] as they are, within [0, 65535] divided by 257,
-    anything else linearly from its smallest finite value (0) to its largest (255); NaN is 0. Transparent pixels are
-    laid over white. CMYK is converted without a colour profile. Raises ImageError (kind Unsupported) for Lab.
+    Gray of more than 8 bits and floats are scaled by ``value_range.py``; 16-bit color too where it is dark:
+    ``low_bytes`` gives the low bytes of such a picture, whose high bytes Pillow has read. Transparent pixels are laid
+    over white. CMYK is converted without a color profile. Raises ImageError (kind Unsupported) for HSV.
     """
     mode = picture.mode
+    if low_bytes is not None and mode in ("RGB", "RGBA") and _is_dark(picture):
+        lighter = _lightened(picture, low_bytes())
+        return over_white(lighter) if mode == "RGBA" else lighter
     if mode in ("RGB", "L") and "transparency" not in picture.info:
         return picture
     if mode in _DEEP_MODES:
-        return _deep_to_grey(picture)
-    if mode in ("LAB", "HSV"):
-        raise ImageError("decode", "Unsupported", f"colours in {mode} are not supported")
+        return _deep_to_gray(picture)
+    if mode == "LAB":
+        return _lab_to_rgb(picture)
+    if mode == "HSV":
+        raise ImageError("decode", "Unsupported", "colors in HSV are not supported")
+    if mode == "P":
+        _widen_color_map(picture)
     if picture.has_transparency_data:
-        return _over_white(picture)
+        return over_white(picture)
     return picture.convert("L" if mode == "1" else "RGB")
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
+def over_white(picture: Image.Image) -> Image.Image:
+    """RGB of a picture with alpha or transparent colors, laid over white."""
     layered = picture if picture.mode == "RGBA" else _unpremultiplied(picture).convert("RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema() == (255, 255):
@@ -49,39 +63,48 @@ def _unpremultiplied(picture: Image.Image) -> Image.Image:
     return picture.convert("LA") if picture.mode == "La" else picture
 
 
-def _deep_to_grey(picture: ImageFile.ImageFile) -> Image.Image:
+def _deep_to_gray(picture: ImageFile.ImageFile) -> Image.Image:
     values = np.asarray(picture)
     tags = getattr(picture, "tag_v2", {})
-    low, high = _range(values, tags)
-    clear = picture.info.get("transparency")
+    low, high = (0.0, _TWELVE_BITS) if tags.get(_TIFF_BITS) == (12,) else value_range(values)
     if tags.get(_TIFF_PHOTOMETRIC) == 0:  # WhiteIsZero
         low, high = high, low
-    factor = 255.0 / (high - low) if high != low else 0.0
-    grey = np.empty(values.shape, np.uint8)
-    rows = max(1, _STRIP_PIXELS // max(1, values.shape[1]))
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        for start in range(0, len(values), rows):
-            strip = values[start : start + rows].astype(np.float64)
-            np.nan_to_num(strip, copy=False, nan=min(low, high), posinf=max(low, high), neginf=min(low, high))
-            scaled = np.rint((strip - low) * factor)
-            grey[start : start + rows] = np.clip(scaled, 0, 255).astype(np.uint8)
+    gray = to_bytes(values, low, high)
+    clear = picture.info.get("transparency")
     if isinstance(clear, int):
-        grey[values == clear] = 255
-    return Image.fromarray(grey)
+        gray[values == clear] = 255
+    return Image.fromarray(gray)
 
 
-def _range(values: NDArray[np.generic], tags: dict[int, object]) -> tuple[float, float]:
-    """The values that become 0 and 255."""
-    if values.dtype.kind == "u":
-        bits = tags.get(_TIFF_BITS)
-        return 0.0, 4095.0 if bits == (12,) else 65535.0
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.reshape(-1)
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    if low >= 0.0:
-        ceilings = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
-        for ceiling in ceilings:
-            if high <= ceiling:
-                return 0.0, ceiling
-    return low, high
+def _is_dark(picture: Image.Image) -> bool:
+    return int(np.asarray(picture)[:, :, :3].max()) < _BRIGHT
+
+
+def _lightened(picture: Image.Image, low_bytes: Image.Image) -> Image.Image:
+    """16-bit color of which ``picture`` has the high bytes, by its range of values; alpha stays as it is."""
+    values = np.asarray(picture)[:, :, :3].astype(np.uint16) << 8
+    values |= np.asarray(low_bytes)[:, :, :3]
+    lighter = Image.fromarray(to_bytes(values, *value_range(values)))
+    if picture.mode == "RGBA":
+        lighter.putalpha(picture.getchannel("A"))
+    return lighter
+
+
+def _lab_to_rgb(picture: Image.Image) -> Image.Image:
+    """CIE L*a*b* to sRGB by Little CMS."""
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
+    if converted is None:
+        raise ImageError("decode", "Unsupported", "colors in Lab are not supported here")
+    return converted
+
+
+def _widen_color_map(picture: ImageFile.ImageFile) -> None:
+    """Take a TIFF's color map as 8-bit values where no entry needs 16 bits, as libtiff does."""
+    entries = getattr(picture, "tag_v2", {}).get(_TIFF_COLOR_MAP)
+    if entries and max(entries) < 256:
+        count = len(entries) // 3
+        planes = [entries[start : start + count] for start in range(0, 3 * count, count)]
+        picture.putpalette([value for color in zip(*planes, strict=True) for value in color])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fvcli.images.decode import DecodedImage
+from fvcli.images.decoded import DecodedImage
 from fvcli.images.scale import scale
 from fvcli.records import InputSpec, Preprocessing, UInt8Array
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fvcli.errors import ImageError
 from fvcli.images.budget import DECODED, Budget
-from fvcli.images.decode import DEFAULT_LIMITS, Limits, decode
+from fvcli.images.confined import DecodingProcesses
+from fvcli.images.decode import decode
+from fvcli.images.estimate import DEFAULT_LIMITS, HeavyImageError, Limits
 from fvcli.images.fit import Fitter
 from fvcli.records import ImageFile, ImageInfo, ImageRef, InputSpec, Preprocessing, UInt8Array
 from fvcli.sources.read import read
+
+
+def _never() -> bool:
+    return False
 
 
 class ImageLoader:
@@ -24,15 +32,31 @@ class ImageLoader:
         self._exact = preprocessing.decode == "exact"
         self._limits = limits
         self._budget = budget
+        self._processes = DecodingProcesses(spec, preprocessing, limits)
 
     def load(self, ref: ImageRef, out: UInt8Array) -> ImageInfo:
         """Read ``ref`` and put it into ``out``, uint8 RGB [height, width, 3]. Raises ImageError."""
         return self.prepare(read(ref), out)
 
-    def prepare(self, file: ImageFile, out: UInt8Array) -> ImageInfo:
-        """The same for a file that has been read. ``out`` is undefined if ImageError is raised."""
+    def prepare(self, file: ImageFile, out: UInt8Array, stopped: Callable[[], bool] = _never) -> ImageInfo:
+        """Put a file that has been read into ``out``, which is undefined if an error is raised.
+
+        Large images and those in rare formats are decoded in a process of their own. Raises ImageError, and
+        AbandonedError once ``stopped()``.
+        """
+        try:
+            return self._here(file, out)
+        except HeavyImageError as heavy:
+            memory = heavy.memory
+        with self._budget.held(memory):
+            image = self._processes.decode(file.data, memory, stopped)
+        out[:] = image.pixels
+        return ImageInfo(file.sha256, file.size_bytes, file.mtime_ns, image.width, image.height, image.format)
+
+    def _here(self, file: ImageFile, out: UInt8Array) -> ImageInfo:
+        limits, budget = self._limits, self._budget
         with decode(
-            file.data, self._fitter.needed, exact=self._exact, limits=self._limits, budget=self._budget
+            file.data, self._fitter.needed, exact=self._exact, limits=limits, budget=budget, light=True
         ) as decoded:
             width, height, format = decoded.width, decoded.height, decoded.format
             try:

@@ -18,7 +18,7 @@ from fvcli.dataset.reader import Dataset
 from fvcli.explore.linkage import Group as Duplicate
 from fvcli.explore.linkage import near_duplicates
 from fvcli.explore.neighbors import nearest
-from fvcli.images.decode import DEFAULT_LIMITS, Limits
+from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.records import ImageInfo, ImageRef
 from fvcli.report.facts import (
     Duplicates,

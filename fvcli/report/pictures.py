@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image, WebPImagePlugin  # noqa: F401 (registers WebP, before threads could do so at once)
 
 from fvcli.errors import ImageError
-from fvcli.images.decode import DEFAULT_LIMITS, DecodedImage, Limits, decode
+from fvcli.images.decode import decode
+from fvcli.images.decoded import DecodedImage
+from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.images.scale import scale
 from fvcli.records import ImageRef
 from fvcli.report.facts import PictureState

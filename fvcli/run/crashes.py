@@ -28,10 +28,10 @@ from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan, read_entries
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, FvcliError, ImageError
-from fvcli.images.decode import Limits
+from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
-from fvcli.run import child_process
+from fvcli import child_process
 from fvcli.run.worker import InHand
 
 TIMEOUT_SECONDS = 120.0

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.errors import FvcliError, UsageError
-from fvcli.images.decode import DEFAULT_LIMITS, Limits
+from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.models.loading import EMBEDDED
 from fvcli.records import Engine, Preprocessing, Recipe
 from fvcli.sources.discover import Sources

@@ -17,7 +17,7 @@ from fvcli.dataset.publish import Merged
 from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.standing import Standing
 from fvcli.errors import DatasetError
-from fvcli.images.decode import Limits
+from fvcli.images.estimate import Limits
 from fvcli.images.libraries import decoder, resizer
 from fvcli.machine import environment, environment_id
 from fvcli.models.embedder import Embedder

@@ -23,7 +23,8 @@ import numpy as np
 
 from fvcli.errors import ImageError
 from fvcli.images.budget import Budget
-from fvcli.images.decode import Limits
+from fvcli.images.confined import AbandonedError
+from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.machine import MemoryTrimmer
 from fvcli.models.embedder import Embedder
@@ -175,7 +176,9 @@ class ImageWorker:
             if self._existing is not None and (found := self._existing.find(file.sha256)) is not None:
                 info, vector = found
                 return Success(replace(info, size_bytes=file.size_bytes, mtime_ns=file.mtime_ns), vector, reused=True)
-            return self._loader.prepare(file, out)
+            return self._loader.prepare(file, out, self._stopped)
+        except AbandonedError:
+            raise BatchDroppedError from None
         except ImageError as error:
             return Failure(error.stage, error.kind, str(error))
 

@@ -268,14 +268,9 @@ def _brand(brands: frozenset[bytes]) -> Callable[[bytes], bool]:
 
 
 def _icon(start: bytes) -> bool:
-    """An icon's or cursor's directory: its pictures begin behind it."""
-    count = int.from_bytes(start[4:6], "little")
-    return (
-        start[:4] in (b"\0\0\1\0", b"\0\0\2\0")
-        and count > 0
-        and start[9:10] in (b"\0", b"\xff")
-        and start[14:18] != b""
-    )
+    """An icon's or cursor's directory: its first picture begins behind it."""
+    count, offset = int.from_bytes(start[4:6], "little"), int.from_bytes(start[18:22], "little")
+    return start[:4] in (b"\0\0\1\0", b"\0\0\2\0") and 0 < count <= 4096 and 6 + 16 * count <= offset < 1 << 24
 
 
 def _animation(start: bytes) -> bool:

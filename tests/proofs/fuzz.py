@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from fvcli.errors import ImageError
-from fvcli.images.decode import Limits
+from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 

@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
+from fvcli import child_process
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, UsageError
 from fvcli.locations import is_remote
-from fvcli.run import child_process
 from fvcli.run.progress import RunProgress
 from fvcli.run.ray.actor import ActorOptions
 from fvcli.run.ray.driver import ClusterRequest, RayError
