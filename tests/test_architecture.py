@@ -15,7 +15,7 @@ import fvcli
 ROOMS = [
     {"errors", "text"},
     {"records"},
-    {"locations", "machine", "files"},
+    {"child_process", "locations", "machine", "files"},
     {"sources"},
     {"images", "models", "dataset"},
     {"options"},
