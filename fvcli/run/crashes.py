@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fvcli import child_process
 from fvcli.dataset import failures, layout
 from fvcli.dataset.disk import translated
 from fvcli.dataset.failures import FailureLine
@@ -31,7 +32,6 @@ from fvcli.errors import DatasetError, FvcliError, ImageError
 from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
-from fvcli import child_process
 from fvcli.run.worker import InHand
 
 TIMEOUT_SECONDS = 120.0
