@@ -11,9 +11,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from fvcli import child_process, crashes
+from fvcli import child_process
 from fvcli.errors import DatasetError, FvcliError
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
+from fvcli.run import crashes
 from fvcli.run.crashes import Trial
 from fvcli.run.shard import Job
 from fvcli.run.worker import Batch, BatchDroppedError, Found, InHand, Outcome, Setup, Success, Worker, WorkerLostError
