@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -63,10 +63,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "benchmarks.duplicates", *sys.argv[1:], "--make"], check=True)
     command = [sys.executable, "-m", "fvcli", "duplicates", str(folder), "--json", "-q"]
     started = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    found = {image["path"] for group in json.loads(done.stdout)["groups"] for image in group["images"]}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, _, usage = os.wait4(process.pid, 0)
+    seconds, peak = time.perf_counter() - started, usage.ru_maxrss / 1024
+    found = {image["path"] for group in json.loads(output)["groups"] for image in group["images"]}
     planted = range(PLANTED_EVERY - 1, given.rows, PLANTED_EVERY)
     both = sum({f"{row:09d}.jpg", f"{row - 1:09d}.jpg"} <= found for row in planted)
     print(
