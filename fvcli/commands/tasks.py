@@ -57,7 +57,7 @@ def work(context: typer.Context) -> None:
     """``fvcli extract -o DIR --task I/N``: everything but how hard to work is in the plan."""
     values = context.params
     if values["sources"]:
-        raise UsageError("--task works on what fvcli plan froze: give the sources there")
+        raise UsageError("--task works on what fvcli plan froze: give SOURCES there")
     options.refuse(context, lambda group: group.task, "has no meaning with --task: fvcli plan froze what is made")
     import_lean()
     from fvcli.commands.json_log import JsonLog, event
