@@ -110,6 +110,7 @@ def test_every_command_can_be_quiet(name: str) -> None:
     assert any("--quiet" in parameter.opts and "-q" in parameter.opts for parameter in COMMANDS[name].params)
 
 
+@pytest.mark.slow
 def test_the_guides_examples_run(features: Path, tmp_path: Path) -> None:
     shutil.copytree(features.parent / "photos", tmp_path / "photos")
     environment = {**os.environ, "PATH": f"{Path(FVCLI).parent}:{os.environ['PATH']}"}
@@ -128,6 +129,7 @@ def test_the_guides_examples_run(features: Path, tmp_path: Path) -> None:
             assert code in ((0, SOME_FAILED) if failing else (0,)), (line, said)
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_options_and_values() -> None:
     for words, expected in (
         ("fvcli ins", "inspect"),
@@ -268,6 +270,7 @@ def test_errors_say_what_is_wrong(features: Path, arguments: list[str], code: in
         assert said in own[0]
 
 
+@pytest.mark.slow
 def test_another_run_holds_the_dataset(features: Path) -> None:
     with lock.hold(open_store(features)):
         done = fvcli("extract", "photos", "-o", features, cwd=features.parent)
@@ -318,6 +321,7 @@ TERMINALS = [
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|4[0-7]|9[0-7]|10[0-7]|38;|48;)[0-9;]*m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", TERMINALS, ids=str)
 def test_any_terminal_will_do(features: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     photos = str(features.parent / "photos")
@@ -332,12 +336,14 @@ def test_any_terminal_will_do(features: Path, tmp_path: Path, environment: dict[
         assert not COLOUR.search(shown + help_shown)
 
 
+@pytest.mark.slow
 def test_without_a_terminal_there_are_no_control_characters(features: Path, tmp_path: Path) -> None:
     done = fvcli("extract", features.parent / "photos", "-o", tmp_path / "f")
     assert done.returncode == SOME_FAILED
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout + done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "sink"),
     [

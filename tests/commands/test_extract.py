@@ -18,6 +18,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 

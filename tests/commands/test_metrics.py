@@ -9,6 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 
 

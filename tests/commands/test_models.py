@@ -14,6 +14,8 @@ from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.mobilenet.tflite_reader import read_tflite
 from tests.helpers.networks import quantops_network
 
+pytestmark = pytest.mark.slow
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 

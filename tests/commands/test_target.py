@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 
 

@@ -110,6 +110,7 @@ def many(sample_images: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 100])
 def test_the_bar_fits_the_terminal(many: Path, tmp_path: Path, columns: int) -> None:
     code, shown = on_a_terminal((24, columns), "extract", many, "-o", "f", cwd=tmp_path, TERM="xterm")
@@ -121,6 +122,7 @@ def test_the_bar_fits_the_terminal(many: Path, tmp_path: Path, columns: int) -> 
     assert all(re.match(r"\d+ (\d+%|of 151 images, )", line) for line in bars)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "environment"),
     [((0, 0), {"TERM": "xterm"}), ((24, 80), {"TERM": "dumb"}), ((24, 80), {"TERM": ""})],
@@ -151,6 +153,7 @@ def test_lines_come_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_arrow_is_not_written_to_a_terminal(sample_images: Path, tmp_path: Path) -> None:
     arguments = ("extract", sample_images / "cat.jpg", "-o", "-", "--format")
     code, shown = on_a_terminal((24, 80), *arguments, "arrow", cwd=tmp_path, TERM="dumb")
@@ -160,6 +163,7 @@ def test_arrow_is_not_written_to_a_terminal(sample_images: Path, tmp_path: Path)
     assert on_a_terminal((24, 80), *arguments, "jsonl", cwd=tmp_path, TERM="dumb")[0] == 0
 
 
+@pytest.mark.slow
 def test_usage_errors_are_one_line_without_a_person_and_a_panel_for_one(tmp_path: Path) -> None:
     arguments = ("extract", "--no-such-option")
     done = subprocess.run([FVCLI, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -174,6 +178,7 @@ def test_usage_errors_are_one_line_without_a_person_and_a_panel_for_one(tmp_path
     assert "╭─ Error" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 
+@pytest.mark.slow
 def test_an_option_can_be_set_in_the_environment(sample_images: Path, tmp_path: Path) -> None:
     def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -199,6 +204,7 @@ def test_an_option_can_be_set_in_the_environment(sample_images: Path, tmp_path: 
     assert "no-such-model" in other.stderr
 
 
+@pytest.mark.slow
 def test_help_names_values_and_no_types(tmp_path: Path) -> None:
     for command in ("extract", "plan", "verify", "neighbors", "report", "models export"):
         done = subprocess.run(
@@ -218,6 +224,7 @@ def hostile(sample_images: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Path) -> None:
     features = tmp_path / f"features {hostile.name}"
     for arguments in (
@@ -245,6 +252,7 @@ def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Pa
         assert not OBEYED.search(done.stdout.decode() + done.stderr.decode()), arguments
 
 
+@pytest.mark.slow
 def test_a_manifest_from_elsewhere_is_escaped(sample_images: Path, tmp_path: Path) -> None:
     features = tmp_path / "f"
     subprocess.run([FVCLI, "extract", sample_images / "cat.jpg", "-o", features], check=True)

@@ -133,6 +133,7 @@ def test_float16_is_read_by_all_in_the_test_extra(
         assert np.array_equal(np.asarray(vector, np.float16), wanted)
 
 
+@pytest.mark.slow
 def test_the_embedding_projector(folder: Path, tmp_path: Path, expected: dict[str, np.ndarray]) -> None:
     """What TensorBoard's plug-in does with the files, by its own code where it is installed."""
     import subprocess

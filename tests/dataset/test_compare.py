@@ -249,6 +249,7 @@ def test_inputs_before_the_first_and_after_the_last_row_find_their_place(bench: 
     assert contents.rows(bench.features) == fresh_rows(bench)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_changes_ends_as_a_fresh_extraction(bench: Bench) -> None:
     """Added, replaced, renamed, copied, touched, broken and deleted at random, twenty updates one after another."""
     rng = random.Random(5)

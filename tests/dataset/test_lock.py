@@ -100,6 +100,7 @@ def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not [thread for thread in threading.enumerate() if thread.name == "lock"]
 
 
+@pytest.mark.slow
 def test_of_two_commands_one_works_and_one_exits_75(tmp_path: Path) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(200))
     arguments = ["extract", photographs, "-o", tmp_path / "features", "--shard-size", "20", "-q"]
@@ -115,6 +116,7 @@ def test_of_two_commands_one_works_and_one_exits_75(tmp_path: Path) -> None:
     assert commands.run("verify", tmp_path / "features").code == 0
 
 
+@pytest.mark.slow
 def test_a_command_meets_a_held_lock(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(2))
     for command in (["extract", photographs, "-o", tmp_path], ["repair", tmp_path]):

@@ -199,6 +199,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_recomputed_rows_are_equal_bit_for_bit(extracted: Path) -> None:
     done = commands.run("verify", extracted / "features", "--recompute", "20", "--json")
     assert done.code == 0
@@ -207,6 +208,7 @@ def test_recomputed_rows_are_equal_bit_for_bit(extracted: Path) -> None:
     assert (again["compared"], again["equal"]) == (20, 20)
 
 
+@pytest.mark.slow
 def test_a_vector_that_is_not_the_images_is_damage(extracted: Path, tmp_path: Path) -> None:
     features = tmp_path / "features"
     shutil.copytree(extracted / "features", features)
@@ -226,6 +228,7 @@ def test_a_vector_that_is_not_the_images_is_damage(extracted: Path, tmp_path: Pa
     assert "0007.png" in done.said
 
 
+@pytest.mark.slow
 def test_changed_files_are_not_compared(extracted: Path, tmp_path: Path) -> None:
     shutil.copytree(extracted, tmp_path / "all")
     features, photographs = tmp_path / "all" / "features", tmp_path / "all" / "photographs"
@@ -237,6 +240,7 @@ def test_changed_files_are_not_compared(extracted: Path, tmp_path: Path) -> None
     assert json.loads(done.said.splitlines()[0])["recomputed"]["compared"] == 18
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_damaged_and_exits_4(extracted: Path, tmp_path: Path) -> None:
     features = tmp_path / "features"
     shutil.copytree(extracted / "features", features)

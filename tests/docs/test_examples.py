@@ -12,6 +12,8 @@ import pytest
 
 import fvcli
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 

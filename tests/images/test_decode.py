@@ -383,6 +383,7 @@ def test_a_progressive_jpeg_of_endless_scans_is_refused() -> None:
         decode(many, ANY_SIZE, exact=True, limits=Limits(max_pixels=20_000))
 
 
+@pytest.mark.slow
 def test_compressed_text_and_profile_bombs_end() -> None:
     zeros = zlib.compress(bytes(200_000_000), 9)
     pixels = zlib.compress(b"\0\0\0\0")

@@ -139,6 +139,7 @@ def test_any_size_fits(size: tuple[int, int], fit: Fit, resize: Resize) -> None:
     assert 50 in out
 
 
+@pytest.mark.slow
 def test_tf1_bilinear_is_tensorflows(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     shapes = [(375, 500), (160, 160), (100, 90), (161, 159), (3024, 403), (1, 1), (2, 333), (333, 2)]
@@ -206,6 +207,7 @@ def ref_to(path: Path) -> ImageRef:
     return ImageRef("", str(path))
 
 
+@pytest.mark.slow
 def test_reading_gives_bytes_hash_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     os.utime(tmp_path / "x", ns=(0, 123_456_789))
@@ -238,6 +240,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         read(ImageRef("", "/dev/zero"))
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "growing.jpg"
     path.write_bytes(bytes(64 * 1024**2))

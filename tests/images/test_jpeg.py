@@ -49,6 +49,7 @@ def by_pillow(data: bytes, scale: int) -> UInt8Array:
         return np.array(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
 @pytest.mark.parametrize("size", [(640, 480), (500, 375), (333, 521), (71, 64)])
 @pytest.mark.parametrize(
@@ -155,6 +156,7 @@ def test_damage_that_the_library_remarks_on_is_left_to_pillow() -> None:
         assert caught.value.kind == "Truncated"
 
 
+@pytest.mark.slow
 def test_no_damaged_file_gives_other_pixels_than_pillow(sample_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = [path.read_bytes() for path in sorted(sample_images.glob("*.jpg"))]
     usual = [data for data in everything if fast_header(data)]

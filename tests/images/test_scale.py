@@ -91,6 +91,7 @@ def scaled(pixels: UInt8Array, box: Box, resize: Resize, shape: tuple[int, int])
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", KERNELS)
 @pytest.mark.parametrize(("shape", "box", "wanted"), CASES)
 def test_kernels_are_their_formulas(resize: Resize, shape: tuple[int, int], box: Box, wanted: tuple[int, int]) -> None:

@@ -18,6 +18,7 @@ from tests.helpers.networks import GOOGLE_FILES, quantops_network, random_images
 PHOTOGRAPHS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOGLE_FILES)
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
 def test_features_are_googles(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import contents
 from tests.helpers.in_process import Bench
 from tests.proofs import at_scale
 from tests.proofs.at_scale import Changes
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_new_writes_nothing_but_the_history(memory_path: Path) -> None:

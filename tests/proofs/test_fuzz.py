@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_mutated_files_of_every_format_only_ever_fail_politely(repository: Path, tmp_path: Path) -> None:
     arguments = ["-m", "tests.proofs.fuzz", "--inputs", "1500", "--seed", "7", "--keep", str(tmp_path)]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.commands import Forks
 from tests.proofs.kills import SCENARIOS, Harness
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_kill_leaves_a_trace(memory_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_the_policy_names_the_pages_own_style_and_script(parts: Parts) -> None:
     assert "unsafe" not in policy
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_facts(case: Case, facts: dict[str, Any], tmp_path: Path) -> None:
     def again(seed: int) -> dict[str, Any]:
         target = tmp_path / f"{seed}.html"
@@ -213,6 +214,7 @@ def test_names_and_pictures_share_a_bound(case: Case, monkeypatch: pytest.Monkey
     assert sum(len((item.name + item.folder + item.picture).encode()) for item in found.items) <= 60_000
 
 
+@pytest.mark.slow
 def test_a_dataset_without_rows_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
@@ -223,11 +225,13 @@ def test_a_dataset_without_rows_has_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size < 100_000
 
 
+@pytest.mark.slow
 def test_one_row_has_a_page(sample_images: Path, tmp_path: Path) -> None:
     assert run("extract", sample_images / "cat.jpg", "-q", cwd=tmp_path).returncode == 0
     assert run("report", "features", "-q", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_said_in_a_line(case: Case, tmp_path: Path) -> None:
     missing = run("report", tmp_path / "nothing")
     assert missing.returncode == 1
@@ -241,6 +245,7 @@ def test_what_cannot_be_done_is_said_in_a_line(case: Case, tmp_path: Path) -> No
     assert len(taken.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_pictures_missing_because_of_the_folder_are_explained(case: Case, tmp_path: Path) -> None:
     done = run("report", case.dataset, "-o", tmp_path / "page.html", cwd=tmp_path)
     assert done.returncode == 0

@@ -15,6 +15,8 @@ from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
 
+pytestmark = pytest.mark.slow
+
 SITE = """
 import ctypes, os, signal, time
 import fvcli.images.loader as pipeline

@@ -23,6 +23,8 @@ from tests.helpers.in_process import Bench
 from tests.proofs import refusals
 from tests.proofs.refusals import arguments, prepare, told
 
+pytestmark = pytest.mark.slow
+
 LATER = pictures.SOME_TIME_NS + 10**9
 
 

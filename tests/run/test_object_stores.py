@@ -23,6 +23,8 @@ from fvcli.sources.read import read
 from tests.helpers.buckets import stand_in_for_s3, upload, vectors
 from tests.helpers.s3_server import S3Server
 
+pytestmark = pytest.mark.slow
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 OPTIONS = ("--shard-size", "5", "-q", "--json")
 

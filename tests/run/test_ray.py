@@ -18,6 +18,8 @@ import pytest
 
 from tests.helpers.clusters import add_node, small_cluster
 
+pytestmark = pytest.mark.ray
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 SHARD_SIZE = "10"
 COPIES = 10

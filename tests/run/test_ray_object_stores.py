@@ -16,6 +16,8 @@ from tests.helpers.buckets import stand_in_for_s3, upload, vectors
 from tests.helpers.clusters import small_cluster
 from tests.helpers.s3_server import S3Server
 
+pytestmark = pytest.mark.ray
+
 pytest.importorskip("ray")
 
 FVCLI = Path(sys.executable).with_name("fvcli")

@@ -44,6 +44,7 @@ def start(photographs: Path, features: Path) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, number: int, code: int) -> None:
     features = memory_path / "features"
@@ -65,6 +66,7 @@ def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, numb
     assert f"going on: {50 * done:,} of 8,008 images were done before" in said
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(bench: Bench) -> None:
     """The first one waits for a batch that never ends."""
     pictures.make_folder(bench.photographs, range(8))
@@ -95,6 +97,7 @@ main()
     assert commands.run("extract", bench.photographs, "-o", bench.features).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["-o", "features"], ["-o", "-", "--format", "jsonl"]], ids=["dataset", "stream"])
 def test_a_signal_is_heard_in_the_middle_of_a_batch(bench: Bench, options: list[str]) -> None:
     """Half a minute of reading is left in the batches that are in hand."""
@@ -203,6 +206,7 @@ def test_a_limit_that_means_nothing_is_refused(text: str) -> None:
     assert refusal.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_command_says_why_it_gave_up(tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     for number in range(4):

@@ -17,6 +17,8 @@ import pytest
 
 import fvcli
 
+pytestmark = pytest.mark.slow
+
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 GOOD = ("rocket.jpg", "cat.jpg", "coffee.jpg", "galaxies.bmp")
 

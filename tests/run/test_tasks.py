@@ -16,6 +16,8 @@ import pytest
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
 
+pytestmark = pytest.mark.slow
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 

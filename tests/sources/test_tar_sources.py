@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 

@@ -86,6 +86,7 @@ def test_the_student_in_training_is_the_network_it_becomes(uneven: MobileNetV1) 
         before = layer.output
 
 
+@pytest.mark.slow
 def test_fitted_rounding_loses_less_than_plain_rounding(uneven: MobileNetV1, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROWS", "DEPTHWISE_ROWS"):
         monkeypatch.setattr(rounding, name, 3000)

@@ -12,6 +12,8 @@ from fvcli.models.mobilenet.checkpoint import read_checkpoint
 from fvcli.models.mobilenet.graph import classifier, convolutions
 from fvcli.models.mobilenet.network import nudged_range
 
+pytestmark = pytest.mark.slow
+
 MULTIPLIER = 0.25
 
 

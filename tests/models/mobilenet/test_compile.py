@@ -162,6 +162,7 @@ def test_pixels_as_they_are_give_the_same_vectors() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_file() -> None:
     assert compile_int8(quantops_network()) == compile_int8(quantops_network())
     assert compile_int8(quantops_network()) != compile_int8(quantops_network(seed=2))

@@ -24,6 +24,8 @@ from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
 from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
 from tests.helpers.servers import serve
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Exported:

@@ -27,6 +27,7 @@ def google(shared: Path) -> MobileNetV1:
     return read_frozen_graph(shared / "models" / GOOGLE)
 
 
+@pytest.mark.slow
 def test_googles_float_network_has_googles_logits(google: MobileNetV1, shared: Path) -> None:
     photos = sorted((shared / "data" / "photos").glob("*.JPEG"))[::90]
     images = np.stack([np.asarray(Image.open(path).convert("RGB").resize((224, 224))) for path in photos])
