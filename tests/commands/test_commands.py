@@ -197,6 +197,7 @@ def test_damage_in_json(features: Path, tmp_path: Path) -> None:
     check(json.loads(done.stdout), "verify")
 
 
+@pytest.mark.slow
 def test_plan_task_and_finalize_in_json(features: Path, tmp_path: Path) -> None:
     """In order, since each needs the one before."""
     photos, output = features.parent / "photos", tmp_path / "f"

@@ -19,6 +19,8 @@ from fvcli.explore.duplicates import find_duplicates
 FVCLI = Path(sys.executable).with_name("fvcli")
 ORIGINALS = 24
 
+pytestmark = pytest.mark.slow
+
 
 def burst(image: Image.Image) -> Image.Image:
     """The next frame of a burst: a slightly different frame of the scene, with other noise."""

@@ -39,6 +39,7 @@ def connected(similar: np.ndarray) -> set[tuple[int, ...]]:
     return groups
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["parquet", "npy"])
 @pytest.mark.parametrize("threshold", [0.999, 0.987, 0.97])
 def test_groups_are_the_connected_pairs(
@@ -54,6 +55,7 @@ def test_groups_are_the_connected_pairs(
         assert np.allclose(group.scores, every[group.rows[0], group.rows], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_threshold_tells_something_apart(vectors: Float32Array, tmp_path: Path) -> None:
     dataset = write(tmp_path, vectors, 3000)
     assert [group.rows.tolist() for group in near_duplicates(dataset, 0.9999)] == [[10, 1500, 2000]]
@@ -90,6 +92,7 @@ def test_a_threshold_that_means_nothing_is_refused(vectors: Float32Array, tmp_pa
             near_duplicates(dataset, threshold)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.7, 0.9])
 def test_both_bounds_let_every_pair_through_that_reaches_the_threshold(tmp_path: Path, threshold: float) -> None:
     """Enough rows and dimensions for both bounds; coefficients beyond what 8 bits hold; pairs on both sides."""

@@ -267,6 +267,7 @@ def test_a_gif_of_very_many_frames_is_not_walked() -> None:
 # --- DCT scaling -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "target", "scaled"),
     [

@@ -211,6 +211,7 @@ MODELS: dict[str, Callable[[Path], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", MODELS.values(), ids=MODELS)
 def test_every_batch_and_number_of_threads_gives_the_same_files(
     tmp_path: Path, photographs: Path, write: Callable[[Path], str]

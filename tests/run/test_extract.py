@@ -35,6 +35,7 @@ print(json.dumps(sorted(entered)))
 """
 
 
+@pytest.mark.slow
 def test_a_run_passes_through_few_files_of_its_own(photographs: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRACED, photographs, "-o", tmp_path / "features"], capture_output=True, check=True

@@ -301,6 +301,7 @@ def test_long_names_and_deep_paths(tmp_path: Path) -> None:
         read(refs[0])
 
 
+@pytest.mark.slow
 def test_a_million_listed_files_stay_compact(tmp_path: Path) -> None:
     program = """
 import sys

@@ -225,6 +225,7 @@ def test_base_256_sizes_beyond_64_bits_end_only_their_archive(tmp_path: Path) ->
     assert all(-(2**63) <= ref.size_bytes < 2**63 and ref.offset < 2**63 for ref in found(tmp_path))
 
 
+@pytest.mark.slow
 def test_records_for_all_members_cost_the_same_for_each(tmp_path: Path) -> None:
     archive = tmp_path / "b.tar"
     keys = {f"key{number}": "v" for number in range(20_000)}

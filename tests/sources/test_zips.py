@@ -89,6 +89,7 @@ def test_zip64_and_prepended_programs_are_read(tmp_path: Path) -> None:
     assert [read(ref).data for ref in found(tmp_path)] == [JPEG] * 2
 
 
+@pytest.mark.slow
 def test_more_members_than_sixteen_bits_count(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
         for number in range(66_000):

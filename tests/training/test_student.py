@@ -50,6 +50,7 @@ def error_of(network: MobileNetV1, expected: np.ndarray) -> float:
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
+@pytest.mark.slow
 def test_equalisation_keeps_the_function_and_helps_quantisation(uneven: MobileNetV1) -> None:
     expected = features_of(graph.network_arrays(uneven), IMAGES).numpy()
     even, factors = equalized(uneven, activation_maxima(uneven, IMAGES))

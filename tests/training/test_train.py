@@ -61,6 +61,7 @@ def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path:
     assert [value for batch in resumed.batches(2) for value in batch[3][:, 0]] == seen[2]
 
 
+@pytest.mark.slow
 def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path: Path) -> None:
     images = random_images(4, 160)
     whole = graph.endpoints(trainer.tensors(), images / np.float32(255))
