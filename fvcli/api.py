@@ -16,10 +16,10 @@ from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.models import loading
 from fvcli.models.protocol import FeatureModel
-from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array
+from fvcli.records import Engine, Float32Array, ImageRef, Limit, Preprocessing, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
-from fvcli.run.request import ExtractRequest, FailureLimit, Observer, RayOptions, Silent
+from fvcli.run.request import ExtractRequest, Observer, RayOptions, Silent
 from fvcli.sources.discover import Sources
 
 __all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
@@ -43,12 +43,13 @@ def request(sources: Iterable[Name], output: Name = "features", **given: Unpack[
         values[name] = tuple(values[name] or ())
     values["null_separated"] = values.pop("null")
     limit = values.pop("max_failures")
+    values["prune_limit"] = Limit.parse(str(values["prune_limit"]), "--prune-limit")
     return ExtractRequest(
         sources=_built(Sources, values, paths=tuple(map(os.fspath, sources))),
         output=os.fspath(output),
         preprocessing=_built(Preprocessing, values),
         limits=_built(Limits, values),
-        max_failures=None if limit is None else FailureLimit.parse(str(limit)),
+        max_failures=None if limit is None else Limit.parse(str(limit), "--max-failures"),
         ray=ray,
         **values,
     )

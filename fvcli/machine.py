@@ -10,12 +10,14 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from fvcli import __version__
 
 _CGROUP = Path("/sys/fs/cgroup")
+_DECODERS = ("pillow", "simplejpeg", "pi-heif", "pillow-jxl-plugin", "tifffile", "imagecodecs")
 _LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", "pyarrow", "simplejpeg")
 #: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
 _TRIM_EVERY = 2500
@@ -55,6 +57,12 @@ def environment() -> dict[str, str]:
         "cpu": cpu_name(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+@cache
+def decoders() -> dict[str, str]:
+    """Versions by package name of the libraries that read images, "none" of those that are not installed."""
+    return {name: _version(name) for name in ("fvcli", *_DECODERS)}
 
 
 def environment_id(values: Mapping[str, str]) -> str:

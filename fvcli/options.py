@@ -154,6 +154,16 @@ class ExtractOptions(TypedDict, total=False):
         bool,
         Option("Drop rows of files that are gone.", UPDATE, False, more="Otherwise they stay, counted as `stale`."),
     ]
+    prune_limit: Annotated[
+        int | str,
+        Option(
+            "Largest share of a source's rows that --prune may drop.",
+            UPDATE,
+            "50%",
+            metavar="N|P%",
+            more="Beyond it nothing is dropped and the exit code is 1. `100%` allows everything.",
+        ),
+    ]
     retry_failed: Annotated[bool, Option("Retry unchanged inputs that failed before.", UPDATE, False)]
     overwrite: Annotated[
         bool,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from fvcli.errors import Stage
+from fvcli.errors import Stage, UsageError
 
 if TYPE_CHECKING:  # the options of a command need the names below, and must not wait for numpy
     import numpy as np
@@ -135,6 +135,32 @@ class Recipe:
         """SHA-256 (hex) of the canonical JSON form."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many of some things may be affected: a number, or a percentage of all of them."""
+
+    number: float
+    percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Limit:
+        """From "20" or "2.5%". Raises UsageError, which names the option."""
+        percent = text.endswith("%")
+        try:
+            number = float(text.removesuffix("%")) if percent else int(text)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= (100 if percent else float("inf")):
+            raise UsageError(f"{option} takes a number or a percentage such as 2%, not {text!r}")
+        return cls(number, percent)
+
+    def __str__(self) -> str:
+        return f"{self.number:g}{'%' if self.percent else ''}"
+
+    def exceeded(self, affected: int, total: int) -> bool:
+        return affected > (self.number * total / 100 if self.percent else self.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ _HELP = {
     "fvcli_failed_inputs": "Inputs without a vector.",
     "fvcli_rows": "Rows of the dataset.",
     "fvcli_stale_rows": "Rows whose files are gone.",
+    "fvcli_elsewhere_rows": "Rows that the last finished run did not look for.",
+    "fvcli_pruned_rows": "Rows that the last finished run dropped.",
 }
 
 

@@ -31,6 +31,8 @@ class Record:
             "fvcli_failed_inputs": summary.counts.failed,
             "fvcli_rows": summary.counts.rows,
             "fvcli_stale_rows": summary.counts.stale,
+            "fvcli_elsewhere_rows": summary.counts.elsewhere,
+            "fvcli_pruned_rows": summary.counts.pruned,
             "fvcli_last_run_extracted_images": summary.extracted,
         }
 

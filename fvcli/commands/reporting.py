@@ -64,14 +64,15 @@ def tell(summary: RunSummary) -> None:
     counts = summary.counts
     values = summary.to_json()
     parts = [f"{counts.extracted:,} extracted"]
-    parts += [f"{number:,} {word}" for word, number in (("reused", counts.reused), ("stale", counts.stale)) if number]
+    named = ("reused", "stale", "elsewhere", "pruned")
+    parts += [f"{number:,} {name}" for name in named if (number := getattr(counts, name))]
     parts.append(f"{counts.failed:,} failed")
     rate = f", {values['images_per_second']:,.0f} images/s" if summary.extracted else ""
     rows = counted(counts.rows, "row")
     say(f"{summary.output}: {rows} ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
-    if counts.discovered == 0:
-        say("no images found; check the sources and --include/--exclude")
     if summary.zero_vectors:
         say(f"{counted(summary.zero_vectors, 'vector')} of all zeros: they have no direction to compare")
     if summary.failures_file is not None:
         say(f"{counted(counts.failed, 'failure')} listed in {summary.failures_file}")
+    if summary.remembered:
+        say(f"{counted(summary.remembered, 'input')} failed before and skipped; --retry-failed tries again")

@@ -63,12 +63,12 @@ def work(context: typer.Context) -> None:
     from fvcli.commands.json_log import JsonLog, event
     from fvcli.commands.progress import Progress
     from fvcli.commands.signals import StopSignals
+    from fvcli.records import Limit
     from fvcli.run import tasks
     from fvcli.run.pool import Resources
-    from fvcli.run.request import FailureLimit
 
     limit = values["max_failures"]
-    most = None if limit is None else FailureLimit.parse(limit)
+    most = None if limit is None else Limit.parse(limit, "--max-failures")
     resources = Resources(values["workers"], values["batch_size"], values["processes"])
     task = tasks.Task.parse(values["task"])
     as_events = values["log_format"] == "json"

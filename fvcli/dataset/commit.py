@@ -97,6 +97,14 @@ def show(store: Store, commit: Commit) -> None:
         store.move(store.waiting(file.file), file.file)
 
 
+def retract(store: Store, commit: Commit) -> None:
+    """Removes a commit's record and then its files, so that its shard is done again."""
+    store.remove(f"{layout.COMMITS}/{_record(commit.index)}")
+    for file in commit.files:
+        for key in (store.waiting(file.file), file.file):
+            store.remove(key)
+
+
 def records(store: Store, plan: Plan, among: Sequence[PlannedShard] | None = None) -> Iterator[Commit]:
     """The commit records of a plan (``among`` these shards); one that cannot be read counts as none."""
     names = None if among is None else {_record(shard.index) for shard in among}

@@ -7,21 +7,33 @@ belongs to the shard whose range it falls in, and only shards that change are wr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fvcli.dataset import existing, failures
 from fvcli.dataset.existing import BaseRow
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
-from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, count_extract, identity_of
+from fvcli.dataset.plan import (
+    EXTRACT,
+    EntriesWriter,
+    Entry,
+    Plan,
+    PlannedShard,
+    RowState,
+    count_extract,
+    identity_of,
+)
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
-from fvcli.records import ImageRef
+from fvcli.dataset.tallies import Tallies
+from fvcli.records import ImageRef, Limit
 
 T = TypeVar("T", ImageRef, BaseRow, FailureLine)
+
+_OPAQUE = ("/", "!")  # ends of the path of a folder that cannot be listed, and of an archive that cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +42,49 @@ class Policy:
 
     request: what was asked, for telling on resuming whether it is the same again.
     settings: see :class:`Plan`; called when all inputs have been seen.
+    prune_limit: of the rows of one root, how many may be dropped. circumstances: those of a failure today, see
+    :class:`fvcli.dataset.failures.FailureLine`.
     """
 
     request: Mapping[str, Any]
     settings: Callable[[], Mapping[str, Any]]
     shard_size: int
-    prune: bool = False
-    retry_failed: bool = False
-    overwrite: bool = False
+    prune: bool
+    prune_limit: Limit
+    retry_failed: bool
+    overwrite: bool
+    circumstances: str
 
 
-def make_plan(store: Store, standing: Standing, refs: Iterable[ImageRef], policy: Policy) -> Standing:
-    """The standing with a new plan, none of whose shards is done. ``refs`` ascend by (root, path).
+class Inputs(Protocol):
+    """The inputs that sources name, ascending by (root, path). They are iterated over once."""
+
+    def __iter__(self) -> Iterator[ImageRef]: ...
+
+    @property
+    def roots(self) -> Sequence[str]:
+        """The roots that are searched, "" for files named one by one."""
+        ...
+
+    def looked_for(self, row: ImageRef) -> bool:
+        """Whether the file of a row that was not found is gone, and not only out of sight."""
+        ...
+
+
+def make_plan(store: Store, standing: Standing, inputs: Inputs, policy: Policy) -> Standing:
+    """The standing with a new plan, none of whose shards is done.
 
     Its failures are the earlier ones that still stand. Only a plan with work to do is written to the disk.
-    Raises DatasetError when the dataset cannot be read or the plan not written.
+    Raises DatasetError when the dataset cannot be read or the plan not written, SourceError for a source without
+    any image and for more rows to be dropped than the policy allows.
     """
     known = None if policy.overwrite else standing.manifest
-    comparison = _Comparison(store, known, policy)
+    comparison = _Comparison(store, known, inputs, policy)
     try:
-        comparison.run(refs)
+        comparison.run()
+        comparison.tallies.require_inputs(inputs.roots, policy.prune)
+        if policy.prune:
+            comparison.tallies.require_few_gone(policy.prune_limit)
         plan = comparison.plan(standing.manifest)
         if plan.has_work:
             comparison.close()
@@ -99,23 +134,24 @@ def _changed(now: ImageRef, then: ImageRef) -> bool:
 
 
 class _Comparison:
-    def __init__(self, store: Store, manifest: Manifest | None, policy: Policy) -> None:
+    def __init__(self, store: Store, manifest: Manifest | None, inputs: Inputs, policy: Policy) -> None:
         self._store = store
+        self._inputs = inputs
         self._shards = manifest.shards if manifest else ()
         self._failures = failures.of(store, manifest) if manifest else iter(())
         self._policy = policy
         self._writer: EntriesWriter | None = None
         self._planned: list[PlannedShard] = []
         self._replaced: list[int] = []
-        self._roots: dict[str, None] = {}
+        self.tallies = Tallies()
         self._next_number = max((shard.number for shard in self._shards), default=-1) + 1
         self._group = _Group(0)
         self._kept = Counts()
         self._hidden: Key | None = None
         self.standing: list[FailureLine] = []
 
-    def run(self, refs: Iterable[ImageRef]) -> None:
-        inputs = _Cursor(refs)
+    def run(self) -> None:
+        inputs = _Cursor(self._inputs)
         rows = _Cursor(existing.rows(self._store, self._shards))
         failed = _Cursor(self._failures)
         while keys := [key for key in (inputs.key, rows.key, failed.key) if key is not None]:
@@ -125,29 +161,48 @@ class _Comparison:
 
     def _compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
         if ref is not None:
-            self._roots[ref.root] = None
-            if ref.path.endswith("/"):  # a folder that cannot be listed: what is below may well be there
+            self.tallies[ref.root].inputs += 1
+            if ref.path.endswith(_OPAQUE):
                 self._hidden = (ref.root, ref.path)
         if row is not None and row.shard != self._group.shard:
             self._end_group()
             self._group = _Group(row.shard)
         if row is not None:
+            self.tallies[row.ref.root].rows += 1
             if ref is None:
-                self._group.gone(row, self._policy.prune and not self._below_hidden(row))
+                self._missing(row)
                 return
             if not _changed(ref, row.ref):
-                self._group.same(row)
+                self._group.keep(row, RowState.PRESENT)
                 return
         elif ref is None:
             return
-        elif failure is not None and not self._policy.retry_failed and not _changed(ref, failure.ref):
+        elif failure is not None and self._still_fails(ref, failure):
             self.standing.append(failure)
             return
         self._group.new(ref)
         self._cut()
 
+    def _missing(self, row: BaseRow) -> None:
+        """A row whose file was not found."""
+        if self._below_hidden(row) or not self._inputs.looked_for(row.ref):
+            self._group.keep(row, RowState.ELSEWHERE)
+            return
+        self.tallies[row.ref.root].gone += 1
+        if self._policy.prune:
+            self._group.drop()
+        else:
+            self._group.keep(row, RowState.GONE)
+
+    def _still_fails(self, ref: ImageRef, failure: FailureLine) -> bool:
+        """Whether an earlier failure says what would happen now: neither the file nor what decides has changed."""
+        if self._policy.retry_failed or _changed(ref, failure.ref):
+            return False
+        stage = failure.failure.stage
+        return stage == "crash" or (stage != "read" and failure.circumstances == self._policy.circumstances)
+
     def _below_hidden(self, row: BaseRow) -> bool:
-        """Whether the row's file is in a folder that could not be listed, which comes right before its files."""
+        """Whether the row's file is in a folder or archive that could not be read, which comes right before it."""
         return self._hidden is not None and row.ref.root == self._hidden[0] and row.ref.path.startswith(self._hidden[1])
 
     def _cut(self) -> None:
@@ -167,11 +222,14 @@ class _Comparison:
         if self._shards:
             self._replaced.append(self._shards[group.shard].number)
         pieces = max(1, round(len(group.entries) / size)) if self._shards else 1
+        if not group.entries:
+            self._kept += Counts(pruned=group.pruned)
         while group.entries:
-            self._emit(group.take(-(-len(group.entries) // pieces)))
+            taken = group.take(-(-len(group.entries) // pieces))
+            self._emit(taken, 0 if group.entries else group.pruned)
             pieces -= 1
 
-    def _emit(self, entries: list[Entry]) -> None:
+    def _emit(self, entries: list[Entry], pruned: int = 0) -> None:
         if self._writer is None:
             self._writer = EntriesWriter(self._store)
         self._writer.append(entries)
@@ -181,7 +239,9 @@ class _Comparison:
             number = replaces
         else:
             number, self._next_number = self._next_number, self._next_number + 1
-        self._planned.append(PlannedShard(len(self._planned), number, len(entries), count_extract(entries), replaces))
+        self._planned.append(
+            PlannedShard(len(self._planned), number, len(entries), count_extract(entries), replaces, pruned)
+        )
 
     def plan(self, manifest: Manifest | None) -> Plan:
         kept = self._kept + Counts(discovered=len(self.standing), failed=len(self.standing))
@@ -192,7 +252,8 @@ class _Comparison:
             id=os.urandom(8).hex(),
             request=self._policy.request,
             settings=self._policy.settings(),
-            roots=tuple(sorted(self._roots)),
+            inputs=self.tallies.inputs,
+            roots=self.tallies.roots(self._policy.prune),
             base=identity_of(manifest),
             overwrite=self._policy.overwrite,
             kept=kept,
@@ -217,24 +278,27 @@ class _Group:
         self.shard = shard
         self.entries: list[Entry] = []
         self.touched = False
-        self._same = 0
-        self._stale = 0
+        self.pruned = 0
+        self._states = dict.fromkeys(RowState, 0)
 
     @property
     def counts(self) -> Counts:
         """What the group amounts to as long as it is untouched."""
-        return Counts(discovered=self._same, reused=self._same, stale=self._stale)
+        present = self._states[RowState.PRESENT]
+        return Counts(
+            discovered=present,
+            reused=present,
+            stale=self._states[RowState.GONE],
+            elsewhere=self._states[RowState.ELSEWHERE],
+        )
 
-    def same(self, row: BaseRow) -> None:
-        self.entries.append(Entry(row.ref, row.row))
-        self._same += 1
+    def keep(self, row: BaseRow, state: RowState) -> None:
+        self.entries.append(Entry(row.ref, row.row, state))
+        self._states[state] += 1
 
-    def gone(self, row: BaseRow, prune: bool) -> None:
-        if prune:
-            self.touched = True
-        else:
-            self.entries.append(Entry(row.ref, row.row, stale=True))
-            self._stale += 1
+    def drop(self) -> None:
+        self.pruned += 1
+        self.touched = True
 
     def new(self, ref: ImageRef) -> None:
         self.entries.append(Entry(ref, EXTRACT))

@@ -16,10 +16,14 @@ from fvcli.records import Failure, ImageRef
 
 @dataclass(frozen=True, slots=True)
 class FailureLine:
-    """An input and why it failed. ``size_bytes`` and ``mtime_ns`` tell a later run whether the file has changed."""
+    """An input and why it failed. ``size_bytes`` and ``mtime_ns`` tell a later run whether the file has changed.
+
+    circumstances: what else decided (limits, decoding libraries), as a short hash; empty where nothing else did.
+    """
 
     ref: ImageRef
     failure: Failure
+    circumstances: str = ""
 
     @property
     def key(self) -> Key:
@@ -37,6 +41,8 @@ class FailureLine:
         }
         if self.ref.path_bytes is not None:
             values["path_bytes"] = self.ref.path_bytes.hex()
+        if self.circumstances:
+            values["circumstances"] = self.circumstances
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
@@ -45,7 +51,8 @@ class FailureLine:
         values = schema.parse("failure", line)
         path_bytes = bytes.fromhex(values["path_bytes"]) if "path_bytes" in values else None
         ref = ImageRef(values["root"], values["path"], path_bytes, int(values["size_bytes"]), int(values["mtime_ns"]))
-        return cls(ref, Failure(values["stage"], values["error"], values["message"]))
+        failure = Failure(values["stage"], values["error"], values["message"])
+        return cls(ref, failure, values.get("circumstances", ""))
 
 
 def to_bytes(lines: Iterable[FailureLine]) -> bytes:

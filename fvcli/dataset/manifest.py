@@ -6,8 +6,9 @@ Its JSON Schema ships beside this file.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
 from fvcli.dataset import schema
@@ -77,23 +78,26 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """discovered = extracted + reused + failed; rows = extracted + reused + stale."""
+    """discovered = extracted + reused + failed; rows = extracted + reused + stale + elsewhere.
+
+    stale: rows whose files were looked for and are gone. elsewhere: rows that the run did not look for.
+    pruned: rows that the run dropped.
+    """
 
     discovered: int = 0
     extracted: int = 0
     reused: int = 0
     failed: int = 0
     stale: int = 0
+    elsewhere: int = 0
+    pruned: int = 0
 
     @property
     def rows(self) -> int:
-        return self.extracted + self.reused + self.stale
+        return self.extracted + self.reused + self.stale + self.elsewhere
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
-
-    def _values(self) -> tuple[int, ...]:
-        return (self.discovered, self.extracted, self.reused, self.failed, self.stale)
+        return Counts(*map(operator.add, astuple(self), astuple(other)))
 
     def to_json(self) -> dict[str, int]:
         return {**asdict(self), "rows": self.rows}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from fvcli.files import flush
 from fvcli.records import ImageRef
 
 EXTRACT = -1
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 _AT_ONCE = 256
 
 _SCHEMA = pa.schema(
@@ -36,29 +37,41 @@ _SCHEMA = pa.schema(
         pa.field("mtime_ns", pa.int64(), False),
         pa.field("offset", pa.int64(), False),
         pa.field("base_row", pa.int32(), False),
-        pa.field("stale", pa.bool_(), False),
+        pa.field("state", pa.uint8(), False),
     ]
 )
 
 
+class RowState(IntEnum):
+    """What is known of the file of a row that stays. GONE: looked for and not there. ELSEWHERE: not looked for."""
+
+    PRESENT = 0
+    GONE = 1
+    ELSEWHERE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row to be. base_row: its place in the shard that is replaced, or EXTRACT. stale: its file is gone."""
+    """One row to be. base_row: its place in the shard that is replaced, or EXTRACT."""
 
     ref: ImageRef
     base_row: int = EXTRACT
-    stale: bool = False
+    state: RowState = RowState.PRESENT
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
-    """A shard to be written. index: its place in the plan; replaces: number of the base's shard it stands for."""
+    """A shard to be written. index: its place in the plan; replaces: number of the base's shard it stands for.
+
+    pruned: rows of that shard which this one leaves out.
+    """
 
     index: int
     number: int
     entries: int
     extract: int
     replaces: int | None = None
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class Plan:
     """The header. ``request`` is what was asked for, ``base`` the SHA-256 of the manifest the plan builds on.
 
     ``settings`` is what others who work on the plan have to know besides the request.
-
+    ``inputs`` counts what was found per root; ``roots`` are those that the dataset will have.
     ``id`` is random: it ties commit records to this plan and no other.
     ``kept`` counts the rows and failures that stay as they are; ``replaced`` numbers the base's shards that do not.
     """
@@ -74,6 +87,7 @@ class Plan:
     id: str
     request: Mapping[str, Any]
     settings: Mapping[str, Any]
+    inputs: Mapping[str, int]
     roots: tuple[str, ...]
     base: str | None
     overwrite: bool
@@ -148,7 +162,7 @@ class EntriesWriter:
             pa.array([ref.mtime_ns for ref in refs], pa.int64()),
             pa.array([ref.offset for ref in refs], pa.int64()),
             pa.array([entry.base_row for entry in entries], pa.int32()),
-            pa.array([entry.stale for entry in entries], pa.bool_()),
+            pa.array([entry.state for entry in entries], pa.uint8()),
         ]
         with translated("write", self._temporary):
             self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
@@ -194,8 +208,8 @@ def read_entries(store: Store, shard: PlannedShard) -> ShardEntries:
 
 def _entries(batch: pa.RecordBatch) -> Iterator[Entry]:
     values = batch.to_pydict()
-    for *ref, base_row, stale in zip(*(values[name] for name in _SCHEMA.names), strict=True):
-        yield Entry(ImageRef(*ref), base_row, stale)
+    for *ref, base_row, state in zip(*(values[name] for name in _SCHEMA.names), strict=True):
+        yield Entry(ImageRef(*ref), base_row, RowState(state))
 
 
 def count_extract(entries: Iterable[Entry]) -> int:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fvcli.dataset import failures, layout
-from fvcli.dataset.commit import Commit, in_place
+from fvcli.dataset.commit import Commit, in_place, retract
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
 from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.standing import Standing, switch
 from fvcli.dataset.store import Store
-from fvcli.errors import DatasetError
+from fvcli.errors import DatasetError, SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,39 @@ def require_in_place(store: Store, plan: Plan, commits: Mapping[int, Commit]) ->
         )
 
 
+def require_access(store: Store, plan: Plan, commits: Mapping[int, Commit]) -> None:
+    """Raises SourceError where every input of a root was refused, and takes back what was committed of that.
+
+    So nothing is remembered of files that may be readable in the next run.
+    """
+    refused = Counter(line.ref.root for commit in commits.values() for line in commit.failures if _is_refused(line))
+    closed = sorted(root for root, count in plan.inputs.items() if refused[root] == count)
+    if not closed:
+        return
+    for commit in commits.values():
+        if any(line.ref.root in closed and _is_refused(line) for line in commit.failures):
+            retract(store, commit)
+    raise SourceError(
+        f"permission denied for every file of {closed[0] or 'those named'}; nothing was recorded. "
+        "Make them readable for this user and repeat the command"
+    )
+
+
+def _is_refused(line: FailureLine) -> bool:
+    return (line.failure.stage, line.failure.error) == ("read", "PermissionDenied")
+
+
 def merge(standing: Standing, commits: Mapping[int, Commit]) -> Merged:
     """The dataset with these commits of the plan in place of what they replace; not all have to be there."""
     plan = standing.require_plan()
     missing = {shard.replaces for shard in plan.shards if shard.index not in commits}
     counted = [commits[shard.index] for shard in plan.shards if shard.index in commits and _whole(shard, missing)]
+    pruned = sum(shard.pruned for shard in plan.shards if shard.index in commits and _whole(shard, missing))
     kept, kept_counts = _kept(plan, standing.manifest, missing)
     shards = (*kept, *(commit.shard for commit in counted if commit.shard is not None))
     return Merged(
         shards=tuple(sorted(shards, key=lambda shard: shard.first)),
-        counts=sum((commit.counts for commit in counted), kept_counts),
+        counts=sum((commit.counts for commit in counted), kept_counts + Counts(pruned=pruned)),
         failures=heapq.merge(
             (line for commit in counted for line in commit.failures), standing.failures, key=lambda line: line.key
         ),

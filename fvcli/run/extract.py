@@ -8,7 +8,7 @@ The state of the dataset is read once, by ``take_up``, and passed on as a value.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from fvcli.dataset import layout, lock
 from fvcli.dataset.compare import Policy, make_plan
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Counts, Manifest
-from fvcli.dataset.publish import merge, publish, require_in_place
+from fvcli.dataset.publish import merge, publish, require_access, require_in_place
 from fvcli.dataset.standing import Standing, discard, set_aside_damaged, take_up
 from fvcli.dataset.store import Store, open_store
 from fvcli.models.loading import load_model
@@ -29,11 +29,8 @@ from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.shard import Job, Runner
 from fvcli.run.spec import DatasetSpec
-from fvcli.sources.background import in_background
-from fvcli.sources.discover import discover
+from fvcli.sources.discover import BackgroundDiscovery
 from fvcli.sources.passed_over import PassedOver
-
-_TELL_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,7 @@ class RunSummary:
     failures_file: path of the list of inputs without a vector, None where there is none.
     passed_over: what the search for inputs left aside, by kind.
     zero_vectors: rows of the dataset whose vector is all zeros.
+    remembered: inputs among them that failed before and were not tried again.
     """
 
     counts: Counts
@@ -54,9 +52,10 @@ class RunSummary:
     failures_file: str | None
     passed_over: Mapping[str, int]
     zero_vectors: int = 0
+    remembered: int = 0
 
     @classmethod
-    def of(cls, store: Store, manifest: Manifest, started: float, extracted: int) -> RunSummary:
+    def of(cls, store: Store, manifest: Manifest, started: float, extracted: int, remembered: int = 0) -> RunSummary:
         """The summary of a run that ends now. started: by the monotonic clock."""
         return cls(
             counts=manifest.counts,
@@ -68,6 +67,7 @@ class RunSummary:
             failures_file=store.describe(manifest.failures[0].file) if manifest.failures else None,
             passed_over=manifest.runs[-1].get("passed_over", {}),
             zero_vectors=manifest.zero_vectors,
+            remembered=remembered,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -108,7 +108,8 @@ def extract(request: ExtractRequest, observer: Observer) -> RunSummary:
         standing = run.plan(standing, resumed=manifest is not None)
         if manifest is None or standing.require_plan().has_work:
             manifest = run.carry_out(standing, crashing)
-    return RunSummary.of(store, manifest, started, run.progress.extracted)
+    remembered = standing.require_plan().kept.failed
+    return RunSummary.of(store, manifest, started, run.progress.extracted, remembered)
 
 
 class Run:
@@ -167,11 +168,16 @@ class Run:
             settings=lambda: {**self._spec.settings(), "passed_over": self._passed_over.to_json()},
             shard_size=request.shard_size,
             prune=request.prune,
+            prune_limit=request.prune_limit,
             retry_failed=request.retry_failed and not resumed,
             overwrite=request.overwrite and not resumed,
+            circumstances=self._spec.circumstances,
         )
         self._passed_over = PassedOver()
-        planned = make_plan(self._store, standing, self._refs(self._passed_over), policy)
+        inputs = BackgroundDiscovery(
+            request.sources, self._passed_over, self.progress.observer.discovered, self.progress.raise_if_stopped
+        )
+        planned = make_plan(self._store, standing, inputs, policy)
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
 
@@ -187,6 +193,7 @@ class Run:
                 done[commit.index] = commit
         self.progress.raise_if_stopped()
         require_in_place(self._store, plan, done)
+        require_access(self._store, plan, done)
         whole = Standing(standing.manifest, plan, done, standing.failures)
         manifest = finish(self._store, self._spec, whole, self._started, self.progress.extracted)
         self._store.remove(layout.CRASHED)
@@ -203,15 +210,6 @@ class Run:
     def _trial(self) -> Trial:
         request = self._request
         return Trial(self._model.input_spec, request.preprocessing, request.limits, self.progress.raise_if_stopped)
-
-    def _refs(self, passed_over: PassedOver) -> Iterator[ImageRef]:
-        """The inputs, searched for in a thread of its own: a place that does not answer must not hide a signal."""
-        refs = in_background(lambda: discover(self._request.sources, passed_over), self.progress.raise_if_stopped)
-        for number, ref in enumerate(refs):
-            if number % _TELL_EVERY == 0:
-                self.progress.observer.discovered(number)
-                self.progress.raise_if_stopped()
-            yield ref
 
 
 def finish(store: Store, spec: DatasetSpec, standing: Standing, started: float, extracted: int) -> Manifest:

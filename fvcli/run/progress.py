@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from fvcli.dataset.failures import FailureLine
 from fvcli.errors import StoppedError
-from fvcli.records import Failure
-from fvcli.run.request import FailureLimit, Observer, TooManyFailuresError
+from fvcli.records import Failure, Limit
+from fvcli.run.request import Observer, TooManyFailuresError
 from fvcli.run.worker import Batch, Outcome, Success
 
 
 class RunProgress:
     """The counts of a run. ``extracted``: images turned into vectors since it began."""
 
-    def __init__(self, observer: Observer, limit: FailureLimit | None) -> None:
+    def __init__(self, observer: Observer, limit: Limit | None) -> None:
         self.observer = observer
         self.extracted = 0
         self._limit = limit

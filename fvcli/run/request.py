@@ -8,34 +8,13 @@ from typing import Any, Protocol
 
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
-from fvcli.errors import FvcliError, UsageError
+from fvcli.errors import FvcliError
 from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.models.loading import EMBEDDED
-from fvcli.records import Engine, Preprocessing, Recipe
+from fvcli.records import Engine, Limit, Preprocessing, Recipe
 from fvcli.sources.discover import Sources
 
-
-@dataclass(frozen=True, slots=True)
-class FailureLimit:
-    """How many inputs may fail before a run gives up: a number, or a percentage of the inputs to be read."""
-
-    number: float
-    percent: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> FailureLimit:
-        """From "20" or "2.5%". Raises UsageError."""
-        percent = text.endswith("%")
-        try:
-            number = float(text.removesuffix("%")) if percent else int(text)
-        except ValueError:
-            number = -1
-        if not 0 <= number <= (100 if percent else float("inf")):
-            raise UsageError(f"--max-failures takes a number or a percentage such as 2%, not {text!r}")
-        return cls(number, percent)
-
-    def exceeded(self, failed: int, total: int) -> bool:
-        return failed > (self.number * total / 100 if self.percent else self.number)
+HALF = Limit(50, percent=True)
 
 
 class TooManyFailuresError(FvcliError):
@@ -58,7 +37,8 @@ class ExtractRequest:
     normalize: vectors of unit length; labels: classes written per image;
     workers: None for all CPUs the process may use; processes: that share them, see :class:`fvcli.run.pool.Resources`;
     batch_size: images that one worker holds at once;
-    shard_size: rows of a data file; max_failures: when to give up; ray: where to work instead of here.
+    shard_size: rows of a data file; prune_limit: rows of a root that may be dropped;
+    max_failures: when to stop; ray: where to work instead of here.
     """
 
     sources: Sources
@@ -76,9 +56,10 @@ class ExtractRequest:
     workers: int | None = None
     processes: int | None = None
     prune: bool = False
+    prune_limit: Limit = HALF
     retry_failed: bool = False
     overwrite: bool = False
-    max_failures: FailureLimit | None = None
+    max_failures: Limit | None = None
     ray: RayOptions | None = None
 
     def fingerprint(self, recipe: Recipe) -> dict[str, Any]:
@@ -93,6 +74,7 @@ class ExtractRequest:
             "dtype": self.dtype,
             "shard_size": self.shard_size,
             "prune": self.prune,
+            "prune_limit": str(self.prune_limit),
             "retry_failed": self.retry_failed,
             "overwrite": self.overwrite,
         }

@@ -13,7 +13,7 @@ from fvcli.dataset.existing import ExistingVectors
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import STAGING
 from fvcli.dataset.manifest import Counts, Key, Shard
-from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard
+from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard, RowState
 from fvcli.dataset.shard_file import ShardWriter, stem
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
@@ -103,7 +103,7 @@ def run_shard(
     Returns None, with nothing left behind, when the outcomes end early. Raises DatasetError.
     """
     writer = ShardWriter(job.store.path(STAGING), stem(planned.number), job.spec.encoding)
-    tally = _Tally(writer)
+    tally = _Tally(writer, job.spec.circumstances)
     try:
         base = None
         if job.existing is not None and planned.replaces is not None:
@@ -132,30 +132,36 @@ class _Tally:
     """Collects rows and counts them on their way into the file."""
 
     writer: ShardWriter
+    circumstances: str
     failures: list[FailureLine] = field(default_factory=list)
     _extracted: int = 0
     _reused: int = 0
     _stale: int = 0
     _zero: int = 0
+    _elsewhere: int = 0
     _first: Key | None = None
     _last: Key = ("", "")
 
     @property
     def counts(self) -> Counts:
         failed = len(self.failures)
-        return Counts(self._extracted + self._reused + failed, self._extracted, self._reused, failed, self._stale)
+        discovered = self._extracted + self._reused + failed
+        return Counts(discovered, self._extracted, self._reused, failed, self._stale, self._elsewhere)
 
     def carry(self, entry: Entry, base: Rows) -> None:
         """A row that stays as it was."""
         self._row(entry.ref, base.infos[entry.base_row], base.vectors[entry.base_row])
-        if entry.stale:
+        if entry.state is RowState.GONE:
             self._stale += 1
+        elif entry.state is RowState.ELSEWHERE:
+            self._elsewhere += 1
         else:
             self._reused += 1
 
     def add(self, ref: ImageRef, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
-            self.failures.append(FailureLine(ref, outcome))
+            decided = self.circumstances if outcome.stage in ("decode", "fit") else ""
+            self.failures.append(FailureLine(ref, outcome, decided))
             return
         self._row(ref, outcome.info, outcome.vector)
         if outcome.reused:
@@ -174,5 +180,4 @@ class _Tally:
         """The shard without its files, which are not named yet; None when it has no row."""
         if self._first is None:
             return None
-        rows = self._extracted + self._reused + self._stale
-        return Shard(number, rows, (), self._first, self._last, self._zero)
+        return Shard(number, self.counts.rows, (), self._first, self._last, self._zero)

@@ -19,7 +19,7 @@ from fvcli.dataset.standing import Standing
 from fvcli.errors import DatasetError
 from fvcli.images.estimate import Limits
 from fvcli.images.libraries import decoder, resizer
-from fvcli.machine import environment, environment_id
+from fvcli.machine import decoders, environment, environment_id
 from fvcli.models.embedder import Embedder
 from fvcli.models.loading import load_classifier
 from fvcli.models.protocol import FeatureModel
@@ -100,6 +100,11 @@ class DatasetSpec:
         metadata = {"fvcli": json.dumps(values, sort_keys=True)}
         return Encoding(self.format, self.dtype, self.dimension, metadata, labels=self.recipe.labels > 0)
 
+    @property
+    def circumstances(self) -> str:
+        """What decides besides a file whether it can be decoded, as a short hash: limits and decoding libraries."""
+        return environment_id({**decoders(), **{name: str(value) for name, value in asdict(self.limits).items()}})
+
     def require_same(self, standing: Standing, output: str) -> None:
         """Raises DatasetError where the dataset, or the unfinished run that is to make it, has another recipe."""
         now = {"format": self.format, "dtype": self.dtype, **self.recipe.to_json()}
@@ -120,7 +125,8 @@ class DatasetSpec:
         roots = set(plan.roots)
         known: Mapping[str, str] = next(iter(made.values()), environment())
         if base is not None and not plan.overwrite:
-            roots |= set(base.roots)
+            if standing.todo(plan.shards):  # rows that an unfinished shard was to drop are still there
+                roots |= set(base.roots)
             known = known if made else base.environment
         seconds = time.monotonic() - started
         run = {

@@ -20,11 +20,12 @@ from fvcli.dataset.standing import join, settle, take_up
 from fvcli.dataset.store import Store, open_store
 from fvcli.errors import DatasetError, UsageError
 from fvcli.models.loading import load_model
+from fvcli.records import Limit
 from fvcli.run.crashes import Notes
 from fvcli.run.extract import Run, RunSummary, finish
 from fvcli.run.pool import Part, Resources
 from fvcli.run.progress import RunProgress
-from fvcli.run.request import ExtractRequest, FailureLimit, Observer
+from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.spec import DatasetSpec
 
 _NOTE = ".json"
@@ -123,9 +124,7 @@ def plan(request: ExtractRequest, observer: Observer) -> Planned:
     return Planned(request.output, len(made.shards), len(standing.commits), made.extract)
 
 
-def work(
-    output: str, task: Task, resources: Resources, max_failures: FailureLimit | None, observer: Observer
-) -> TaskSummary:
+def work(output: str, task: Task, resources: Resources, max_failures: Limit | None, observer: Observer) -> TaskSummary:
     """Does what is still to be done of one slice of the plan that waits in ``output``.
 
     Raises ModelError, DatasetError (LockedError when another process has the same slice, or the whole dataset),

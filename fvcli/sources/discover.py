@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fvcli.errors import UsageError
-from fvcli.locations import is_remote, local_path
+from fvcli.locations import cut_query, is_remote, local_path
 from fvcli.records import ImageRef
+from fvcli.sources.archive import split
+from fvcli.sources.background import in_background
 from fvcli.sources.candidates import is_input
 from fvcli.sources.listing import read_listing
 from fvcli.sources.named import Name, named
@@ -20,6 +22,8 @@ from fvcli.sources.places import storage_of
 from fvcli.sources.roots import Roots
 from fvcli.sources.stand_ins import decoded, is_utf8, readable
 from fvcli.sources.walk import Search, walk
+
+_TELL_EVERY = 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,103 @@ class Sources:
     follow_symlinks: bool = False
 
 
+class Discovery:
+    """A search for the inputs that sources name. Iterating over it, once, gives them.
+
+    passed_over: counts what is left aside; complete once the stream has ended.
+    """
+
+    def __init__(self, sources: Sources, passed_over: PassedOver | None = None) -> None:
+        """Raises UsageError for a source that does not exist, a glob without a match or a list that cannot be read."""
+        self.passed_over = PassedOver() if passed_over is None else passed_over
+        self._search = Search(Filter(sources.include, sources.exclude), sources.follow_symlinks, self.passed_over)
+        self._roots = Roots(self._search.wanted)
+        self._files: set[bytes] = set()
+        for source in sources.paths:
+            _resolve(source, self._roots, self._files, self.passed_over)
+        self._listing: Iterable[Name] = ()
+        if sources.files_from is not None:
+            self._listing = read_listing(sources.files_from, sources.null_separated)
+        self._names = frozenset(self._roots)
+        self._lists = bool(self._files) or sources.files_from is not None
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        return _stream(self._roots, self._files, self._listing, self._search)
+
+    @property
+    def roots(self) -> list[str]:
+        """The roots that are searched; "" stands for files named one by one."""
+        return [*([""] if self._lists else []), *sorted(self._names)]
+
+    def looked_for(self, row: ImageRef) -> bool:
+        """Whether the file of a row that the search did not find is gone, and not only out of its sight.
+
+        A file that is still there is not gone: a filter hides it, or a link that is not followed. Files that were named
+        one by one count as looked for where this search has such names, too.
+        """
+        remote = is_remote(row.root or row.path)
+        wanted = self._search.wanted
+        for archive, _ in split(row):
+            if not remote and _is_gone(archive):
+                continue
+            named = archive in self._search.archives
+            walked = archive.root in self._names and self._roots.enters(archive.path) and wanted.enters(archive.path)
+            return (named or walked) and wanted.takes(row.path, len(cut_query(archive.path)[0]) + 1)
+        if row.root == "":
+            return self._lists and not remote and _is_gone(row)
+        reached = row.root in self._names and self._roots.enters(row.path) and wanted.takes(row.path)
+        return reached and (remote or _is_gone(row))
+
+
+class BackgroundDiscovery:
+    """A :class:`Discovery` in a thread of its own: a place that does not answer must not hide a signal."""
+
+    def __init__(
+        self, sources: Sources, passed_over: PassedOver, found: Callable[[int], None], check: Callable[[], None]
+    ) -> None:
+        """found: called with the number of inputs now and then. check: called meanwhile, may raise to end the wait."""
+        self._sources = sources
+        self._passed_over = passed_over
+        self._found = found
+        self._check = check
+        self._discovery: Discovery | None = None
+
+    def __iter__(self) -> Iterator[ImageRef]:
+        for number, ref in enumerate(in_background(self._begin, self._check)):
+            if number % _TELL_EVERY == 0:
+                self._found(number)
+                self._check()
+            yield ref
+
+    def _begin(self) -> Iterator[ImageRef]:
+        self._discovery = Discovery(self._sources, self._passed_over)
+        return iter(self._discovery)
+
+    @property
+    def roots(self) -> list[str]:
+        return self._begun.roots
+
+    def looked_for(self, row: ImageRef) -> bool:
+        return self._begun.looked_for(row)
+
+    @property
+    def _begun(self) -> Discovery:
+        """The discovery, which is there as soon as the first input is, or none is left."""
+        assert self._discovery is not None
+        return self._discovery
+
+
+def _is_gone(ref: ImageRef) -> bool:
+    """Whether nothing has the name of a local file; not where a folder on the way refuses to tell."""
+    try:
+        os.lstat(ref.location)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def discover(sources: Sources, passed_over: PassedOver | None = None) -> Iterator[ImageRef]:
     """Every input that ``sources`` name, strictly ascending by (root, path) as strings.
 
@@ -56,16 +157,7 @@ def discover(sources: Sources, passed_over: PassedOver | None = None) -> Iterato
     Raises UsageError, before the first item, for a source that does not exist, a glob without a match or a list that
     cannot be read; while iterating, for a source folder that cannot be listed.
     """
-    wanted = Filter(sources.include, sources.exclude)
-    search = Search(wanted, sources.follow_symlinks, PassedOver() if passed_over is None else passed_over)
-    roots = Roots(wanted)
-    files: set[bytes] = set()
-    for source in sources.paths:
-        _resolve(source, roots, files, search.passed_over)
-    listing: Iterable[Name] = ()
-    if sources.files_from is not None:
-        listing = read_listing(sources.files_from, sources.null_separated)
-    return _stream(roots, files, listing, search)
+    return iter(Discovery(sources, passed_over))
 
 
 def _resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:

@@ -33,6 +33,7 @@ def named(names: Iterable[Name], search: Search) -> Iterator[ImageRef]:
         _, own, ref, stream = heapq.heappop(streams)
         if ref.offset < 0 and ref.size_bytes >= 0 and is_archive(cut_query(ref.path)[0]):
             if search.wanted.enters(ref.path):
+                search.archives.add(ImageRef("", ref.path, ref.path_bytes))
                 inside = archive.inputs(ref, storage_of(ref.path), search.wanted, search.passed_over)
                 _push(streams, number, iter(inside))
         elif ref.path != before:

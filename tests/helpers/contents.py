@@ -101,7 +101,7 @@ def counts(folder: Path) -> dict[str, int]:
     assert values is not None, f"{folder} has no manifest"
     found: dict[str, int] = values["counts"]
     assert found["discovered"] == found["extracted"] + found["reused"] + found["failed"]
-    assert found["rows"] == found["extracted"] + found["reused"] + found["stale"]
+    assert found["rows"] == found["extracted"] + found["reused"] + found["stale"] + found["elsewhere"]
     return found
 
 

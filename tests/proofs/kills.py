@@ -50,7 +50,7 @@ SCENARIOS = (
     Scenario("update, npy, pruned", "npy", ("--format", "npy", "--dtype", "float16", "--prune")),
     Scenario("overwritten as float16", "parquet", ("--overwrite", "--dtype", "float16")),
     Scenario("overwritten as npy", "parquet", ("--overwrite", "--format", "npy")),
-    Scenario("only removals", "after", ("--prune", "--exclude", "1*.png")),
+    Scenario("only removals", "more", ("--prune",)),
     Scenario("only failures gone", "after", ("--exclude", "broken-*")),
     Scenario("another request in between", None, ("--shard-size", "5"), ("--exclude", "2*.png")),
     Scenario("another update in between", "parquet", ("--prune",), ("--exclude", "2*.png", "--retry-failed")),
@@ -121,6 +121,10 @@ class Harness:
             self._undisturbed(self._folder / f"base-{name}", *options)
         change_photographs(self._photographs)
         self._undisturbed(self._folder / "base-after")
+        removed = [pictures.put(self._photographs, f"removed-{n}.png", pictures.picture(5000 + n)) for n in range(20)]
+        self._undisturbed(self._folder / "base-more")
+        for file in removed:
+            file.unlink()
 
     def _arguments(self, output: Path, *options: str) -> list[str | Path]:
         size = () if "--shard-size" in options else ("--shard-size", str(_SHARD_SIZE))

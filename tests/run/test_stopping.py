@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import FvcliError, StoppedError
-from fvcli.run.request import FailureLimit, TooManyFailuresError
+from fvcli.records import Limit
+from fvcli.run.request import TooManyFailuresError
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench
 
@@ -174,7 +175,7 @@ def broken_ones(bench: Bench) -> None:
 def test_too_many_failures_end_the_run_and_what_is_done_stays(bench: Bench, limit: str) -> None:
     broken_ones(bench)
     with pytest.raises(TooManyFailuresError, match="gave up: 6 of 40 inputs failed") as given_up:
-        bench.extract(max_failures=FailureLimit.parse(limit), batch_size=1)
+        bench.extract(max_failures=Limit.parse(limit, "--max-failures"), batch_size=1)
     assert given_up.value.exit_code == 1
     assert len(contents.data_files(bench.features)) == 2
     assert not (bench.features / "manifest.json").exists()
@@ -186,23 +187,23 @@ def test_the_same_limit_holds_for_the_run_that_goes_on(bench: Bench) -> None:
     broken_ones(bench)
     for _ in range(3):
         with pytest.raises(TooManyFailuresError):
-            bench.extract(max_failures=FailureLimit.parse("5"))
+            bench.extract(max_failures=Limit.parse("5", "--max-failures"))
     assert len(contents.data_files(bench.features)) == 2
-    assert bench.extract(max_failures=FailureLimit.parse("10")) == 15
+    assert bench.extract(max_failures=Limit.parse("10", "--max-failures")) == 15
     assert bench.counts()["failed"] == 10
 
 
 @pytest.mark.parametrize("limit", ["10", "25%"])
 def test_as_many_failures_as_allowed_are_no_reason_to_stop(bench: Bench, limit: str) -> None:
     broken_ones(bench)
-    bench.extract(max_failures=FailureLimit.parse(limit))
+    bench.extract(max_failures=Limit.parse(limit, "--max-failures"))
     assert bench.counts()["failed"] == 10
 
 
 @pytest.mark.parametrize("text", ["", "-1", "101%", "many", "2.5", "nan%", "inf%", "%"])
 def test_a_limit_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(FvcliError) as refusal:
-        FailureLimit.parse(text)
+        Limit.parse(text, "--max-failures")
     assert refusal.value.exit_code == 2
 
 

@@ -1,0 +1,215 @@
+"""Rows without a file: gone or elsewhere, and the accidents that must not empty a dataset."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import SourceError
+from fvcli.images.estimate import DEFAULT_LIMITS, Limits
+from fvcli.records import Limit
+from fvcli.sources.discover import Sources
+from tests.helpers import commands, contents, pictures
+from tests.helpers.in_process import Bench
+
+LATER = pictures.SOME_TIME_NS + 10**9
+ALL = Limit(100, percent=True)
+
+
+@pytest.fixture
+def roots(bench: Bench) -> tuple[str, str]:
+    """Two source folders, twelve images each, and a dataset of both."""
+    first = str(pictures.make_folder(bench.photographs / "a", range(12)))
+    second = str(pictures.make_folder(bench.photographs / "b", range(50, 62)))
+    bench.extract(sources=Sources((first, second)))
+    return first, second
+
+
+def empty(folder: str) -> None:
+    """Leaves an empty folder, as a disk that is not mounted does."""
+    shutil.rmtree(folder)
+    os.mkdir(folder)
+
+
+def extract(bench: Bench, *folders: str, **options: object) -> int:
+    return bench.extract(sources=Sources(folders), **options)
+
+
+def told(bench: Bench, *names: str) -> list[int]:
+    return [bench.counts()[name] for name in names]
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_source_that_yields_nothing_any_more_changes_nothing(
+    bench: Bench, roots: tuple[str, str], prune: bool
+) -> None:
+    before = contents.state(bench.features)
+    empty(roots[0])
+    with pytest.raises(SourceError, match=r"12 (of the 12 )?rows from") as error:
+        extract(bench, *roots, prune=prune)
+    assert error.value.exit_code == 1
+    assert "--prune-limit 100%" in str(error.value)
+    assert contents.state(bench.features) == before
+    assert extract(bench, *roots, prune=True, prune_limit=ALL) == 0
+    assert told(bench, "pruned", "rows") == [12, 12]
+    assert contents.manifest(bench.features)["roots"] == [roots[1]]  # type: ignore[index]
+
+
+def test_more_than_half_is_not_dropped_by_accident(bench: Bench, roots: tuple[str, str]) -> None:
+    before = contents.state(bench.features)
+    for number in range(7):
+        os.unlink(f"{roots[0]}/{number:04d}.png")
+    with pytest.raises(SourceError, match=r"would drop 7 of the 12 rows from .*/a, more than 50%"):
+        extract(bench, *roots, prune=True)
+    assert contents.state(bench.features) == before
+    with pytest.raises(SourceError, match="more than 6"):
+        extract(bench, *roots, prune=True, prune_limit=Limit(6))
+    extract(bench, *roots, prune=True, prune_limit=Limit(7))
+    assert told(bench, "pruned", "rows") == [7, 17]
+
+
+def test_a_root_that_is_not_named_keeps_its_rows(bench: Bench, roots: tuple[str, str]) -> None:
+    os.unlink(f"{roots[0]}/0000.png")
+    os.unlink(f"{roots[1]}/0050.png")
+    extract(bench, roots[0])
+    assert told(bench, "reused", "stale", "elsewhere", "rows") == [11, 1, 12, 24]
+    extract(bench, roots[0], prune=True)
+    assert told(bench, "reused", "stale", "elsewhere", "pruned", "rows") == [11, 0, 12, 1, 23]
+    extract(bench, roots[1], prune=True)
+    assert told(bench, "reused", "elsewhere", "pruned", "rows") == [11, 11, 1, 22]
+    assert bench.damages() == []
+
+
+def test_what_a_filter_hides_is_elsewhere(bench: Bench, roots: tuple[str, str]) -> None:
+    os.unlink(f"{roots[0]}/0005.png")
+    bench.extract(sources=Sources(roots, exclude=("000[0-3].png", "**/b")), prune=True)
+    assert told(bench, "elsewhere", "pruned", "rows") == [4, 1, 23]
+    bench.extract(sources=Sources((roots[0],), include=("000[0-9].png",)), prune=True)
+    assert told(bench, "reused", "elsewhere", "pruned", "rows") == [9, 14, 0, 23]
+
+
+def test_files_in_a_linked_folder_that_is_no_longer_followed_are_elsewhere(bench: Bench, tmp_path: Path) -> None:
+    pictures.make_folder(bench.photographs, range(3))
+    (bench.photographs / "linked").symlink_to(pictures.make_folder(tmp_path / "other", range(50, 53)))
+    bench.extract(sources=Sources((str(bench.photographs),), follow_symlinks=True))
+    bench.extract(prune=True)
+    assert told(bench, "elsewhere", "pruned", "rows") == [3, 0, 6]
+
+
+def test_listed_files_are_gone_only_where_they_are(bench: Bench, tmp_path: Path) -> None:
+    files = [str(pictures.put(bench.photographs, f"{number}.png", pictures.picture(number))) for number in range(5)]
+    extract(bench, *files)
+    os.unlink(files[0])
+    extract(bench, *files[1:3], prune=True)
+    assert told(bench, "reused", "elsewhere", "pruned", "rows") == [2, 2, 1, 4]
+    other = pictures.make_folder(tmp_path / "other", range(50, 53))
+    os.unlink(files[1])
+    extract(bench, str(other), prune=True)
+    assert told(bench, "elsewhere", "pruned", "rows") == [4, 0, 7]
+
+
+def test_an_archive_that_cannot_be_read_keeps_its_rows(bench: Bench, tmp_path: Path) -> None:
+    pack = tmp_path / "in"
+    pictures.make_folder(pack, range(6))
+    archive = Path(shutil.make_archive(str(bench.photographs / "a"), "tar", pack))
+    pictures.make_folder(bench.photographs, range(50, 53))
+    bench.extract()
+    whole = archive.read_bytes()
+    archive.write_bytes(b"no archive any more" * 100)
+    bench.extract(prune=True)
+    assert told(bench, "elsewhere", "pruned", "failed", "rows") == [6, 0, 1, 9]
+    archive.write_bytes(whole)
+    (pack / "0000.png").unlink()
+    shutil.make_archive(str(bench.photographs / "a"), "tar", pack)
+    bench.extract(prune=True)
+    assert told(bench, "elsewhere", "pruned", "failed", "rows") == [0, 1, 0, 8]
+    archive.unlink()
+    bench.extract(prune=True, prune_limit=ALL)
+    assert told(bench, "elsewhere", "pruned", "rows") == [0, 5, 3]
+
+
+@pytest.mark.parametrize("sources", [("a",), ("a", "b"), ("a/*.png",)])
+def test_a_source_without_any_image_is_exit_1(tmp_path: Path, sources: tuple[str, ...]) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    pictures.make_folder(tmp_path / "b", range(3))
+    if sources == ("a/*.png",):
+        (tmp_path / "a" / "x.png").mkdir()
+    done = commands.run("extract", *(tmp_path / source for source in sources), "-o", tmp_path / "f", "-q")
+    assert done.code == 1
+    assert "no images found in" in done.said
+    assert not (tmp_path / "f" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_an_unmounted_source_with_prune_is_exit_1_and_every_row_is_still_there(
+    bench: Bench, roots: tuple[str, str], quiet: tuple[str, ...]
+) -> None:
+    features = bench.features.with_name("own")
+    assert commands.run("extract", *roots, "-o", features, "-q").code == 0
+    before = contents.rows(features)
+    empty(roots[1])
+    done = commands.run("extract", *roots, "-o", features, "--prune", *quiet)
+    assert done.code == 1
+    assert f"--prune would drop 12 of the 12 rows from {roots[1]}" in done.said
+    assert contents.rows(features) == before
+
+
+def test_failures_about_the_world_are_tried_in_every_run(bench: Bench, tmp_path: Path) -> None:
+    pictures.make_folder(bench.photographs, range(3))
+    link = bench.photographs / "linked.png"
+    link.symlink_to(tmp_path / "not there yet.png")
+    bench.extract()
+    assert bench.failed() == {"linked.png": "read"}
+    (tmp_path / "not there yet.png").write_bytes(pictures.picture(9))
+    assert bench.extract() == 1
+    assert bench.failed() == {}
+
+
+def test_a_failure_of_an_option_is_tried_again_when_it_changes(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(3))
+    pictures.put(bench.photographs, "large.png", pictures.picture(9, side=64))
+    pictures.put(bench.photographs, "broken.png", pictures.broken(9))
+    bench.extract(limits=Limits(max_pixels=2000))
+    assert bench.failed() == {"broken.png": "decode", "large.png": "decode"}
+    assert bench.extract(limits=Limits(max_pixels=2000)) == 0
+    assert bench.extract(limits=DEFAULT_LIMITS) == 1
+    assert bench.failed() == {"broken.png": "decode"}
+
+
+def test_a_run_that_skips_remembered_failures_names_the_option(tmp_path: Path) -> None:
+    pictures.make_folder(tmp_path / "a", range(3))
+    pictures.put(tmp_path / "a", "broken.png", pictures.broken(9))
+    first = commands.run("extract", tmp_path / "a", "-o", tmp_path / "f")
+    again = commands.run("extract", tmp_path / "a", "-o", tmp_path / "f")
+    assert (first.code, again.code) == (3, 3)
+    assert "--retry-failed" not in first.said
+    assert "1 input failed before and skipped; --retry-failed tries again" in again.said
+
+
+def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(
+    bench: Bench, roots: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fvcli.sources import folders
+
+    other = str(pictures.make_folder(bench.photographs.with_name("c"), range(70, 75)))
+    opened = folders.os.open
+
+    def refusing(path: bytes, *rest: int, **more: int) -> int:
+        if os.fsencode(other) in os.fsencode(path):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest, **more)
+
+    before = contents.state(bench.features)
+    with monkeypatch.context() as patched:
+        patched.setattr(folders.os, "open", refusing)
+        for _ in range(2):
+            with pytest.raises(SourceError, match=f"permission denied for every file of {other}"):
+                extract(bench, other, roots[0])
+    assert contents.state(bench.features) == before
+    assert extract(bench, other, roots[0]) == 5
+    assert bench.failed() == {}
+    assert bench.damages() == []
