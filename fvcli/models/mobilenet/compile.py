@@ -29,6 +29,7 @@ from fvcli.models.mobilenet.network import (
     MobileNetV1,
     QuantizedTensor,
     channel_axis,
+    pixel_table,
 )
 from fvcli.models.mobilenet.tflite_writer import Quantization, TFLiteWriter
 from fvcli.models.model_card import input_spec_to_json
@@ -111,15 +112,13 @@ def write_int8(
 ) -> bytes:
     """The .tflite of these layers: int8 codes ``images`` [n, h, w, 3] -> float32 ``default`` [n, d].
 
-    The mean over the last map is taken in float32. ``uint8_input`` puts a QUANTIZE op in front, for programs that
-    feed pixels as they are; it costs 3 % (1.0 at 224) to 13 % (0.25 at 128) of the time, so fvcli shifts them itself.
+    The mean over the last map is taken in float32. With ``uint8_input`` the file takes pixels as they are, for other
+    programs: ops in front turn each pixel into its code. They take time, so fvcli itself feeds codes.
     """
     writer = TFLiteWriter()
     height, width = input_spec.height, input_spec.width
     if uint8_input:
-        images = writer.tensor("images", (height, width, 3), np.uint8, _per_tensor(input_range, 0))
-        image = writer.tensor("images_int8", (height, width, 3), np.int8, _per_tensor(input_range, SHIFT))
-        writer.quantize(images, image)
+        images, image = _pixel_input(writer, input_spec, input_range)
     else:
         images = image = writer.tensor("images", (height, width, 3), np.int8, _per_tensor(input_range, SHIFT))
     channels = 3
@@ -146,6 +145,28 @@ def write_int8(
     features = writer.tensor("features", (channels,), np.float32)
     writer.mean(real, features, axes=(1, 2))
     return writer.finish({"images": images}, {"default": features}, metadata)
+
+
+def _pixel_input(writer: TFLiteWriter, spec: InputSpec, input_range: ActivationRange) -> tuple[int, int]:
+    """The input tensor for uint8 pixels, and the int8 tensor with the code of each by the pixel table of ``spec``."""
+    shape = (spec.height, spec.width, 3)
+    codes = writer.tensor("images_int8", shape, np.int8, _per_tensor(input_range, SHIFT))
+    if spec.pixel_table == tuple(range(256)):
+        images = writer.tensor("images", shape, np.uint8, _per_tensor(input_range, 0))
+        writer.quantize(images, codes)
+        return images, codes
+    if spec.pixel_table != pixel_table(input_range):
+        raise ModelError("the pixel table is not that of the network's input range; the model is damaged")
+    # The arithmetic that made the table: pixel / 255, then 2x - 1, then the nearest code.
+    images = writer.tensor("images", shape, np.uint8, Quantization.per_tensor(1 / 255, 0))
+    unit, doubled, centered = (
+        writer.tensor(name, shape, np.float32) for name in ("images_unit", "images_doubled", "images_centered")
+    )
+    writer.dequantize(images, unit)
+    writer.arithmetic("MUL", unit, 2.0, doubled)
+    writer.arithmetic("SUB", doubled, 1.0, centered)
+    writer.quantize(centered, codes)
+    return images, codes
 
 
 def compile_int8(network: MobileNetV1, *, uint8_input: bool = False) -> bytes:

@@ -114,9 +114,9 @@ def _checkpoint(prefix: Path) -> dict[str, NDArray[Any]]:
 
 def _named_variables(prefix: Path) -> dict[str, NDArray[Any]]:
     """A TF2 checkpoint's variables under the names they had in the program, cut as the network names them."""
+    tf = tensorflow()
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-    tf = tensorflow()
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         objects = trackable_object_graph_pb2.TrackableObjectGraph()

@@ -119,13 +119,13 @@ class TFLiteWriter:
         self._operator(kind, [values, operand], output, 1, options_type, options)
 
     def quantize(self, values: int, output: int) -> None:
-        """QUANTIZE: from one integer type to another."""
+        """QUANTIZE: from float32 or an integer type to an integer type."""
         self._operator(
             "QUANTIZE", [values], output, 1, schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()
         )
 
     def dequantize(self, values: int, output: int) -> None:
-        """DEQUANTIZE: int8 to float32."""
+        """DEQUANTIZE: int8 or uint8 to float32."""
         options = schema.DequantizeOptionsT()
         self._operator("DEQUANTIZE", [values], output, 2, schema.BuiltinOptions.DequantizeOptions, options)
 
