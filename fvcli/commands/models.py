@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or 
 
 @app.command("list", cls=Command)
 def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """List the embedded model and the catalogue: name, size, multiplier, published top-1, where it is now."""
+    """List the embedded model and the catalog: name, size, multiplier, published top-1, where it is now."""
     with reported():
         from dataclasses import asdict
 
@@ -38,7 +38,7 @@ def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 @app.command(cls=Command)
 def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Show a model's card: input, output, identity, and how many channels int8 keeps exactly."""
+    """Show a model: input, output, engines, exactness, identity and origin; --json shows the whole card."""
     with reported():
         from fvcli.models.overview import describe_model
 
@@ -46,7 +46,8 @@ def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
         if as_json:
             print_json(values)
         elif not quiet:
-            _print(values)
+            for title, text in _summary(values):
+                print_line(f"{title:9} {text}")
 
 
 @app.command(cls=Command)
@@ -106,11 +107,12 @@ def export(
         from pathlib import Path
 
         from fvcli.models.loading import load_network, short_name
-        from fvcli.models.mobilenet.export import export_model
+        from fvcli.models.mobilenet.export import export_model, usage_line
 
         path = export_model(load_network(name), short_name(name), form, Path(output))
         if not quiet:
             say(f"wrote {path}")
+            say(f"to use it: {usage_line(form, path)}")
 
 
 class _Bar:
@@ -137,10 +139,34 @@ class _Bar:
         self._bar.update(done - self._bar.n)
 
 
-def _print(values: dict[str, Any], indent: int = 0) -> None:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            print_line(f"{' ' * indent}{key}:")
-            _print(value, indent + 2)
-        elif value is not None:
-            print_line(f"{' ' * indent}{key}: {json.dumps(value) if isinstance(value, list) else value}")
+def _summary(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A model in at most twelve lines: (title, text)."""
+    yield "name", values["name"]
+    known = values.get("form")
+    if "multiplier" in values:
+        yield "network", f"MobileNet V1 {values['multiplier']}" + (f", {known}" if known else "")
+    elif known:
+        yield "network", known
+    if "input" in values:
+        yield "input", f"{values['input']['height']} x {values['input']['width']} RGB"
+    elif "size" in values:
+        yield "input", f"{values['size']} x {values['size']} RGB"
+    if "output" in values:
+        classes = f"; {values['classes']:,} classes for --labels" if values.get("classes") else ""
+        yield "output", f"{values['output']['dimension']:,} numbers{classes}"
+    if "engines" in values:
+        yield "engines", ", ".join(values["engines"])
+    if "exact_channels" in values:
+        yield "int8", f"{values['exact_channels']:,} of {values['channels']:,} channels keep their numbers exactly"
+    if values.get("published_top1"):
+        top5 = f", top-5 {values['published_top5']} %" if values.get("published_top5") else ""
+        yield "ImageNet", f"top-1 {values['published_top1']} %{top5} (published)"
+    if "identity" in values:
+        yield "identity", values["identity"]
+    yield "license", values["licence"]
+    if "archive" in values:
+        yield "handle", values["hub_handle"]
+        yield "archive", values["archive"]
+    if values.get("source") or values.get("place"):
+        where = values.get("source") or f"not here; fetch it with `fvcli models pull {values['name']}`"
+        yield "where", where if values.get("place") != "embedded" else "in the package"

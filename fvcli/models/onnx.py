@@ -13,7 +13,14 @@ from fvcli.errors import ModelError, UsageError, first_line
 from fvcli.models.frameworks import onnxruntime
 from fvcli.models.pixels import look_up, pixel_values
 from fvcli.models.protocol import is_vector
-from fvcli.models.source_options import SourceOptions, asked_range, float_input, input_size, options_identity
+from fvcli.models.source_options import (
+    MissingOptionError,
+    SourceOptions,
+    asked_range,
+    float_input,
+    input_size,
+    options_identity,
+)
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 ENGINE: Final[Engine] = "onnx"
@@ -163,7 +170,7 @@ def _output_name(session: Any, name: str, options: SourceOptions) -> str:
             raise UsageError(f"{name}: has no output {options.output}; its outputs are {', '.join(names)}")
         return options.output
     if len(names) != 1:
-        raise ModelError(
+        raise MissingOptionError(
             f"{name}: has several outputs ({', '.join(names)}); name one of them, as in ?output={names[0]}"
         )
     return str(names[0])

@@ -1,4 +1,4 @@
-"""What there is to say of models: the list, one model, and whether what is stored is sound."""
+"""The list of models, the description of one, and the check of what is stored."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any, Literal
 from fvcli.errors import ModelError
 from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
-from fvcli.models.loading import EMBEDDED, embedded_file
+from fvcli.models.loading import EMBEDDED, embedded_file, load_model
 from fvcli.models.mobilenet.catalog import CATALOG, LICENCE, Entry, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.model_card import ModelCard, input_spec_to_json
-from fvcli.models.source import find_source, local_source, read_source
+from fvcli.models.source import Source, find_source, local_source, read_source
+from fvcli.models.source_options import MissingOptionError
 
 Place = Literal["embedded", "cached", "not here"]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A line of the list. top1: published accuracy on ImageNet, per cent; None where none was published."""
+    """A line of the list. top1: published accuracy on ImageNet in percent, None where none was published."""
 
     name: str
     size: int
@@ -34,7 +35,7 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A stored model that was looked through; problem is None where it is sound."""
+    """A stored model that was checked; problem is None where it is sound."""
 
     name: str
     path: Path
@@ -42,7 +43,7 @@ class Checked:
 
 
 def list_models() -> list[ListedModel]:
-    """The embedded model, then the catalogue."""
+    """The embedded model, then the catalog."""
     card, _ = embedded_file()
     listed = [ListedModel(EMBEDDED, card.input_spec.height, 1.0, True, None, "embedded")]
     for entry in CATALOG:
@@ -54,13 +55,7 @@ def list_models() -> list[ListedModel]:
 def describe_model(name: str) -> dict[str, Any]:
     """All that is known of a model, as JSON values. Raises ModelError if there is no such model or it is damaged."""
     if name == EMBEDDED:
-        from fvcli.models.mobilenet.tflite_reader import parse_tflite
-
-        card, data = embedded_file()
-        try:
-            return {**card.to_json(), **_network_values(parse_tflite(data)), "name": name}
-        except ModelError:  # weights rounded after training have no other form
-            return card.to_json()
+        return _embedded_values()
     entry = find_entry(name)
     if entry is not None and not Path(name).exists() and not archive_folder(entry).is_dir():
         return {**_entry_values(entry), "place": "not here"}
@@ -70,12 +65,37 @@ def describe_model(name: str) -> dict[str, Any]:
     if entry is not None:
         values = {**_entry_values(entry), **values, "place": "cached"}
     if found is None:
-        return {**values, "form": "another network, run as it is", "engines": ["tensorflow", "float"]}
+        return {**values, **_foreign_values(source)}
     return {**values, **_network_values(found), "engines": ["int8" if found.quantized else "float", "tensorflow"]}
 
 
+def _embedded_values() -> dict[str, Any]:
+    from fvcli.models.labels import imagenet_labels
+    from fvcli.models.mobilenet.tflite_reader import parse_tflite
+
+    card, data = embedded_file()
+    values: dict[str, Any] = card.to_json()
+    try:
+        values |= _network_values(parse_tflite(data))
+    except ModelError:  # weights rounded after training have no other form
+        pass
+    engines = ["int8", "tensorflow"]
+    return {**values, "name": EMBEDDED, "place": "embedded", "engines": engines, "classes": len(imagenet_labels())}
+
+
+def _foreign_values(source: Source) -> dict[str, Any]:
+    """A network that is run as it is: what its file says without TensorFlow."""
+    values: dict[str, Any] = {"form": f"another network ({source.kind}), run as it is"}
+    if source.kind in ("tflite", "onnx"):
+        model = load_model(source.name)
+        engines = [model.engine]
+        values |= {"input": input_spec_to_json(model.input_spec), "output": {"dimension": model.dimension}}
+        return {**values, "identity": model.identity, "engines": engines}
+    return {**values, "engines": ["tensorflow"] if source.kind == "keras" else ["tensorflow", "float"]}
+
+
 def verify_models(names: list[str] | None = None) -> Iterator[Checked]:
-    """Reads models through: those named, else the embedded one, every compiled one and every archive pulled."""
+    """Reads models and checks them: those named, else the embedded one, every compiled one and every archive pulled."""
     if names:
         for name in names:
             yield _checked(name, Path(name))
@@ -93,26 +113,32 @@ def _checked(name: str, path: Path) -> Checked:
     try:
         if name == EMBEDDED:
             card, data = embedded_file()
-            problem = _data_problem(card, data)
+            if not _is_described(card, data):
+                problem = f"{name}: the .tflite is not the one its card describes; install fvcli again"
         else:
-            read_source(local_source(find_source(name)))
+            source = local_source(find_source(name))
+            if read_source(source) is None and source.kind in ("tflite", "onnx"):
+                load_model(name)
+    except MissingOptionError:  # a sound file that is used with an option after its name
+        pass
     except ModelError as error:
         problem = str(error)
     return Checked(name, path, problem)
 
 
 def _compiled_problem(path: Path) -> str | None:
+    reason: object = "not the file that its card describes"
     try:
         card = ModelCard.parse(path.with_suffix(".json").read_text("utf-8"))
-        return _data_problem(card, path.read_bytes())
+        if _is_described(card, path.read_bytes()):
+            return None
     except (OSError, ModelError, UnicodeError) as error:
-        return f"{path}: {error}; delete it, and it is compiled again when needed"
+        reason = error
+    return f"{path}: {reason}; delete it, and it is compiled again when needed"
 
 
-def _data_problem(card: ModelCard, data: bytes) -> str | None:
-    if hashlib.sha256(data).hexdigest() != card.file_sha256:
-        return f"{card.name}: the .tflite is not the one its card describes; delete it or install again"
-    return None
+def _is_described(card: ModelCard, data: bytes) -> bool:
+    return hashlib.sha256(data).hexdigest() == card.file_sha256
 
 
 def _entry_values(entry: Entry) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class SourceOptions:
         return [names[field.name] for field in fields(self) if getattr(self, field.name) is not None]
 
 
+class MissingOptionError(ModelError):
+    """A sound model that does not state something its name has to."""
+
+
 NO_OPTIONS: Final = SourceOptions()
 
 
@@ -96,15 +100,17 @@ def input_size(shape: tuple[int | None, int | None], options: SourceOptions, nam
     height, width = (side if side is not None else wanted for side in shape)
     if height is None or width is None:
         mark = "&" if "?" in name else "?"
-        raise ModelError(f"{name}: takes images of any size; add one to its name, most often {mark}image-size=224")
+        raise MissingOptionError(
+            f"{name}: takes images of any size; add one to its name, most often {mark}image-size=224"
+        )
     if wanted is not None and (height, width) != (wanted, wanted):
         raise UsageError(f"{name}: takes images of {height} x {width} pixels only; leave out image-size={wanted}")
     return height, width
 
 
-def asked_range(name: str) -> ModelError:
+def asked_range(name: str) -> MissingOptionError:
     """The error for a model whose input range neither its file nor its name states."""
-    return ModelError(
+    return MissingOptionError(
         f"{name}: does not state the numbers it takes for pixels; add them to its name, most often as "
         f"--model '{name}{'&' if '?' in name else '?'}input-range=0,1' or input-range=-1,1"
     )

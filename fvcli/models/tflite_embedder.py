@@ -16,6 +16,7 @@ from fvcli.models.litert import LiteRTModel
 from fvcli.models.model_card import ModelCard
 from fvcli.models.protocol import is_vector
 from fvcli.models.source_options import (
+    MissingOptionError,
     SourceOptions,
     asked_range,
     float_input,
@@ -150,7 +151,7 @@ def _output(layout: _Layout, name: str, options: SourceOptions) -> _Tensor:
             raise UsageError(f"{name}: has no output {options.output}; its outputs are {listed}")
     if len(outputs) != 1:
         example = layout.outputs[0].names[0] if layout.outputs else ""
-        raise ModelError(f"{name}: has several outputs ({listed}); name one of them, as in ?output={example}")
+        raise MissingOptionError(f"{name}: has several outputs ({listed}); name one of them, as in ?output={example}")
     (output,) = outputs
     if output.kind not in (_FLOAT, _UINT8, _INT8) or not is_vector(output.shape):
         raise ModelError(f"{name}: its output {listed} is no vector [1, d] of numbers; give another model or output")

@@ -4,7 +4,8 @@ hub-module: a TF1-format hub.Module (https://www.tensorflow.org/hub/tf1_hub_modu
 saved-model: a TF2 SavedModel (https://www.tensorflow.org/hub/tf2_saved_model).
 Both take float32 [n, h, w, 3] in [0, 1] as ``images`` and give ``default``, under the signatures ``default`` and
 ``image_feature_vector`` (https://www.tensorflow.org/hub/common_signatures/images). tflite: what fvcli itself runs,
-with uint8 pixels as they are where the network is quantised. tflite-uint8: Google's own form.
+for uint8 pixels as they are where the network is quantized; it gives fvcli's vectors bit for bit. tflite-uint8:
+Google's own form.
 
 Each reads back to the same identity. A folder or file comes into being whole or not at all.
 """
@@ -60,6 +61,15 @@ def export_model(network: MobileNetV1, name: str, form: ExportForm, folder: Path
     except OSError as error:
         raise ModelError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
+
+
+def usage_line(form: ExportForm, path: Path) -> str:
+    """A line of Python that loads an exported model, to paste into a program."""
+    if form == "saved-model":
+        return f'hub.KerasLayer("{path}")'
+    if form == "hub-module":
+        return f'hub.load("{path}").signatures["default"]'
+    return f'Interpreter("{path}")  # from ai_edge_litert.interpreter'
 
 
 def _uint8_file(network: MobileNetV1, path: Path) -> None:

@@ -15,12 +15,14 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from fvcli.errors import ModelError, UsageError
+from fvcli.images.loader import ImageLoader
 from fvcli.models.frameworks import tensorflow, tensorflow_hub
 from fvcli.models.loading import load_model, load_network
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.mobilenet.export import EXPORT_FORMS, export_model
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
+from fvcli.records import ImageRef, InputSpec, Preprocessing
 from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
 from tests.helpers.servers import serve
 
@@ -70,6 +72,45 @@ def check_signatures(loaded: Any, exported: Exported) -> None:
         features = loaded.signatures[signature](images=images)
         assert list(features) == ["default"]
         assert np.abs(features["default"].numpy() - exported.features).max() <= 1e-5
+
+
+def litert_rows(path: Path, images: np.ndarray) -> np.ndarray:
+    """A file's features for uint8 images as they are, run by LiteRT itself."""
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    rows = []
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+    return np.stack(rows)
+
+
+def photographs_of(folder: Path, spec: InputSpec, count: int) -> np.ndarray:
+    loader, images = ImageLoader(spec, Preprocessing()), []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file())[:count]:
+        images.append(np.empty((spec.height, spec.width, 3), np.uint8))
+        loader.load(ImageRef("", str(path)), images[-1])
+    return np.stack(images)
+
+
+def test_an_exported_tflite_gives_fvclis_vectors_for_raw_pixels(tmp_path: Path, photographs: Path) -> None:
+    """The embedded model's pixel table is no identity: without it in the file, half of the pixels are a code off."""
+    model = load_model()
+    assert model.input_spec.pixel_table != tuple(range(256))
+    path = export_model(load_network("embedded"), "e", "tflite", tmp_path)
+    images = photographs_of(photographs, model.input_spec, 50)
+    images = np.concatenate([images, np.arange(76800, dtype=np.uint8).reshape(1, 160, 160, 3)])
+    assert litert_rows(path, images).tobytes() == model(images).tobytes()
+
+
+@pytest.mark.parametrize("name", GOOGLE_FILES)
+def test_exports_of_googles_files_give_fvclis_vectors_for_raw_pixels(shared: Path, tmp_path: Path, name: str) -> None:
+    source = shared / "models" / f"{name}.tflite"
+    model = load_model(str(source))
+    path = export_model(read_tflite(source), "e", "tflite", tmp_path)
+    images = photographs_of(shared / "data" / "photos", model.input_spec, 12)
+    assert litert_rows(path, images).tobytes() == model(images).tobytes()
 
 
 def test_keras_layers_take_the_saved_model(exported: Exported) -> None:
