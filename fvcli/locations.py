@@ -1,36 +1,34 @@
-"""Object stores: what their URIs mean, how they are reached, and what is tried again.
+"""Addresses in object stores: what they mean and how they are reached.
 
-``s3://bucket/key`` and ``gs://bucket/key`` go through pyarrow.fs. Keys are taken as they are, nothing is
+``s3://bucket/key``, ``gs://bucket/key`` and ``az://container/key`` go through pyarrow.fs, other schemes (``hf://``,
+``https://``) through fsspec, which the extra ``remote`` installs. Keys are taken as they are, nothing is
 percent-decoded. A query at the end may say how to reach a compatible server: ``endpoint_override=HOST:PORT``,
-``scheme=http``, ``region=...``, ``anonymous=true``; without one, ``AWS_ENDPOINT_URL`` counts for s3. Credentials come
-from each store's usual chain (environment, profile, instance) and never from a URI, so none can end up in a dataset.
+``scheme=http``, ``region=...``, ``anonymous=true``, for az ``account=NAME``; without one, ``AWS_ENDPOINT_URL`` counts
+for s3. Credentials come from each store's usual chain (environment, profile, instance) and never from an address, so
+none can end up in a dataset.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fvcli.errors import FvcliError, UsageError
+from fvcli.retries import reason
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-SCHEMES = ("s3://", "gs://")
-ATTEMPTS = 7
-_FIRST_PAUSE_SECONDS = 0.1
-_OPTIONS = frozenset(["endpoint_override", "scheme", "region", "anonymous"])
-
-# What the stores' libraries say when asking again cannot help.
-_FINAL = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "PERMISSION", "UNAUTHEN")
-
-T = TypeVar("T")
+#: Schemes of object stores, which hold sources and datasets.
+STORES = ("s3", "gs", "az")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+_WEB = ("http", "https")
+_OPTIONS = frozenset(["endpoint_override", "scheme", "region", "anonymous", "account"])
+_SECRET = re.compile(rb"(?<=://)[^/@]*@|(?<=endpoint_override=)[^&]*@")
 
 
 class AddressError(UsageError):
@@ -38,21 +36,18 @@ class AddressError(UsageError):
 
 
 class UnreachableError(FvcliError):
-    """A store does not answer, whatever it is asked."""
+    """A store does not answer, whatever it is asked, or no longer lets the user in."""
 
 
 def is_remote(place: str) -> bool:
-    """Whether a name is an object store's."""
-    return place.startswith(SCHEMES)
+    """Whether a name is an address in a store, or one that would be if its scheme were known."""
+    found = _SCHEME.match(place)
+    return found is not None and found[1] != "file"
 
 
 def without_credentials(name: bytes) -> bytes:
     """A line of a list, in the place of a user and password in it ``***``: names become part of a dataset."""
-    scheme, _, rest = name.partition(b"://")
-    authority, slash, path = rest.partition(b"/")
-    if b"@" not in authority or not scheme.isalnum():
-        return name
-    return scheme + b"://***@" + authority.rpartition(b"@")[2] + slash + path
+    return _SECRET.sub(b"***@", name) if _SCHEME.match(name[:32].decode("latin-1")) else name
 
 
 def local_path(place: str) -> str:
@@ -62,7 +57,7 @@ def local_path(place: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place in a store. path: bucket and key, as pyarrow.fs wants them. options: the query, sorted."""
+    """A place in a store. path: bucket and key, on the web the whole URL. options: the query, sorted."""
 
     scheme: str
     path: str
@@ -70,16 +65,29 @@ class Location:
 
     @classmethod
     def parse(cls, uri: str) -> Location:
-        """Raises AddressError where the URI lacks a bucket, holds credentials or asks for something unknown."""
+        """Raises AddressError where the URI lacks a bucket, holds credentials or has a scheme that is not known."""
         plain, query = cut_query(uri)
         scheme, _, rest = plain.partition("://")
+        _require_scheme(scheme)
         options = tuple(sorted(parse_qsl(query[1:], keep_blank_values=True)))
-        bucket = rest.split("/", 1)[0]
+        bucket = rest.partition("/")[0]
         if not bucket:
             raise AddressError(f"{scheme}:// needs a bucket: {scheme}://bucket/folder")
-        if "@" in bucket:
+        if "@" in bucket or "@" in dict(options).get("endpoint_override", ""):
             raise AddressError(f"no credentials in a {scheme}:// address: set them in the environment or a profile")
-        return cls(scheme, rest.rstrip("/"), options)
+        location = cls(scheme, uri if scheme in _WEB else rest.rstrip("/"), options)
+        location.require_reachable()
+        return location
+
+    def require_reachable(self) -> None:
+        """Raises AddressError for a key that object stores allow and their clients do not reach."""
+        if self.scheme in STORES and "//" in self.path:
+            raise AddressError("two slashes in a row: such a key cannot be reached; copy the object to another key")
+
+    @property
+    def on_the_web(self) -> bool:
+        """Whether a web server has it, where each address stands alone."""
+        return self.scheme in _WEB
 
     @property
     def bucket(self) -> Location:
@@ -95,7 +103,7 @@ class Location:
         return _filesystem(self.scheme, self.bucket.path, self.options, endpoint)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.path}"
+        return self.path if self.on_the_web else f"{self.scheme}://{self.path}"
 
 
 def cut_query(place: str) -> tuple[str, str]:
@@ -107,69 +115,80 @@ def cut_query(place: str) -> tuple[str, str]:
         return place, ""
     key, _, query = place.rpartition("?")
     names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-    return (key, f"?{query}") if names and _OPTIONS.issuperset(names) else (place, "")
+    known = names and _OPTIONS.issuperset(names) and not place.startswith(("http://", "https://"))
+    return (key, f"?{query}") if known else (place, "")
+
+
+def _require_scheme(scheme: str) -> None:
+    if scheme in STORES:
+        return
+    try:
+        from fsspec.registry import known_implementations
+    except ImportError:
+        known = _WEB if scheme in _WEB else ("hf",)
+        if scheme not in known:
+            raise AddressError(_not_taken(scheme)) from None
+        raise UsageError(f"{scheme}:// needs an extra: pip install 'fvcli[remote]'") from None
+    if scheme not in known_implementations:
+        raise AddressError(_not_taken(scheme))
+
+
+def _not_taken(scheme: str) -> str:
+    return (
+        f"{scheme}:// is not a kind of address that is read; there are s3://, gs:// and az://, and with the extra "
+        "fvcli[remote] hf:// and https://"
+    )
 
 
 @lru_cache(maxsize=64)
 def _filesystem(scheme: str, bucket: str, options: tuple[tuple[str, str], ...], endpoint: str | None) -> FileSystem:
-    from pyarrow import fs
-
     values: dict[str, Any] = dict(options)
     anonymous = values.pop("anonymous", "false").lower() in ("true", "1", "yes")
     try:
+        if scheme == "s3":
+            return _s3(bucket, values, anonymous, endpoint)
+        if scheme == "az":
+            return _azure(values)
+        from pyarrow import fs
+
         if scheme == "gs":
-            values.pop("region", None)
-            return fs.GcsFileSystem(anonymous=anonymous, **values)
-        if "endpoint_override" not in values and endpoint:
-            parts = urlsplit(endpoint)
-            values |= {"endpoint_override": parts.netloc or endpoint, "scheme": parts.scheme or "https"}
-        if "region" not in values and "endpoint_override" not in values:
-            values["region"] = fs.resolve_s3_region(bucket)
-        once = fs.AwsStandardS3RetryStrategy(max_attempts=1)  # trying again is retried's business
-        return fs.S3FileSystem(
-            anonymous=anonymous, allow_delayed_open=True, connect_timeout=5, retry_strategy=once, **values
-        )
-    except (OSError, ValueError) as error:
+            return fs.GcsFileSystem(anonymous=anonymous, **{name: values[name] for name in values.keys() - {"region"}})
+        from fvcli.fsspec_bridge import filesystem
+
+        return filesystem(scheme)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UnreachableError(f"cannot reach {scheme}://{bucket}: {reason(error)}") from error
 
 
-def retried(action: Callable[[], T]) -> T:
-    """What ``action`` returns, after up to ATTEMPTS tries with growing pauses. Raises the last OSError.
+def _s3(bucket: str, values: dict[str, Any], anonymous: bool, endpoint: str | None) -> FileSystem:
+    from pyarrow import fs
 
-    What is not there, or not allowed, is not tried again.
-    """
-    pause = _FIRST_PAUSE_SECONDS
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return action()
-        except OSError as error:
-            if is_final(error):
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause *= 2
-    return action()
-
-
-def is_final(error: OSError) -> bool:
-    """Whether asking again cannot help."""
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
-        return True
-    text = str(error).upper()
-    return any(word in text for word in _FINAL)
+    if "endpoint_override" not in values and endpoint:
+        parts = urlsplit(endpoint)
+        if "@" in endpoint:
+            raise UsageError("no credentials in AWS_ENDPOINT_URL: set them in the environment or a profile")
+        values |= {"endpoint_override": parts.netloc or endpoint, "scheme": parts.scheme or "https"}
+    if "region" not in values and "endpoint_override" not in values:
+        values["region"] = fs.resolve_s3_region(bucket)
+    once = fs.AwsStandardS3RetryStrategy(max_attempts=1)  # trying again is retried's business
+    return fs.S3FileSystem(
+        anonymous=anonymous, allow_delayed_open=True, connect_timeout=5, retry_strategy=once, **values
+    )
 
 
-def require_answer(location: Location, error: OSError) -> None:
-    """After ``error``: raises UnreachableError where the store does not answer for the bucket itself either."""
-    try:
-        retried(lambda: location.filesystem.get_file_info(location.bucket.path))
-    except OSError:
-        raise UnreachableError(
-            f"{location.bucket} does not answer ({reason(error)}); what was committed is safe, "
-            "the same command goes on from there"
-        ) from error
+def _azure(values: dict[str, Any]) -> FileSystem:
+    from pyarrow import fs
 
-
-def reason(error: BaseException) -> str:
-    """One line of what a store's library said; it names buckets, keys and hosts, never credentials."""
-    line = str(error).strip().split("\n", 1)[0]
-    return line if len(line) <= 300 else line[:297] + "..."
+    account = values.get("account") or os.environ.get("AZURE_STORAGE_ACCOUNT")
+    if not account:
+        raise UsageError("az:// needs a storage account: set AZURE_STORAGE_ACCOUNT, or add ?account=NAME")
+    server: dict[str, str] = {}
+    if "endpoint_override" in values:
+        host, scheme = values["endpoint_override"], values.get("scheme", "https")
+        server = {
+            f"{kind}_storage_{part}": value
+            for kind in ("blob", "dfs")
+            for part, value in (("authority", host), ("scheme", scheme))
+        }
+    key, token = os.environ.get("AZURE_STORAGE_KEY"), os.environ.get("AZURE_STORAGE_SAS_TOKEN")
+    return fs.AzureFileSystem(account, account_key=key, sas_token=None if key else token, **server)

@@ -15,7 +15,8 @@ import fvcli
 ROOMS = [
     {"errors", "text"},
     {"records"},
-    {"child_process", "locations", "machine", "files"},
+    {"child_process", "machine", "files", "retries", "fsspec_bridge"},
+    {"locations"},
     {"sources"},
     {"images", "models", "dataset"},
     {"options"},

@@ -24,7 +24,8 @@ from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
 from fvcli.files import temporary_name
-from fvcli.locations import Location, is_final, reason, retried
+from fvcli.locations import Location
+from fvcli.retries import is_final, reason, retried
 
 T = TypeVar("T")
 

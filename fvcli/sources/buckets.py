@@ -5,14 +5,16 @@ Each request is tried again when it fails for the moment.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fvcli.errors import ImageError, UsageError
-from fvcli.locations import AddressError, Location, is_final, reason, require_answer, retried
+from fvcli.errors import ImageError, SourceError
+from fvcli.locations import AddressError, Location, UnreachableError
 from fvcli.records import ImageRef
+from fvcli.retries import code_of, is_denied, is_final, reason, retried
 from fvcli.sources.storage import Kind, ReadAt
 
 if TYPE_CHECKING:
@@ -51,7 +53,18 @@ class BucketFile:
 
     def read_at(self, offset: int, length: int) -> bytes:
         length = min(length, self.size - offset)
-        return retried(lambda: bytes(self._file.read_at(length, offset))) if length > 0 else b""
+        if length <= 0:
+            return b""
+
+        def whole() -> bytes:
+            data = bytes(self._file.read_at(length, offset))
+            if len(data) < length:
+                raise OSError(f"the store sent {len(data):,} of {length:,} bytes")
+            return data
+
+        data = retried(whole)
+        _good[self._location.bucket] = self._location
+        return data
 
     def scanner(self) -> ReadAt:
         return _Window(self)
@@ -91,13 +104,17 @@ class BucketFolder:
         selector = FileSelector(self._location.path)
         infos = retried(lambda: self._location.filesystem.get_file_info(selector))
         for info in infos:
-            if info.type == FileType.Directory:
+            if info.path.rstrip("/") == self._location.path:  # what stands below a second slash
+                yield "", Kind.FOLDER
+            elif info.type == FileType.Directory:
                 yield info.base_name, Kind.FOLDER
             else:
                 self._found[info.base_name] = _size_and_time(info)
                 yield info.base_name, Kind.FILE
 
     def enter(self, name: str) -> BucketFolder:
+        if not name:
+            raise OSError(errno.EINVAL, "keys with two slashes in a row")
         return BucketFolder(self._location.below(name))
 
     def stat(self, name: str) -> tuple[int, int] | None:
@@ -109,7 +126,7 @@ class BucketFolder:
             with BucketFile(location, shared=False) as file:
                 return file.read_at(0, length)
         except OSError as error:
-            require_answer(location, error)
+            explained(error, location)  # raises where the whole store is gone
             return b""
 
 
@@ -144,17 +161,65 @@ class BucketStorage:
 
     def open(self, ref: ImageRef, shared: bool = False) -> BucketFile:
         try:
-            return BucketFile(_location_of(ref), shared)
-        except AddressError as error:
+            location = _location_of(ref)
+            location.require_reachable()
+            return BucketFile(location, shared)
+        except (AddressError, ValueError) as error:  # pyarrow's clients refuse some keys
             raise ImageError("read", "BadAddress", str(error)) from None
 
     def explain(self, error: OSError, ref: ImageRef) -> ImageError:
-        if isinstance(error, FileNotFoundError):
-            return ImageError("read", "NotFound", "the object does not exist (any more)")
-        if is_final(error):
-            return ImageError("read", "PermissionDenied", reason(error))
-        require_answer(_location_of(ref), error)
-        return ImageError("read", "IOError", f"the store does not give it: {reason(error)}")
+        return explained(error, _location_of(ref))
+
+
+#: The object of each bucket that was read last: what tells a key that is closed from credentials that have ended.
+_good: dict[Location, Location] = {}
+
+
+def explained(error: OSError, location: Location) -> ImageError:
+    """The failure of one object. Raises UnreachableError where the store no longer answers, or no longer lets us in."""
+    if isinstance(error, FileNotFoundError):
+        return ImageError("read", "NotFound", "the object does not exist (any more)")
+    if code_of(error) == "NO_SUCH_BUCKET":
+        raise UnreachableError(f"there is no bucket {location.bucket} (any more)") from error
+    if is_denied(error):
+        if not location.on_the_web:
+            _require_access(location)
+        return ImageError("read", "PermissionDenied", reason(error))
+    if not is_final(error) and not location.on_the_web:
+        _require_answer(location, error)
+    return ImageError("read", "IOError", f"the store does not give it: {reason(error)}")
+
+
+def _require_answer(location: Location, error: OSError) -> None:
+    """Raises UnreachableError where the store does not answer for the bucket itself either."""
+    try:
+        retried(lambda: location.filesystem.get_file_info(location.bucket.path))
+    except OSError as refusal:
+        if not is_final(refusal):
+            raise UnreachableError(f"{location.bucket} does not answer ({reason(error)}); {_SAFE}") from error
+
+
+def _require_access(location: Location) -> None:
+    """After a refusal: raises UnreachableError where what was allowed before, or its own folder, is closed, too."""
+    from pyarrow.fs import FileSelector
+
+    good = _good.get(location.bucket)
+    parent = location.path.rpartition("/")[0] or location.path
+
+    def ask() -> object:
+        if good is not None:
+            return good.filesystem.open_input_file(good.path).read_at(1, 0)
+        return location.filesystem.get_file_info(FileSelector(parent, allow_not_found=True))
+
+    try:
+        retried(ask)
+    except OSError as refusal:
+        if is_denied(refusal):
+            text = f"{location.bucket} denies access ({reason(refusal)}); have the credentials expired? {_SAFE}"
+            raise UnreachableError(text) from refusal
+
+
+_SAFE = "what was committed is safe, the same command resumes from there"
 
 
 def _location_of(ref: ImageRef) -> Location:
@@ -164,18 +229,20 @@ def _location_of(ref: ImageRef) -> Location:
 
 
 def _size_and_time(info: FileInfo) -> tuple[int, int]:
-    return int(info.size), -1 if info.mtime_ns is None else int(info.mtime_ns)
+    """-1 for what a store does not tell."""
+    return -1 if info.size is None else int(info.size), -1 if info.mtime_ns is None else int(info.mtime_ns)
 
 
-@lru_cache(maxsize=16)
-def _opened(archive: Location) -> NativeFile:
-    """An archive's handle; its ``read_at`` serves several threads."""
-    return retried(lambda: archive.filesystem.open_input_file(archive.path))
+def _opened(location: Location) -> NativeFile:
+    return retried(lambda: location.filesystem.open_input_file(location.path))
+
+
+_kept_open = lru_cache(maxsize=16)(_opened)  # ``read_at`` of a handle serves several threads
 
 
 def _asked(location: Location, paths: list[str]) -> list[FileInfo]:
+    """Raises SourceError where the store refuses."""
     try:
         return list(retried(lambda: location.filesystem.get_file_info(paths)))
     except OSError as error:
-        require_answer(location, error)
-        raise UsageError(f"cannot look at {location}: {reason(error)}") from None
+        raise SourceError(f"cannot look at {location}: {explained(error, location)}") from None

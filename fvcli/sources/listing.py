@@ -9,7 +9,8 @@ from typing import IO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from fvcli.errors import UsageError
-from fvcli.locations import Location, is_remote, local_path, retried, without_credentials
+from fvcli.locations import Location, is_remote, local_path, without_credentials
+from fvcli.retries import retried
 from fvcli.sources.formats import SNIFF_BYTES, sniff
 from fvcli.sources.names import Names
 

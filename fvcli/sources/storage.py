@@ -79,7 +79,7 @@ class Storage(Protocol):
     """A kind of place that holds inputs."""
 
     def is_folder(self, name: str) -> bool | None:
-        """Whether a source is a folder; None where there is nothing. Raises UsageError where the place refuses."""
+        """Whether a source is a folder; None where there is nothing. Raises SourceError where the place refuses."""
         ...
 
     def folder(self, root: str) -> Folder:
