@@ -75,17 +75,28 @@ def table(model: str, paths: Sequence[Path], truth: NDArray[np.int64] | None, te
     return lines
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height of "224x224"."""
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="as for fvcli extract --model")
     parser.add_argument("--photographs", type=Path, required=True, help="the folder")
     parser.add_argument("--labels", type=Path, help="tab-separated: file, class (0 to 1000); without it all files")
+    parser.add_argument(
+        "--without", type=size, metavar="WIDTHxHEIGHT", help="leave out labeled photographs of this size"
+    )
     parser.add_argument("--teacher", help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb: for agreement and divergence")
     parser.add_argument("--first", type=int, help="only so many files, by the SHA-256 of their names")
     values = parser.parse_args()
+    if not values.labels and not values.teacher:
+        parser.error("give --labels or --teacher: without either there is nothing to compare with")
     truth = None
     if values.labels:
-        paths, truth = photographs.labeled(values.labels, values.photographs)
+        paths, truth = photographs.labeled(values.labels, values.photographs, values.without)
     else:
         files = (path for path in values.photographs.iterdir() if path.suffix != ".tsv")
         paths = tuple(photographs.by_hash(files)[: values.first])

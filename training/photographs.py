@@ -16,6 +16,8 @@ from PIL import Image
 
 VALIDATION = 106
 ASIDE = 1000
+MISNAMED = (224, 224)
+"""The size of the photographs in validation/ that carry the names, and so the classes, of other photographs."""
 
 LONGEST_SIDE = 640
 
@@ -69,10 +71,17 @@ def by_hash(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).hexdigest())
 
 
-def labeled(labels: Path, folder: Path) -> tuple[tuple[Path, ...], NDArray[np.int64]]:
-    """The photographs of a tab-separated table with the columns ``file`` and ``class``, and their classes (0..1000)."""
+def labeled(
+    labels: Path, folder: Path, without: tuple[int, int] | None = None
+) -> tuple[tuple[Path, ...], NDArray[np.int64]]:
+    """The photographs of a tab-separated table with the columns ``file`` and ``class``, and their classes (0..1000).
+
+    without: width and height of photographs to leave out.
+    """
     with open(labels, newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
+    if without is not None:
+        rows = [row for row in rows if Image.open(folder / row["file"]).size != without]
     return tuple(folder / row["file"] for row in rows), np.array([int(row["class"]) for row in rows])
 
 

@@ -51,7 +51,8 @@ def card_of(network: MobileNetV1, data: bytes, notes: dict[str, Any]) -> ModelCa
 
 def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any]:
     """Every figure of the card, on photographs that were never trained on."""
-    labeled = photographs.labeled(places.data / "validation" / "labels.tsv", places.data / "validation")
+    folder = places.data / "validation"
+    labeled = photographs.labeled(folder / "labels.tsv", folder, photographs.MISNAMED)
     sets = {"validation": labeled, "aside": (photographs.split(places.data).aside, None)}
     engines: dict[str, Callable[[UInt8Array], Float32Array]] = {
         "tensorflow": network_model(network, "embedded", LICENCE),
@@ -132,9 +133,9 @@ def measured_notes(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures, and what they mean."""
     return {
         "on": (
-            "validation: photographs of ImageNet's validation set. aside: the unlabelled photographs that training "
-            "sets aside. No training saw either. Images are read as fvcli extract reads them; classes come from the "
-            "teacher's own classifier on the feature vectors."
+            "validation: photographs of ImageNet's validation set, except for those of 224x224 pixels, which carry the "
+            "names of others in the copy used. aside: unlabeled photographs that training sets aside. No training saw "
+            "either. Images are read as fvcli extract reads them; classes come from the teacher's own classifier."
         ),
         "agreement": "share of photographs for which the answer is that of the teacher at 224",
         "retrieval": f"share of photographs with one of their class among the {NEIGHBORS} nearest, if there is another",

@@ -65,3 +65,13 @@ def test_classes_from_a_table(tmp_path: Path) -> None:
     paths, classes = photographs.labeled(table, tmp_path / "folder")
     assert paths == (tmp_path / "folder" / "b.jpg", tmp_path / "folder" / "a.jpg")
     assert classes.tolist() == [7, 1000]
+
+
+def test_photographs_of_a_size_can_be_left_out(tmp_path: Path) -> None:
+    for name, size in (("a.png", (224, 224)), ("b.png", (227, 227)), ("c.png", (224, 227))):
+        Image.new("RGB", size).save(tmp_path / name)
+    table = tmp_path / "labels.tsv"
+    table.write_text("file\tclass\na.png\t1\nb.png\t2\nc.png\t3\n")
+    paths, classes = photographs.labeled(table, tmp_path, (224, 224))
+    assert [path.name for path in paths] == ["b.png", "c.png"]
+    assert classes.tolist() == [2, 3]
