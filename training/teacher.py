@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -
         last=lasts.astype(np.float16),
         features=lasts.mean(axis=(1, 2), dtype=np.float32),
     )
-    partial.rename(chunk_path(folder, number))
+    with suppress(FileNotFoundError):  # a trainer that was started meanwhile removes it; this process ends soon
+        partial.rename(chunk_path(folder, number))
 
 
 @dataclass(frozen=True, slots=True)
