@@ -1,4 +1,4 @@
-"""The page: a template, its style and its script, and the facts, as one HTML file that loads nothing."""
+"""The page: a template, its styles and scripts, and the facts, as one HTML file that loads nothing."""
 
 from __future__ import annotations
 
@@ -10,18 +10,36 @@ from importlib import resources
 from fvcli.report.facts import Facts
 
 _PLACES = ("policy", "title", "style", "facts", "script")  # in the order of the template
+_STYLES = ("page", "stage", "sections")
+#: One after the other they are one script with one scope; each uses only names of those before it.
+_SCRIPTS = (
+    "values",
+    "rows",
+    "pictures",
+    "drawing",
+    "view",
+    "stage",
+    "inspector",
+    "find",
+    "lists",
+    "duplicates",
+    "sections",
+    "details",
+    "main",
+)
 
 
 def render(facts: Facts) -> bytes:
-    """The whole file, UTF-8. Its content security policy lets nothing but its own style and script in."""
-    style, script = _part("report.css"), _part("report.js")
+    """The whole file, UTF-8. Its content security policy allows nothing but its own style and script."""
+    style = "".join(_part(f"{name}.css") for name in _STYLES)
+    script = '"use strict";\n(() => {\n' + "".join(_part(f"{name}.js") for name in _SCRIPTS) + "})();\n"
     policy = (
         f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     )
     values = {
         "policy": html.escape(policy),
-        "title": html.escape(f"{facts.summary.name} – fvcli report"),
+        "title": html.escape(f"{facts.summary.title} – fvcli report"),
         "style": style,
         "script": script,
         "facts": facts.to_json(),
@@ -39,7 +57,7 @@ def render(facts: Facts) -> bytes:
 
 
 def _part(name: str) -> str:
-    return (resources.files("fvcli.report") / name).read_text(encoding="utf-8")
+    return (resources.files("fvcli.report") / "web" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -1,48 +1,17 @@
-"""A small dataset with everything a report must cope with, extracted by the command."""
+"""A small dataset with everything a report must cope with, extracted by the command, and its page."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-FVCLI = Path(sys.executable).with_name("fvcli")
-
-#: Below a folder named "odd"; the first holds "</script>", cut into folders.
-HOSTILE_NAMES = (
-    "x<" + "/script><script>document.title='owned'<" + "/script>.jpg",
-    "<img src=x onerror=document.title='owned'>.jpg",
-    "\"quotes\" & 'apostrophes' {{facts}} ${title}.jpg",
-    "line\nbreak \x1b[31m.jpg",
-    "emoji 👩‍🔬 🌼.jpg",
-    "turned \u202egpj.exe.jpg",
-    "long " + "x" * 230 + ".jpg",
-)
-
-
-@dataclass(frozen=True)
-class Case:
-    """photos: the images' folder. dataset: made from them, before some were removed and replaced."""
-
-    photos: Path
-    dataset: Path
-    gone: str
-    changed: str
-
-
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    # One thread for the linear algebra: on a busy machine its threads wait for each other longer than they work.
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(
-        [FVCLI, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, check=False
-    )
+from tests.helpers.pages import HOSTILE_NAMES, Case, Parts, run
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +25,21 @@ def case(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
         noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(noise).resize((200, 150)).save(place, "JPEG", quality=95)
     (photos / "cat again.jpg").write_bytes((photos / "cat.jpg").read_bytes())
+    with Image.open(photos / "cat.jpg") as cat:
+        cat.resize((cat.width // 2, cat.height // 2)).save(photos / "cat's half.jpg", quality=85)
+        cat.resize((cat.width // 3, cat.height // 3)).save(photos / "cat\na third.jpg", quality=85)
     not_utf8 = os.fsencode(photos / "odd") + b"/caf\xe9.jpg"
     Path(os.fsdecode(not_utf8)).write_bytes((photos / "coffee.jpg").read_bytes())
     (photos / "empty <b>.jpg").write_bytes(b"")
     (photos / "text.png").write_text("no image")
     done = run("extract", "photos", "-o", "features", "-q", cwd=folder)
     assert done.returncode == 3, done.stderr
+    Image.new("RGB", (320, 60), "navy").save(photos / "later.png")
+    assert run("extract", "photos", "-o", "features", "-q", cwd=folder).returncode == 3
     (photos / "rocket.jpg").unlink()
     Image.new("RGB", (64, 64), "red").save(photos / "galaxies-progressive.jpg")
-    return Case(photos, folder / "features", "rocket.jpg", "galaxies-progressive.jpg")
+    smaller = ("cat's half.jpg", "cat\na third.jpg")
+    return Case(photos, folder / "features", "rocket.jpg", "galaxies-progressive.jpg", smaller)
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +51,13 @@ def page(case: Case) -> Path:
     assert not done.stdout
     assert not done.stderr
     return target
+
+
+@pytest.fixture(scope="session")
+def parts(page: Path) -> Parts:
+    return Parts(page.read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def facts(parts: Parts) -> dict[str, Any]:
+    return parts.facts
