@@ -289,11 +289,11 @@ def test_what_cannot_be_done_is_said_in_a_line(case: Case, tmp_path: Path) -> No
     assert missing.returncode == 1
     assert missing.stderr.startswith("fvcli: there is no folder")
     nowhere = run("report", case.dataset, "--no-pictures", "-q", "-o", tmp_path / "no" / "such" / "folder.html")
-    assert nowhere.returncode == 1
+    assert nowhere.returncode == 2
     assert len(nowhere.stderr.splitlines()) == 1
     (tmp_path / "taken.html").mkdir()
     taken = run("report", case.dataset, "--no-pictures", "-q", "-o", tmp_path / "taken.html")
-    assert taken.returncode == 1
+    assert taken.returncode == 2
     assert len(taken.stderr.splitlines()) == 1
 
 
