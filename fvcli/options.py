@@ -236,7 +236,7 @@ class CommandOptions(TypedDict, total=False):
             MESSAGES,
             "text",
             more="`json`: each line is an object with `time` and `event`: "
-            "`looking`, `planned`, `progress`, `failure`, `finished`, `error`.",
+            "`looking`, `passed_over`, `planned`, `progress`, `failure`, `finished`, `error`.",
         ),
     ]
     metrics_file: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
 from fvcli.images.loader import ImageLoader
+from fvcli.locations import local_path
 from fvcli.machine import MemoryTrimmer, usable_cpus
 from fvcli.models.loading import load_model
 from fvcli.records import Failure, ImageRef
@@ -26,6 +28,7 @@ from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome, Success
 from fvcli.sources.discover import Sources, discover
+from fvcli.sources.listing import NameSplitter
 from fvcli.sources.passed_over import PassedOver
 from fvcli.sources.patterns import Filter
 
@@ -71,9 +74,10 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
         raise UsageError("--max-failures P% needs the number of inputs, which a stream does not know: give a number")
     sources = request.sources
     found: Iterator[ImageRef] = iter(())
+    passed_over = PassedOver()
     if sources.paths:
         walked = Sources(sources.paths, None, False, sources.include, sources.exclude, sources.follow_symlinks)
-        found = _told(walked, observer)
+        found = discover(walked, passed_over)
     descriptor = None if sources.files_from is None else _open(sources.files_from)
     model = load_model(request.model, request.engine)
     spec = DatasetSpec.of(request, model)
@@ -103,14 +107,8 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
             if request.max_failures is not None and request.max_failures.exceeded(failures, 0):
                 raise TooManyFailuresError(f"stopped: {failures:,} inputs failed, more than --max-failures allows")
     out.close()
-    return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
-
-
-def _told(sources: Sources, observer: Observer) -> Iterator[ImageRef]:
-    """The inputs of folders and files; the observer learns what was left aside once they are at their end."""
-    passed_over = PassedOver()
-    yield from discover(sources, passed_over)
     observer.passed_over(passed_over.to_json())
+    return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
 
 
 def _batches(
@@ -135,27 +133,27 @@ def _batches(
 
 
 def _open(files_from: str) -> int:
+    """A descriptor of the list; a pipe that nobody writes to yet is not waited for."""
     if files_from == "-":
         return _STDIN
     try:
-        return os.open(files_from, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(local_path(files_from), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise UsageError(f"cannot read the list of files {files_from!r}: {error.strerror}") from None
 
 
 def _names(descriptor: int, null_separated: bool) -> Iterator[list[bytes]]:
     """The names as they arrive, those that came together in one list. Raises UsageError."""
-    separator = b"\0" if null_separated else b"\n"
-    rest = b""
+    splitter = NameSplitter(null_separated)
+    if descriptor != _STDIN:
+        select.select([descriptor], [], [])  # until there is a writer
+        os.set_blocking(descriptor, True)
     while True:
         try:
             block = os.read(descriptor, _BLOCK)
         except OSError as error:
             raise UsageError(f"cannot read the list of files: {error.strerror}") from None
-        if not null_separated and b"\0" in block:
-            raise UsageError("the list of files holds NUL bytes: was it written with -print0? Then add -0")
-        *names, rest = (rest + block).split(separator) if block else (rest, b"")
-        yield [name for name in names if name]
+        yield splitter.feed(block) if block else splitter.end()
         if not block:
             return
 
