@@ -74,11 +74,11 @@ def _print_table(names: Sequence[str], found: Sequence[Sequence[Neighbor]]) -> N
     for number, (name, near) in enumerate(zip(names, found, strict=True)):
         if not sys.stdout.isatty():
             for row in near:
-                print_row((name, f"{row.score:.4f}", row.name))
+                print_row((name, f"{row.score:.4f}", row.name, *row.labels[:1]))
             continue
         if len(names) > 1:
             if number:
                 print_line()
             print_line(f"{name}:")
         for row in near:
-            print_line(f"{row.score:.4f}  {row.name}")
+            print_line("  ".join([f"{row.score:.4f}", row.name, *row.labels[:1]]))

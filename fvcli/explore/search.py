@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
 from fvcli.errors import ImageError, UsageError
@@ -24,18 +25,20 @@ _SUGGESTED = 20_000  # rows among which a similar name is looked for
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """A row that was found. score: the cosine, in [-1, 1]."""
+    """A row that was found. score: the cosine, in [-1, 1]. labels: the row's classes, best first, if it has any."""
 
     root: str
     path: str
     score: float
+    labels: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return display_name(self.root, self.path)
 
     def to_json(self) -> dict[str, object]:
-        return {"root": self.root, "path": self.path, "score": self.score}
+        values: dict[str, object] = {"root": self.root, "path": self.path, "score": self.score}
+        return {**values, "labels": self.labels} if self.labels else values
 
 
 def neighbors(
@@ -55,8 +58,16 @@ def neighbors(
     found = nearest(dataset, vectors, k * spare, usable_cpus())
     if unique:
         found = [_one_per_content(dataset, each) for each in found]
-    keys = iter(dataset.keys(np.concatenate([each.rows[:k] for each in found])))
-    return [[Neighbor(*next(keys), float(score)) for score in each.scores[:k]] for each in found]
+    rows = np.concatenate([each.rows[:k] for each in found])
+    keys, labels = iter(dataset.keys(rows)), iter(_labels(dataset, rows))
+    return [[Neighbor(*next(keys), float(score), next(labels)) for score in each.scores[:k]] for each in found]
+
+
+def _labels(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """The labels of rows, empty in a dataset without them."""
+    if "labels" not in dataset.schema.names:
+        return [()] * len(rows)
+    return [tuple(labels) for labels in dataset.rows(rows, ["labels"]).column(0).to_pylist()]
 
 
 class _Queries:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import ImageRef, Preprocessing
 from tests.helpers.networks import plain_network, quantops_network, random_images
 
+FVCLI = Path(sys.executable).with_name("fvcli")
 GOOGLE = ("mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.5_160_quant", "mobilenet_v1_0.75_192_quant")
 
 
@@ -236,3 +240,16 @@ def test_a_damaged_classifier_is_a_model_error() -> None:
 
     with pytest.raises(ModelError, match="LiteRT does not take"):
         Labeler(Classifier("m", b"no model", 1), 1)
+
+
+def test_neighbors_tell_the_labels_of_their_rows(tmp_path: Path, photographs: Path) -> None:
+    fvcli.extract(str(photographs), tmp_path / "f", labels=2)
+
+    def neighbors(*options: str) -> str:
+        command = [FVCLI, "neighbors", str(tmp_path / "f"), "cat.jpg", "-k", "3", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    near = json.loads(neighbors("--json"))
+    labels = {row["path"]: row["labels"] for row in fvcli.open_dataset(tmp_path / "f").metadata().to_pylist()}
+    assert [each["labels"] for each in near] == [labels[each["path"]] for each in near]
+    assert [line.split("\t")[-1] for line in neighbors().splitlines()] == [each["labels"][0] for each in near]

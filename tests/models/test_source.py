@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fvcli.errors import ModelError, UsageError
 from fvcli.models.loading import EMBEDDED, load_model, short_name
 from fvcli.models.mobilenet.catalog import CATALOG
-from fvcli.models.mobilenet.compile import compile_int8
+from fvcli.models.mobilenet.compile import compile_float, compile_int8
+from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.source import find_source
 from fvcli.models.source_options import SourceOptions
-from tests.helpers.networks import quantops_network
+from tests.helpers.networks import plain_network, quantops_network, random_images
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +118,51 @@ def test_short_names() -> None:
     assert short_name("x/model.ckpt?image-size=160") == "model"
     assert short_name(EMBEDDED) == "fvcli_embedded_160", "its weights are not Google's, so neither is its name"
     assert short_name(CATALOG[0].name) == CATALOG[0].name
+
+
+@pytest.mark.parametrize("form", ["embedded", "tflite", "uint8", "plain"])
+def test_another_image_size_is_applied_to_every_form_of_mobilenet(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "m.tflite"
+    if form == "plain":
+        path.write_bytes(compile_float(plain_network()))
+    elif form == "uint8":
+        path.write_bytes(compile_uint8(quantops_network()))
+    else:
+        path.write_bytes(compile_int8(quantops_network()))
+    name = EMBEDDED if form == "embedded" else str(path)
+    own, larger = load_model(name), load_model(f"{name}?image-size=192")
+    assert (larger.input_spec.height, larger.input_spec.width) == (192, 192)
+    assert larger.identity != own.identity
+    assert larger.name == f"{name}?image-size=192"
+    features = larger(random_images(2, 192))
+    assert features.shape == (2, own.dimension)
+    again = load_model(f"{name}?image-size=192")
+    assert again(random_images(2, 192)).tobytes() == features.tobytes(), "the cached one is of that size too"
+    size = own.input_spec.height
+    assert load_model(f"{name}?image-size={size}").identity == own.identity
+
+
+@pytest.mark.parametrize("option", ["input-range=0,1", "output=default", "mean=0.5&std=0.5"])
+def test_options_that_a_mobilenet_does_not_have_are_refused(tmp_path: Path, option: str) -> None:
+    path = touched(tmp_path / "m.tflite", compile_int8(quantops_network()))
+    for name in (str(path), EMBEDDED):
+        with pytest.raises(UsageError, match="states its own input and output; leave out"):
+            load_model(f"{name}?{option}")
+
+
+@pytest.mark.parametrize("size", ["31", "0", "-224", "5000", "224.5"])
+def test_impossible_sizes_are_refused(tmp_path: Path, size: str) -> None:
+    path = touched(tmp_path / "m.tflite", compile_int8(quantops_network()))
+    with pytest.raises(UsageError, match="image-size=PIXELS"):
+        load_model(f"{path}?image-size={size}")
+
+
+def test_mean_and_std_are_of_pixels_from_0_to_1(tmp_path: Path) -> None:
+    path = touched(tmp_path / "a.onnx")
+    found = find_source(f"{path}?mean=0.5,0.4,0.3&std=0.5,0.25,0.2").options.ranges
+    assert found is not None
+    np.testing.assert_allclose(found, [(-1, 1), (-1.6, 2.4), (-1.5, 3.5)], rtol=1e-12)
+    pixels = "mean=123.7,116.3,103.5&std=58.4,57.1,57.4"
+    for bad in (pixels, "mean=0.5,0.5", "std=0", "mean=0.5&input-range=0,1", "std=nan"):
+        with pytest.raises(UsageError, match="mean"):
+            find_source(f"{path}?{bad}")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fvcli.errors import ModelError
+from fvcli.models.loading import load_model
 from fvcli.models.mobilenet.frozen_graph import parse_frozen_graph, read_frozen_graph
 from fvcli.models.mobilenet.graph import convolutions, network_arrays
 from fvcli.models.mobilenet.graph import features as features_of
@@ -193,3 +194,13 @@ def test_other_files_are_refused_by_name(content: bytes, tmp_path: Path) -> None
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.pb: cannot be read"):
         read_frozen_graph(tmp_path / "gone.pb")
+
+
+def test_another_image_size_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVCLI_CACHE", str(tmp_path / "cache"))
+    network = quantops_network()
+    (tmp_path / "frozen.pb").write_bytes(frozen(network))
+    own, smaller = (load_model(f"{tmp_path / 'frozen.pb'}{option}") for option in ("", "?image-size=96"))
+    assert own.identity == network.identity
+    assert (smaller.input_spec.height, smaller.input_spec.width) == (96, 96)
+    assert smaller(random_images(1, 96)).shape == (1, 256)
