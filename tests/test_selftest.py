@@ -54,6 +54,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fvcli.selftest, "environment", lambda: {"cpu": "another"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["int8", "tensorflow"])
 def test_the_installed_command_passes(engine: str) -> None:
     command = [FVCLI, "selftest", "--engine", engine, "--json", "-q"]
@@ -65,6 +66,7 @@ def test_the_installed_command_passes(engine: str) -> None:
     assert all(image["cosine"] >= 0.998 for image in told["images"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["int8", "tensorflow"])
 def test_the_engines_give_the_golden_vectors(engine: Engine) -> None:
     stored = Path(fvcli.selftest.__file__).with_name("golden.npz")

@@ -80,6 +80,7 @@ def test_verify_finds_what_is_damaged(model: Path, tmp_path: Path) -> None:
     assert "mine.tflite" in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_of_several_models_names_each_that_is_damaged(model: Path, tmp_path: Path) -> None:
     sound, other = tmp_path / "sound.tflite", tmp_path / "other.tflite"
     sound.write_bytes(model.read_bytes())
@@ -108,6 +109,7 @@ def test_verify_finds_damage_in_what_is_cached(model: Path, tmp_path: Path, phot
     assert compiled.stem in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_checks_networks_that_run_as_they_are(tmp_path: Path) -> None:
     needs_a_range = write_tflite(tmp_path / "float.tflite", normalization=None)
     assert fvcli("models", "verify", str(needs_a_range), cache=tmp_path).returncode == 0

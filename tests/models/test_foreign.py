@@ -28,6 +28,8 @@ from tests.helpers.foreign_models import (
 )
 from tests.helpers.networks import random_images
 
+pytestmark = pytest.mark.slow
+
 IMAGENET = ([0.485 * 255, 0.456 * 255, 0.406 * 255], [0.229 * 255, 0.224 * 255, 0.225 * 255])
 IMAGENET_OPTIONS = "mean=0.485,0.456,0.406&std=0.229,0.224,0.225"
 

@@ -12,6 +12,8 @@ import pytest
 from fvcli.models.mobilenet.compile import compile_int8
 from tests.helpers.networks import quantops_network
 
+pytestmark = pytest.mark.slow
+
 HANDLE = "google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3"
 _WITHOUT = (
     "import sys; sys.modules.update(dict.fromkeys({missing!r}))\nfrom fvcli.__main__ import main\nsys.exit(main())"

@@ -62,6 +62,7 @@ def test_a_handle_is_known_by_the_network_that_it_stands_for(entry: object) -> N
     assert entry_of_handle("https://tfhub.dev/google/imagenet/mobilenet_v2_100_160/feature_vector/3") is None
 
 
+@pytest.mark.slow
 def test_without_a_network_every_way_out_is_named(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,6 +77,7 @@ def test_without_a_network_every_way_out_is_named(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_an_emptied_hub_cache_is_named_with_what_to_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Temporary folders are cleaned file by file, and tensorflow_hub takes what is left for the module."""
     module = export_model(quantops_network(), "module", "hub-module", tmp_path)

@@ -51,6 +51,7 @@ def run_whole(path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOGLE)
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
 def test_googles_classifier_answers_as_in_its_own_file(shared: Path, name: str) -> None:
@@ -131,6 +132,7 @@ def write_classification_module(network: MobileNetV1, folder: Path) -> None:
     (folder / "tfhub_module.pb").write_bytes(MODULE_DEF)
 
 
+@pytest.mark.slow
 def test_a_classification_module_gives_features_and_labels(tmp_path: Path, photographs: Path) -> None:
     network = quantops_network()
     folder = tmp_path / "classification"
@@ -171,6 +173,7 @@ def test_models_without_a_classifier_are_refused(tmp_path: Path, photographs: Pa
         fvcli.extract(str(photographs), tmp_path / "f", labels=1002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["parquet", "npy"])
 def test_labels_are_the_same_for_any_threads_and_stay_with_their_rows(
     tmp_path: Path, photographs: Path, format: str

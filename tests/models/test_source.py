@@ -120,6 +120,7 @@ def test_short_names() -> None:
     assert short_name(CATALOG[0].name) == CATALOG[0].name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["embedded", "tflite", "uint8", "plain"])
 def test_another_image_size_is_applied_to_every_form_of_mobilenet(tmp_path: Path, form: str) -> None:
     path = tmp_path / "m.tflite"
