@@ -37,8 +37,11 @@ from benchmarks import pictures
 from benchmarks.speed import PHOTOGRAPHS
 from fvcli import api
 from fvcli.commands.startup import import_lean
+from fvcli.dataset.failures import FailureLine
 from fvcli.machine import environment, usable_cpus
 from fvcli.run.request import Silent
+
+Row = tuple[int, int | None]  # workers, processes
 
 #: What an image of the photographs takes on one core, from benchmarks.speed: decoding with scaling, and inference.
 _DECODE_SECONDS, _SCALE_SECONDS, _INFER_SECONDS = 0.00090, 0.00015, 0.00099
@@ -90,7 +93,7 @@ class _Watch(Silent):
         self.moments: list[tuple[float, int]] = []
         self._done = 0
 
-    def advanced(self, inputs: int, failed: Sequence[object]) -> None:
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         self._done += inputs
         self.moments.append((time.monotonic(), self._done))
 
@@ -119,7 +122,8 @@ def _memory_mb(peaks: dict[int, float]) -> None:
 def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
     """One run, in this process, which imports what the command imports."""
     import_lean()
-    watch, peaks, ended = _Watch(), {}, threading.Event()  # type: ignore[var-annotated]
+    watch, ended = _Watch(), threading.Event()
+    peaks: dict[int, float] = {}
 
     def look() -> None:
         while not ended.wait(0.5):
@@ -155,7 +159,7 @@ def _run(site: str | None, folder: Path, workers: int, processes: int | None) ->
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def _table(rows: Sequence[tuple[int, int | None]], ideal: Callable[[int], float], go: Callable[..., Any]) -> None:
+def _table(rows: Sequence[Row], ideal: Callable[[int], float], go: Callable[[int, int | None], dict[str, Any]]) -> None:
     print("| workers | processes | images/s | of the ideal | CPU ms/image | MB, run | MB, each process | MB, all |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for workers, processes in rows:
@@ -170,8 +174,8 @@ def _table(rows: Sequence[tuple[int, int | None]], ideal: Callable[[int], float]
 
 def main() -> None:
     if sys.argv[1:2] == ["one"]:
-        folder, workers, processes = sys.argv[2:]
-        print(json.dumps(_one(folder, int(workers), None if processes == "None" else int(processes))))
+        place, own, beside = sys.argv[2:]
+        print(json.dumps(_one(place, int(own), None if beside == "None" else int(beside))))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("simulate", "real", "delay"))
@@ -181,11 +185,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.005)
     asked = parser.parse_args()
-    workers = asked.workers or {"simulate": [2, 4, 8, 16, 32, 64]}.get(asked.what, [usable_cpus()])
+    workers = asked.workers or ([2, 4, 8, 16, 32, 64] if asked.what == "simulate" else [usable_cpus()])
     print(f"{asked.what}, {asked.images:,} images, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {environment()['cpu']}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = pictures.repeat(pictures.photographs(PHOTOGRAPHS), Path(scratch) / "photographs", asked.images)
-        rows = [(number, each) for number in workers for each in asked.processes or [None]]
+        rows: list[Row] = [(number, each) for number in workers for each in asked.processes or [None]]
 
         def median(site: str | None, number: int, processes: int | None) -> dict[str, Any]:
             found = [_run(site, folder, number, processes) for _ in range(asked.rounds)]

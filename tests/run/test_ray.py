@@ -126,7 +126,7 @@ def worker_processes(output: Path) -> list[int]:
 
 def ray_drivers(run: subprocess.Popen[str]) -> list[int]:
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"ray_driver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"ray.driver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_the_cluster_writes_the_bytes_of_a_local_run(
