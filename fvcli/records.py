@@ -33,6 +33,7 @@ class ImageRef:
     path_bytes: the name's bytes where they are not UTF-8 (``path`` is then a readable stand-in), else None.
     size_bytes, mtime_ns: as found on discovery; -1 where the input could not be examined.
     offset: where a member's bytes begin in its archive; -1 for files, and where nobody has looked yet.
+    base_folder: what a relative root or path counts from, "" for the working directory.
     """
 
     root: str
@@ -41,6 +42,7 @@ class ImageRef:
     size_bytes: int = -1
     mtime_ns: int = -1
     offset: int = field(default=-1, compare=False)
+    base_folder: str = field(default="", compare=False, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -51,7 +53,18 @@ class ImageRef:
     def location(self) -> bytes:
         """The file-system path to open."""
         name = os.fsencode(self.path) if self.path_bytes is None else self.path_bytes
-        return os.path.join(os.fsencode(self.root), name) if self.root else name
+        return os.path.join(os.fsencode(self.base_folder), os.fsencode(self.root), name)
+
+
+def usable_folder(base_folder: str) -> str:
+    """A dataset's base folder as names are to be opened from here: "" where it is the working directory, or is gone.
+
+    A dataset that was moved, with its images, is used from the folder where they now are.
+    """
+    try:
+        return "" if os.path.samefile(base_folder, ".") else base_folder
+    except OSError:
+        return ""
 
 
 def display_name(root: str, path: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
 from fvcli.commands.startup import import_lean
 from fvcli.commands.terminal import counted, print_json, say
+from fvcli.errors import DatasetError
 
 EXIT_DAMAGED = 4
 
@@ -70,6 +71,11 @@ def verify(
                 )
         if damaged:
             raise typer.Exit(EXIT_DAMAGED)
+        if again is not None and again.said_nothing:
+            raise DatasetError(
+                f"recomputed nothing: of {counted(again.wanted, 'row')}, no file was found as it was when it was "
+                "extracted; check that the image folders are mounted"
+            )
 
 
 def repair(dataset: Dataset, quiet: Quiet = False) -> None:

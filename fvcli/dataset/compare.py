@@ -40,12 +40,14 @@ _OPAQUE = ("/", "!")  # ends of the path of a folder that cannot be listed, and 
 class Policy:
     """What an update may do.
 
+    base_folder: see :class:`fvcli.records.ImageRef`.
     request: what was asked, for telling on resuming whether it is the same again.
     settings: see :class:`Plan`; called when all inputs have been seen.
     prune_limit: of the rows of one root, how many may be dropped. circumstances: those of a failure today, see
     :class:`fvcli.dataset.failures.FailureLine`.
     """
 
+    base_folder: str
     request: Mapping[str, Any]
     settings: Callable[[], Mapping[str, Any]]
     shard_size: int
@@ -252,6 +254,7 @@ class _Comparison:
             id=os.urandom(8).hex(),
             request=self._policy.request,
             settings=self._policy.settings(),
+            base_folder=self._policy.base_folder,
             inputs=self.tallies.inputs,
             roots=self.tallies.roots(self._policy.prune),
             base=identity_of(manifest),

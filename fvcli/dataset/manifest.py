@@ -109,7 +109,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A dataset's description. ``runs`` is the newest last, RUNS_KEPT at most."""
+    """A dataset's description. ``base_folder``: see :class:`fvcli.records.ImageRef`.
+
+    ``runs`` has the newest last, RUNS_KEPT at most.
+    """
 
     format: DataFormat
     dtype: DType
@@ -117,6 +120,7 @@ class Manifest:
     model: Mapping[str, Any]
     recipe: Recipe
     environment: Mapping[str, Any]
+    base_folder: str = ""
     roots: tuple[str, ...] = ()
     shards: tuple[Shard, ...] = ()
     failures: tuple[DataFile, ...] = ()
@@ -147,6 +151,7 @@ class Manifest:
             "model": dict(self.model),
             "recipe": {**self.recipe.to_json(), "identity": self.recipe.identity},
             "environment": dict(self.environment),
+            "base_folder": self.base_folder,
             "roots": list(self.roots),
             "counts": self.counts.to_json(),
             "shards": [shard.to_json() for shard in self.shards],
@@ -174,6 +179,7 @@ class Manifest:
                 model=values["model"],
                 recipe=Recipe.from_json({name: recipe[name] for name in recipe if name != "identity"}),
                 environment=values["environment"],
+                base_folder=values["base_folder"],
                 roots=tuple(values["roots"]),
                 shards=tuple(map(Shard.from_json, values["shards"])),
                 failures=tuple(map(DataFile.from_json, values["failures"])),

@@ -22,7 +22,7 @@ from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 from fvcli.files import flush
-from fvcli.records import ImageRef
+from fvcli.records import ImageRef, usable_folder
 
 EXTRACT = -1
 PLAN_VERSION = 4
@@ -79,6 +79,7 @@ class Plan:
     """The header. ``request`` is what was asked for, ``base`` the SHA-256 of the manifest the plan builds on.
 
     ``settings`` is what others who work on the plan have to know besides the request.
+    ``base_folder``: see :class:`fvcli.records.ImageRef`.
     ``inputs`` counts what was found per root; ``roots`` are those that the dataset will have.
     ``id`` is random: it ties commit records to this plan and no other.
     ``kept`` counts the rows and failures that stay as they are; ``replaced`` numbers the base's shards that do not.
@@ -87,6 +88,7 @@ class Plan:
     id: str
     request: Mapping[str, Any]
     settings: Mapping[str, Any]
+    base_folder: str
     inputs: Mapping[str, int]
     roots: tuple[str, ...]
     base: str | None
@@ -183,33 +185,35 @@ class EntriesWriter:
 class ShardEntries:
     """A shard's inputs, in row order. As objects there are only some at a time: a large shard must not cost memory."""
 
-    def __init__(self, batch: pa.RecordBatch) -> None:
+    def __init__(self, batch: pa.RecordBatch, base_folder: str) -> None:
         self._batch = batch
+        self._base_folder = base_folder
 
     def __len__(self) -> int:
         return int(self._batch.num_rows)
 
     def __getitem__(self, position: int) -> Entry:
-        return next(_entries(self._batch.slice(position, 1)))
+        return next(_entries(self._batch.slice(position, 1), self._base_folder))
 
     def __iter__(self) -> Iterator[Entry]:
         for start in range(0, len(self), _AT_ONCE):
-            yield from _entries(self._batch.slice(start, _AT_ONCE))
+            yield from _entries(self._batch.slice(start, _AT_ONCE), self._base_folder)
 
 
-def read_entries(store: Store, shard: PlannedShard) -> ShardEntries:
-    """Raises DatasetError when the plan cannot be read."""
+def read_entries(store: Store, plan: Plan, shard: PlannedShard) -> ShardEntries:
+    """The inputs of one of the plan's shards. Raises DatasetError when the plan cannot be read."""
     place = store.describe(PLAN_ENTRIES)
     try:
-        return ShardEntries(store.using(PLAN_ENTRIES, lambda file: pa.ipc.open_file(file).get_batch(shard.index)))
+        batch = store.using(PLAN_ENTRIES, lambda file: pa.ipc.open_file(file).get_batch(shard.index))
+        return ShardEntries(batch, usable_folder(plan.base_folder))
     except pa.ArrowException as error:
         raise DatasetError(f"{place} is damaged; remove {store.describe(STATE)} and repeat the command") from error
 
 
-def _entries(batch: pa.RecordBatch) -> Iterator[Entry]:
+def _entries(batch: pa.RecordBatch, base_folder: str) -> Iterator[Entry]:
     values = batch.to_pydict()
     for *ref, base_row, state in zip(*(values[name] for name in _SCHEMA.names), strict=True):
-        yield Entry(ImageRef(*ref), base_row, RowState(state))
+        yield Entry(ImageRef(*ref, base_folder=base_folder), base_row, RowState(state))
 
 
 def count_extract(entries: Iterable[Entry]) -> int:

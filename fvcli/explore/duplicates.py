@@ -11,7 +11,7 @@ import numpy as np
 from fvcli.dataset.reader import Dataset
 from fvcli.explore.linkage import THRESHOLD, identical_rows, linked_rows, similarities
 from fvcli.explore.neighbors import Rows
-from fvcli.records import ImageRef
+from fvcli.records import ImageRef, usable_folder
 
 #: "keep": the largest image of its group; "same file": its copy, byte for byte; "smaller": any other.
 Status: TypeAlias = Literal["keep", "same file", "smaller"]
@@ -86,6 +86,7 @@ def find_duplicates(
 
     ranked = [largest_first(rows) for rows in groups]
     columns = [table.column(name).to_pylist() for name in _COLUMNS]
+    base_folder = usable_folder(dataset.manifest.base_folder)
     found = []
     for rows, scores in zip(ranked, similarities(dataset, ranked), strict=True):
         kept = columns[-1][place[int(rows[0])]]
@@ -93,6 +94,7 @@ def find_duplicates(
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
             root, path, raw, width, height, size_bytes, sha256 = (column[place[row]] for column in columns)
             status: Status = "keep" if row == rows[0] else "same file" if sha256 == kept else "smaller"
-            images.append(Duplicate(ImageRef(root, path, raw), status, score, width, height, size_bytes, sha256))
+            ref = ImageRef(root, path, raw, base_folder=base_folder)
+            images.append(Duplicate(ref, status, score, width, height, size_bytes, sha256))
         found.append(DuplicateGroup(tuple(images)))
     return sorted(found, key=lambda group: (-group.saving, group.images[0].ref.name))

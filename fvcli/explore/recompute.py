@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from fvcli.errors import ImageError
 from fvcli.explore.dataset_model import loader_of, model_of
 from fvcli.machine import environment, environment_id
 from fvcli.models.embedder import Embedder
-from fvcli.records import Float32Array
+from fvcli.records import Float32Array, usable_folder
 from fvcli.sources.read import read
 
 
@@ -26,6 +26,7 @@ class Recomputed:
     comparable: the same library versions and CPU type made the dataset, so every row should be equal bit for bit.
     """
 
+    wanted: int
     compared: int
     unchanged_files: int
     equal: int
@@ -33,6 +34,11 @@ class Recomputed:
     min_cosine: float
     comparable: bool
     differing: tuple[str, ...]
+
+    @property
+    def said_nothing(self) -> bool:
+        """Whether there were rows to compare and none could be: their files are not there, or not as they were."""
+        return self.wanted > 0 and self.compared == 0
 
     @property
     def damaged(self) -> bool:
@@ -57,6 +63,7 @@ def recompute(store: Store, rows: int, seed: int, model_name: str | None = None)
     """
     found = load_manifest(store)
     model = model_of(found, model_name)
+    base_folder = usable_folder(found.base_folder)
     embedder, loader = Embedder(model, normalize=found.recipe.normalize), loader_of(found, model)
     wanted = random.Random(seed).sample(range(found.counts.rows), min(rows, found.counts.rows))
     compared, equal, unchanged, differing = 0, 0, 0, []
@@ -65,7 +72,7 @@ def recompute(store: Store, rows: int, seed: int, model_name: str | None = None)
     for shard, some in _by_shard(found, sorted(wanted)):
         there = existing.load_rows(store, found.shards[shard])
         for row in some:
-            ref, info = there.refs[row], there.infos[row]
+            ref, info = replace(there.refs[row], base_folder=base_folder), there.infos[row]
             try:
                 file = read(ref)
                 if file.sha256 != info.sha256:
@@ -82,7 +89,8 @@ def recompute(store: Store, rows: int, seed: int, model_name: str | None = None)
             differing.append(ref.name)
             difference = max(difference, float(np.abs(fresh - there.vectors[row]).max()))
             cosine = min(cosine, _cosine(fresh, there.vectors[row]))
-    return Recomputed(compared, unchanged, equal, difference, cosine, _same_environment(found), tuple(differing))
+    comparable = _same_environment(found)
+    return Recomputed(len(wanted), compared, unchanged, equal, difference, cosine, comparable, tuple(differing))
 
 
 def _by_shard(found: Manifest, wanted: list[int]) -> list[tuple[int, list[int]]]:

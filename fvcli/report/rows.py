@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.dataset.columns import VECTOR
 from fvcli.dataset.reader import Dataset
-from fvcli.records import ImageRef
+from fvcli.records import ImageRef, usable_folder
 from fvcli.report.facts import Labels, RowTable, packed
 from fvcli.report.names import readable
 
@@ -82,15 +83,20 @@ def choose(count: int, always: Indices, wanted: int, seed: int) -> Indices:
     return np.sort(np.concatenate([kept, others[spread(len(others), wanted - len(kept), seed)]]))
 
 
+def _ref(values: list[Any], base_folder: str) -> ImageRef:
+    return ImageRef(*values, base_folder=base_folder)
+
+
 def load(dataset: Dataset, numbers: Indices) -> PageRows:
     """The rows with these numbers, ascending. Raises DatasetError where they cannot be read."""
     wanted = [name for name in dataset.schema.names if name != VECTOR]
     found: list[Mapping[str, object]] = dataset.rows(numbers, wanted).to_pylist()
+    base_folder = usable_folder(dataset.manifest.base_folder)
     keys = ("root", "path", "path_bytes", "size_bytes", "mtime_ns")
     sizes = np.array([[one[key] for key in ("width", "height", "size_bytes")] for one in found], np.int64)
     return PageRows(
         numbers=numbers,
-        refs=tuple(ImageRef(*(one[key] for key in keys)) for one in found),  # type: ignore[arg-type]
+        refs=tuple(_ref([one[key] for key in keys], base_folder) for one in found),
         hashes=tuple(str(one["sha256"]) for one in found),
         sizes=sizes.reshape(-1, 3),
         formats=tuple(str(one["format"]) for one in found),

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, FvcliError, ImageError
 from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
-from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
+from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing, usable_folder
 from fvcli.run.worker import InHand
 
 TIMEOUT_SECONDS = 120.0
@@ -105,7 +105,7 @@ def find(store: Store, plan: Plan | None, trial: Trial, notes: Notes) -> dict[Im
     for index in sorted({shard for shard, _ in places}):
         if plan is None or index >= len(plan.shards):
             continue
-        entries = read_entries(store, plan.shards[index])
+        entries = read_entries(store, plan, plan.shards[index])
         refs += [
             entries[position].ref for shard, position in sorted(places) if shard == index and position < len(entries)
         ]
@@ -125,7 +125,9 @@ def remember(store: Store, notes: Notes, known: Mapping[ImageRef, Failure]) -> N
 
 def find_again(store: Store, base: Manifest, trial: Trial) -> dict[ImageRef, Failure]:
     """Those of the inputs that crashed before which would again, so that a retry costs no run its life."""
-    return crashing([line.ref for line in failures.of(store, base) if line.failure.stage == "crash"], trial)
+    lines = [line for line in failures.of(store, base) if line.failure.stage == "crash"]
+    base_folder = usable_folder(base.base_folder)
+    return crashing([replace(line.ref, base_folder=base_folder) for line in lines], trial)
 
 
 def _suspects(store: Store, key: str) -> list[tuple[int, int]]:
@@ -142,7 +144,7 @@ def crashing(suspects: Sequence[ImageRef], trial: Trial) -> dict[ImageRef, Failu
 
 def _try(ref: ImageRef, trial: Trial) -> Failure | None:
     request = {
-        "ref": [ref.root, ref.path, None if ref.path_bytes is None else ref.path_bytes.hex()],
+        "ref": [ref.root, ref.path, None if ref.path_bytes is None else ref.path_bytes.hex(), ref.base_folder],
         "spec": asdict(trial.spec),
         "preprocessing": asdict(trial.preprocessing),
         "limits": asdict(trial.limits),
@@ -185,8 +187,8 @@ def _main() -> None:
         spec[name] = None if spec[name] is None else tuple(spec[name])
     input_spec = InputSpec(**spec)
     loader = ImageLoader(input_spec, Preprocessing(**request["preprocessing"]), Limits(**request["limits"]))
-    root, path, raw = request["ref"]
-    ref = ImageRef(root, path, None if raw is None else bytes.fromhex(raw))
+    root, path, raw, base_folder = request["ref"]
+    ref = ImageRef(root, path, None if raw is None else bytes.fromhex(raw), base_folder=base_folder)
     try:
         loader.load(ref, np.empty((input_spec.height, input_spec.width, 3), np.uint8))
     except ImageError:

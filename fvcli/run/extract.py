@@ -31,6 +31,7 @@ from fvcli.run.shard import Job, Runner
 from fvcli.run.spec import DatasetSpec
 from fvcli.sources.discover import BackgroundDiscovery
 from fvcli.sources.passed_over import PassedOver
+from fvcli.sources.roots import KnownRoots
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,10 @@ class Run:
     def plan(self, standing: Standing, resumed: bool = False) -> Standing:
         """The standing with what there is to do now; after a resumed run that is what has come in meanwhile."""
         request = self._request
+        base = None if request.overwrite else standing.manifest
+        known = KnownRoots() if base is None else KnownRoots(base.base_folder, base.roots)
         policy = Policy(
+            base_folder=known.base_folder,
             request=self._asked,
             settings=lambda: {**self._spec.settings(), "passed_over": self._passed_over.to_json()},
             shard_size=request.shard_size,
@@ -175,7 +179,11 @@ class Run:
         )
         self._passed_over = PassedOver()
         inputs = BackgroundDiscovery(
-            request.sources, self._passed_over, self.progress.observer.discovered, self.progress.raise_if_stopped
+            request.sources,
+            self._passed_over,
+            known,
+            self.progress.observer.discovered,
+            self.progress.raise_if_stopped,
         )
         planned = make_plan(self._store, standing, inputs, policy)
         self.progress.observer.passed_over(self._passed_over.to_json())

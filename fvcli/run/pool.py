@@ -267,7 +267,7 @@ class WorkerPool:
 
     def _steps(self, job: Job, prefetch: Prefetch | None) -> Iterator[_Opening | Batch]:
         for planned in job.todo:
-            entries = read_entries(job.store, planned)
+            entries = read_entries(job.store, job.plan, planned)
             sizes = batch_sizes(planned.extract, self._resources.batch_size)
             yield _Opening(planned, entries, len(sizes))
             for batch in batches(planned.index, entries, sizes):

@@ -145,6 +145,7 @@ class DatasetSpec:
             model=self.model,
             recipe=self.recipe,
             environment=known,
+            base_folder=plan.base_folder,
             roots=tuple(sorted(roots)),
             shards=merged.shards,
             counts=merged.counts,

@@ -101,7 +101,8 @@ def split(ref: ImageRef) -> Iterator[tuple[ImageRef, bytes]]:
     for match in _INSIDE.finditer(whole):
         name = whole[: match.end() - 1]
         raw = None if ref.path_bytes is None else name
-        yield ImageRef(ref.root, os.fsdecode(name) + query, raw), whole[match.end() :]
+        archive = ImageRef(ref.root, os.fsdecode(name) + query, raw, base_folder=ref.base_folder)
+        yield archive, whole[match.end() :]
 
 
 def locate(name: bytes, file: OpenFile, archive: Archive, member: bytes) -> Member | None:

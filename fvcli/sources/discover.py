@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import heapq
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fvcli.errors import UsageError
 from fvcli.locations import cut_query, is_remote, local_path
@@ -16,10 +17,11 @@ from fvcli.sources.background import in_background
 from fvcli.sources.candidates import is_input
 from fvcli.sources.listing import read_listing
 from fvcli.sources.named import Name, named
+from fvcli.sources.names import Names
 from fvcli.sources.passed_over import COMPRESSED_ARCHIVES, SPECIAL, PassedOver, kind_of
 from fvcli.sources.patterns import Filter
 from fvcli.sources.places import storage_of
-from fvcli.sources.roots import Roots
+from fvcli.sources.roots import KnownRoots, Roots
 from fvcli.sources.stand_ins import decoded, is_utf8, readable
 from fvcli.sources.walk import Search, walk
 
@@ -48,29 +50,85 @@ class Discovery:
     """A search for the inputs that sources name. Iterating over it, once, gives them.
 
     passed_over: counts what is left aside; complete once the stream has ended.
+    known: the roots of the dataset that the inputs are for.
     """
 
-    def __init__(self, sources: Sources, passed_over: PassedOver | None = None) -> None:
+    def __init__(
+        self, sources: Sources, passed_over: PassedOver | None = None, known: KnownRoots | None = None
+    ) -> None:
         """Raises UsageError for a source that does not exist, a glob without a match or a list that cannot be read."""
         self.passed_over = PassedOver() if passed_over is None else passed_over
-        self._search = Search(Filter(sources.include, sources.exclude), sources.follow_symlinks, self.passed_over)
-        self._roots = Roots(self._search.wanted)
+        self._known = known or KnownRoots()
+        base_folder = self._known.base_folder if known else ""
+        wanted = Filter(sources.include, sources.exclude)
+        self._search = Search(wanted, sources.follow_symlinks, self.passed_over, base_folder)
+        self._roots = Roots(wanted, self._known)
         self._files: set[bytes] = set()
         for source in sources.paths:
             _resolve(source, self._roots, self._files, self.passed_over)
         self._listing: Iterable[Name] = ()
         if sources.files_from is not None:
             self._listing = read_listing(sources.files_from, sources.null_separated)
-        self._names = frozenset(self._roots)
+        self._scopes = frozenset((root.name, root.below) for root in self._roots)
+        self._adopted: dict[str, Names] = {}  # of roots that are not walked, the files that a list names
         self._lists = bool(self._files) or sources.files_from is not None
 
     def __iter__(self) -> Iterator[ImageRef]:
-        return _stream(self._roots, self._files, self._listing, self._search)
+        streams: list[Iterable[ImageRef]] = [named(self._listed(), self._search)]
+        folders = list(self._roots)
+        streams += [
+            (_below_unreadable_root(root.name, ref) for ref in walk(root, storage_of(root.source), self._search))
+            for root in folders
+            if not is_utf8(root.name)
+        ]
+        before: str | None = None
+        for ref in heapq.merge(*streams, key=lambda ref: ref.path) if len(streams) > 1 else streams[0]:
+            if ref.path != before:
+                yield ref
+            before = ref.path
+        walked = {name: list(roots) for name, roots in itertools.groupby(folders, key=lambda root: root.name)}
+        for name in sorted({*walked, *self._adopted}):
+            roots = walked.get(name, []) if is_utf8(name) else []
+            streams = [walk(root, storage_of(root.source), self._search) for root in roots]
+            if name in self._adopted:
+                streams.append(self._named_in(name))
+            yield from heapq.merge(*streams, key=lambda ref: ref.path)
+
+    def _listed(self) -> Iterable[Name]:
+        """The files named one by one that no root holds, ascending, as the dataset calls them."""
+        if not self._known.is_elsewhere:
+            return self._without_root()
+        names = Names()
+        for name in self._without_root():
+            names.add(self._known.spelled(os.fsdecode(_raw(name))))
+        return (decoded(os.fsencode(name)) for name in names)
+
+    def _without_root(self) -> Iterator[Name]:
+        """The files named one by one that no root holds. Those in a known root are noted, the others walked anyway."""
+        singles = sorted(decoded(name) for name in self._files)
+        for name in heapq.merge(singles, self._listing, key=_path_of):
+            if self._roots.holds(_raw(name)):
+                continue
+            adopter = self._known.adopter(os.fsdecode(_raw(name)))
+            if adopter is not None and self._search.wanted.takes(name[0]):
+                self._adopted.setdefault(adopter[0], Names()).add(adopter[1])
+            else:
+                yield name
+
+    def _named_in(self, root: str) -> Iterator[ImageRef]:
+        """The files of a known root that are named one by one, as its inputs."""
+        prefix = self._known.place_of(root)
+        names = (decoded(os.fsencode(prefix + name)) for name in self._adopted[root])
+        skip, skip_bytes = len(prefix), len(os.fsencode(prefix))
+        for ref in named(names, replace(self._search, wanted=Filter())):
+            raw = None if ref.path_bytes is None else ref.path_bytes[skip_bytes:]
+            yield replace(ref, root=root, path=ref.path[skip:], path_bytes=raw)
 
     @property
     def roots(self) -> list[str]:
-        """The roots that are searched; "" stands for files named one by one."""
-        return [*([""] if self._lists else []), *sorted(self._names)]
+        """The roots that are searched; "" stands for files named one by one. Complete once the stream has ended."""
+        names = {name for name, _ in self._scopes}.union(self._adopted)
+        return [*([""] if self._lists and not self._adopted else []), *sorted(names)]
 
     def looked_for(self, row: ImageRef) -> bool:
         """Whether the file of a row that the search did not find is gone, and not only out of its sight.
@@ -78,29 +136,39 @@ class Discovery:
         A file that is still there is not gone: a filter hides it, or a link that is not followed. Files that were named
         one by one count as looked for where this search has such names, too.
         """
+        row = replace(row, base_folder=self._search.base_folder)
         remote = is_remote(row.root or row.path)
         wanted = self._search.wanted
         for archive, _ in split(row):
             if not remote and _is_gone(archive):
                 continue
             named = archive in self._search.archives
-            walked = archive.root in self._names and self._roots.enters(archive.path) and wanted.enters(archive.path)
+            walked = self._in_scope(archive) and self._roots.enters(archive.path) and wanted.enters(archive.path)
             return (named or walked) and wanted.takes(row.path, len(cut_query(archive.path)[0]) + 1)
         if row.root == "":
             return self._lists and not remote and _is_gone(row)
-        reached = row.root in self._names and self._roots.enters(row.path) and wanted.takes(row.path)
+        reached = self._in_scope(row) and self._roots.enters(row.path) and wanted.takes(row.path)
         return reached and (remote or _is_gone(row))
+
+    def _in_scope(self, ref: ImageRef) -> bool:
+        return any(root == ref.root and ref.path.startswith(below) for root, below in self._scopes)
 
 
 class BackgroundDiscovery:
     """A :class:`Discovery` in a thread of its own: a place that does not answer must not hide a signal."""
 
     def __init__(
-        self, sources: Sources, passed_over: PassedOver, found: Callable[[int], None], check: Callable[[], None]
+        self,
+        sources: Sources,
+        passed_over: PassedOver,
+        known: KnownRoots,
+        found: Callable[[int], None],
+        check: Callable[[], None],
     ) -> None:
         """found: called with the number of inputs now and then. check: called meanwhile, may raise to end the wait."""
         self._sources = sources
         self._passed_over = passed_over
+        self._known = known
         self._found = found
         self._check = check
         self._discovery: Discovery | None = None
@@ -113,7 +181,7 @@ class BackgroundDiscovery:
             yield ref
 
     def _begin(self) -> Iterator[ImageRef]:
-        self._discovery = Discovery(self._sources, self._passed_over)
+        self._discovery = Discovery(self._sources, self._passed_over, self._known)
         return iter(self._discovery)
 
     @property
@@ -197,25 +265,6 @@ def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOve
             passed_over.add_file(base)
     if not matched:
         raise UsageError(f"no file matches {readable(pattern)!r}")
-
-
-def _stream(roots: Roots, files: set[bytes], listing: Iterable[Name], search: Search) -> Iterator[ImageRef]:
-    singles = sorted(decoded(name) for name in files)
-    names = heapq.merge(singles, listing, key=_path_of)
-    streams: list[Iterable[ImageRef]] = [named((name for name in names if not roots.holds(_raw(name))), search)]
-    folders = list(roots)
-    unreadable = [root for root in folders if not is_utf8(root)]
-    streams += [
-        (_below_unreadable_root(root, ref) for ref in walk(root, storage_of(root), search)) for root in unreadable
-    ]
-    before: str | None = None
-    for ref in heapq.merge(*streams, key=lambda ref: ref.path) if len(streams) > 1 else streams[0]:
-        if ref.path != before:
-            yield ref
-        before = ref.path
-    for root in folders:
-        if is_utf8(root):
-            yield from walk(root, storage_of(root), search)
 
 
 def _raw(name: Name) -> bytes:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fvcli.locations import cut_query, is_remote
 from fvcli.sources.candidates import is_input, may_be_input
 from fvcli.sources.passed_over import is_set_aside
 from fvcli.sources.patterns import Filter
+from fvcli.sources.stand_ins import is_utf8
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A source folder. name: as the dataset calls it; place: where it is, free of links, ending in "/"."""
+    """A source folder.
+
+    name: as the dataset calls it. place: where it is, free of links, ending in "/". source: how to open it from here.
+    below: the part of the root that is searched, "" for all of it, else ending in "/".
+    """
 
     name: str
     place: str
+    source: str
+    below: str = ""
 
     @classmethod
     def of(cls, source: str) -> Root:
@@ -26,8 +33,71 @@ class Root:
         place, query = cut_query(source)
         if is_remote(source):
             name = place.rstrip("/")
-            return cls(name + query, f"{name}{query}/")
-        return cls(normalized(source), _real_folder(source))
+            return cls(name + query, f"{name}{query}/", name + query)
+        return cls(normalized(source), _real_folder(source), source)
+
+
+class KnownRoots:
+    """The roots that a dataset has, and how folders named today find them.
+
+    A folder is known by where it is, or else by its device and inode. base_folder: what relative roots count from.
+    """
+
+    def __init__(self, base_folder: str = "", names: Iterable[str] = ()) -> None:
+        here = os.getcwd()
+        self.base_folder = base_folder if os.path.isdir(base_folder) else here
+        self._real_folder = lru_cache(maxsize=1024)(_real_folder)
+        self.is_elsewhere = _real_folder(self.base_folder) != _real_folder(here)
+        self._places: dict[str, str] = {}
+        self._identities: dict[tuple[int, int], str] = {}
+        for name in names:
+            if name and not is_remote(name):
+                folder = os.path.join(self.base_folder, name)
+                self._places.setdefault(_real_folder(folder), name)
+                if (identity := _identity(folder)) is not None:
+                    self._identities.setdefault(identity, name)
+
+    def called(self, root: Root) -> Root:
+        """The root under the name that the dataset has for it, or will have."""
+        if is_remote(root.name):
+            return root
+        known = self.holding(root.place)
+        if known is not None and is_utf8(known[1]):
+            return replace(root, name=known[0], below=known[1])
+        identity = _identity(root.source)
+        if identity in self._identities:
+            return replace(root, name=self._identities[identity])
+        return replace(root, name=self.spelled(root.name))
+
+    def holding(self, place: str) -> tuple[str, str] | None:
+        """The known root that a place is in, and the place's path below it; None where it is in none."""
+        end = len(place)
+        while (end := place.rfind("/", 0, end)) >= 0:
+            name = self._places.get(place[: end + 1])
+            if name is not None:
+                return name, place[end + 1 :]
+        return None
+
+    def adopter(self, file: str) -> tuple[str, str] | None:
+        """The known root that a local file is in, and the file's path below it; None where it is in none."""
+        if not self._places or is_remote(file):
+            return None
+        folder, _, base = file.rpartition("/")
+        place = self._real_folder(folder or ("/" if file.startswith("/") else "."))
+        known = self.holding(place)
+        return None if known is None or not is_utf8(known[0]) else (known[0], known[1] + base)
+
+    def place_of(self, name: str) -> str:
+        """Where a known root is, ending in "/"."""
+        return next(place for place, known in self._places.items() if known == name)
+
+    def spelled(self, name: str) -> str:
+        """A new name as it is valid from the base folder: relative to it where it is below, else absolute."""
+        if not self.is_elsewhere or is_remote(name) or name.startswith("/"):
+            return name
+        full = os.path.normpath(os.path.join(os.getcwd(), name))
+        inside = self.base_folder.rstrip("/") + "/"
+        return full.removeprefix(inside)
 
 
 def normalized(folder: str) -> str:
@@ -45,19 +115,20 @@ def normalized(folder: str) -> str:
 class Roots:
     """Source folders in the order of their names. One that the walk of another reaches is part of that one."""
 
-    def __init__(self, wanted: Filter) -> None:
+    def __init__(self, wanted: Filter, known: KnownRoots) -> None:
         self._wanted = wanted
+        self._known = known
         self._roots: dict[str, Root] = {}
         self._real_folder = lru_cache(maxsize=1024)(_real_folder)
 
     def add(self, source: str) -> None:
         """Takes a folder that is there."""
-        root = Root.of(source)
+        root = self._known.called(Root.of(source))
         self._roots.setdefault(root.place, root)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Root]:
         outer = [root for root in self._roots.values() if not self._reached(root.place, "")]
-        return iter(sorted(root.name for root in outer))
+        return iter(sorted(outer, key=lambda root: (root.name, root.below)))
 
     def enters(self, path: str) -> bool:
         """Whether the walk of a root enters all folders on the way to a file at this path below it."""
@@ -82,8 +153,10 @@ class Roots:
         end = len(place) if base else len(place) - 1
         while (end := place.rfind("/", 0, end)) >= 0:
             root = self._roots.get(place[: end + 1])
-            below = place[end + 1 :]
-            if root is not None and self._enters(below) and (not base or self._wanted.takes(below + base)):
+            if root is None:
+                continue
+            below = root.below + place[end + 1 :]
+            if self._enters(below) and (not base or self._wanted.takes(below + base)):
                 return True
         return False
 
@@ -92,6 +165,15 @@ class Roots:
         parts = below.split("/")[:-1]
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
         return not any(map(is_set_aside, parts)) and all(map(self._wanted.enters, paths))
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Device and inode, None where nothing is there."""
+    try:
+        found = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _real_folder(folder: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fvcli.errors import SourceError
 from fvcli.records import ImageRef
@@ -19,17 +19,22 @@ from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.names import Names
 from fvcli.sources.passed_over import LINKED_FOLDER, LOST_AND_FOUND, SPECIAL, PassedOver, is_set_aside
 from fvcli.sources.patterns import Filter
+from fvcli.sources.roots import Root
 from fvcli.sources.stand_ins import is_utf8, readable, with_stand_ins
 from fvcli.sources.storage import Folder, Kind, Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search takes, and the tally of what it leaves aside. archives: those named one by one."""
+    """What a search takes, and the tally of what it leaves aside.
+
+    base_folder: see :class:`fvcli.records.ImageRef`. archives: those named one by one.
+    """
 
     wanted: Filter
     follow_symlinks: bool
     passed_over: PassedOver
+    base_folder: str = ""
     archives: set[ImageRef] = field(default_factory=set)
 
 
@@ -50,14 +55,15 @@ class _Level:
         return None if is_utf8(name) else os.fsencode(self.prefix + name)
 
 
-def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
-    """The images below ``root``. Raises SourceError where the root itself cannot be listed."""
-    ref = ImageRef(root, "")
+def walk(folder: Root, storage: Storage, search: Search) -> Iterator[ImageRef]:
+    """The images below a root. Raises SourceError where the root itself cannot be listed."""
+    root, source = folder.name, folder.source
+    ref = ImageRef(root, "", base_folder=search.base_folder)
     try:
-        top = storage.folder(root)
-        stack = [_Level(top, "", None, _entries(top, "", search), frozenset([top.identity]))]
+        top = storage.folder(source)
+        stack = [_Level(top, folder.below, None, _entries(top, folder.below, search), frozenset([top.identity]))]
     except OSError as error:
-        raise SourceError(f"cannot list the folder {readable(root)!r}: {storage.explain(error, ref)}") from None
+        raise SourceError(f"cannot list the folder {readable(source)!r}: {storage.explain(error, ref)}") from None
     while stack:
         level = stack[-1]
         following = next(level.names, None)
@@ -68,7 +74,8 @@ def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
         path = level.prefix + shown
         if shown.endswith(SEPARATOR) and is_archive(name):
             raw = level.raw(name) or (None if shown[:-1] == name else os.fsencode(level.prefix + name))
-            yield from _packed(ImageRef(root, path[:-1], raw), name, storage, level.folder, search)
+            packed = ImageRef(root, path[:-1], raw, base_folder=search.base_folder)
+            yield from _packed(packed, name, storage, level.folder, search)
         elif not name.endswith("/"):
             if search.wanted.takes(path):
                 yield from _file(ImageRef(root, path, level.raw(name)), name, level.folder, search)
@@ -84,8 +91,8 @@ def walk(root: str, storage: Storage, search: Search) -> Iterator[ImageRef]:
                     ancestors |= {identity}
                 stack.append(_Level(inner, path, raw, _entries(inner, path, search), ancestors))
             except (FileNotFoundError, NotADirectoryError):
-                if not storage.is_folder(root):
-                    raise SourceError(f"the folder {readable(root)!r} vanished while it was searched") from None
+                if not storage.is_folder(source):
+                    raise SourceError(f"the folder {readable(source)!r} vanished while it was searched") from None
                 continue  # removed meanwhile, as its files are
             except OSError as error:
                 if name == LOST_AND_FOUND + "/":
@@ -163,5 +170,5 @@ def _packed(ref: ImageRef, name: str, storage: Storage, folder: Folder, search: 
         search.passed_over.add(SPECIAL)
     else:
         yield from archive.inputs(
-            ImageRef(ref.root, ref.path, ref.path_bytes, *found), storage, search.wanted, search.passed_over
+            replace(ref, size_bytes=found[0], mtime_ns=found[1]), storage, search.wanted, search.passed_over
         )
