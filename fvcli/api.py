@@ -73,7 +73,7 @@ def extract(
     sources: folders, files or globs. observer: hears how it goes on; without one nothing is said or printed.
     Inputs that fail are no error: they are counted in the summary and listed by the dataset's ``failures()``.
     Raises UsageError, ModelError, DatasetError (LockedError when another run holds the dataset) and
-    TooManyFailuresError; what was committed stays, and the same call goes on from there.
+    TooManyFailuresError; what was committed stays, and the same call resumes from there.
     """
     names = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if not names and given.get("files_from") is None:

@@ -23,7 +23,7 @@ class FvcliError(Exception):
 
 
 class UsageError(FvcliError):
-    """The command was given something that cannot mean anything."""
+    """Invalid arguments."""
 
     exit_code = 2
 
@@ -65,7 +65,7 @@ class ImageError(FvcliError):
 
 
 class StoppedError(FvcliError):
-    """A signal ended the run in good order; what was committed stays and the next run goes on."""
+    """A signal ended the run in good order; what was committed stays and the next run resumes."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

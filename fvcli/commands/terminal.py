@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TextIO
 
 import typer
 
 from fvcli.text import printable
+
+_FIELD = 14  # columns of a field's name
 
 
 def print_line(line: str = "") -> None:
@@ -29,6 +33,20 @@ def print_row(values: Iterable[object]) -> None:
 def print_json(value: object) -> None:
     """Prints the result as one line of JSON. Raises BrokenPipeError where its reader has gone."""
     typer.echo(as_json(value))
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Prints names and texts in two columns; on a terminal the second is wrapped. An empty name continues the field."""
+    width = _width(sys.stdout) - _FIELD
+    for name, text in fields:
+        lines = textwrap.wrap(printable(text), width, break_on_hyphens=False) if width >= _FIELD else []
+        for number, line in enumerate(lines or [text]):
+            print_line(f"{'' if number else name:{_FIELD}}{line}")
+
+
+def clear_screen() -> None:
+    """Starts a page anew on a terminal that can; elsewhere a blank line parts it from the one before."""
+    typer.echo("\x1b[H\x1b[2J" if _width(sys.stdout) else "", nl=not _width(sys.stdout))
 
 
 def say(line: str) -> None:
@@ -66,9 +84,13 @@ def duration(seconds: float) -> str:
 
 def stderr_width() -> int:
     """Columns of the terminal that a bar can be drawn on; 0 where stderr is none, has no size or is dumb."""
+    return _width(sys.stderr)
+
+
+def _width(stream: TextIO) -> int:
     if os.environ.get("TERM") in (None, "", "dumb"):
         return 0
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
-    except OSError:
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):  # closed, or none of the system's
         return 0

@@ -76,7 +76,7 @@ def commit_shard(
             files.append(data_file)
         store.sync(layout.STAGING)
         commit = replace(commit, shard=replace(commit.shard, files=tuple(files)))
-    store.replace(f"{layout.COMMITS}/{_record(planned.index)}", commit.to_bytes())
+    store.replace(record_key(planned.index), commit.to_bytes())
     if plan.base is None:
         show(store, commit)
     return commit
@@ -126,6 +126,11 @@ def finished(store: Store, plan: Plan, found: Iterable[Commit]) -> dict[int, Com
         for commit in whole.values():
             show(store, commit)
     return whole
+
+
+def record_key(index: int) -> str:
+    """The key of a shard's commit record."""
+    return f"{layout.COMMITS}/{_record(index)}"
 
 
 def _record(index: int) -> str:

@@ -66,6 +66,15 @@ class LocalStore:
         return os.path.lexists(self._inside(key))
 
     def size(self, key: str) -> int | None:
+        found = self._examine(key)
+        return None if found is None else found.st_size
+
+    def modified(self, key: str) -> float | None:
+        found = self._examine(key)
+        return None if found is None else found.st_mtime
+
+    def _examine(self, key: str) -> os.stat_result | None:
+        """A regular file's facts, None where there is none."""
         path = self._inside(key)
         try:
             found = path.lstat()
@@ -73,7 +82,7 @@ class LocalStore:
             return None
         except OSError as error:
             raise DatasetError(f"cannot examine {path}: {error.strerror}") from error
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return found if stat.S_ISREG(found.st_mode) else None
 
     def make_folder(self, key: str = "") -> None:
         path = self._inside(f"{key}/") if key else self.folder

@@ -62,18 +62,26 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
 
 def is_held(store: Store) -> bool:
     """Whether a run holds the dataset's lock. Changes nothing. Raises DatasetError where the lock cannot be read."""
-    if not store.exists(LOCK):
-        return False
-    with translated("read", store.path(LOCK)):
-        descriptor = os.open(store.path(LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    return holder(store) is not None
+
+
+def holder(store: Store, key: str = LOCK) -> dict[str, object] | None:
+    """``host``, ``pid`` and ``since`` of the process that holds a lock, as far as it says; None where it is free.
+
+    Changes nothing. Raises DatasetError where the lock cannot be read.
+    """
+    if not store.exists(key):
+        return None
+    with translated("read", store.path(key)):
+        descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _refuse_if_locked(descriptor, store.place)
         _refuse_if_beating(descriptor, store.place)
     except LockedError:
-        return True
+        return _holder(descriptor)
     finally:
         os.close(descriptor)
-    return False
+    return None
 
 
 def task_locks(store: Store) -> list[str]:

@@ -92,6 +92,12 @@ class ObjectStore:
         info = self._info(key)
         return int(info.size) if info.is_file else None
 
+    def modified(self, key: str) -> float | None:
+        if _stays_here(key):
+            return self._notes.modified(key)
+        info = self._info(key)
+        return info.mtime_ns / 1e9 if info.is_file and info.mtime_ns is not None else None
+
     def make_folder(self, key: str = "") -> None:
         self._notes.make_folder(key)
 
@@ -167,7 +173,7 @@ class ObjectStore:
         try:
             return retried(request)
         except OSError as error:
-            advice = "" if is_final(error) else "; what was committed is safe, the same command goes on from there"
+            advice = "" if is_final(error) else "; finished shards are saved; run the same command to resume"
             raise DatasetError(f"cannot {action} {self.describe(key)}: {reason(error)}{advice}") from error
 
 

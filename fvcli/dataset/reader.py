@@ -206,7 +206,7 @@ class Dataset:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a run over it is going on or was interrupted."""
+        """Whether a run over it is in progress or was interrupted."""
         return self._store.exists(layout.PLAN)
 
     def find(self, name: str) -> list[int]:

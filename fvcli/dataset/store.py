@@ -60,6 +60,10 @@ class Store(Protocol):
         """Bytes of a regular file, None where there is none."""
         ...
 
+    def modified(self, key: str) -> float | None:
+        """Unix time of the last change of a regular file, None where there is none."""
+        ...
+
     def make_folder(self, key: str = "") -> None: ...
 
     def read(self, key: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What is to be said of a dataset on one screen."""
+"""A dataset described on one screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Inspection:
     """A dataset described. ``bytes``: of its data files; ``runs``: the newest first, RUNS at most.
 
     images_per_second: of the newest run that extracted anything, start-up included; None where none did.
-    unfinished: a run is going on, or one was interrupted that the same command will continue.
+    unfinished: a run is in progress, or one was interrupted that the same command resumes.
     """
 
     folder: str

@@ -130,6 +130,15 @@ def find_again(store: Store, base: Manifest, trial: Trial) -> dict[ImageRef, Fai
     return crashing([replace(line.ref, base_folder=base_folder) for line in lines], trial)
 
 
+def in_hand(store: Store) -> dict[int, int]:
+    """The furthest input in work, as {shard index: position in the shard}, of the processes that work or died."""
+    furthest: dict[int, int] = {}
+    for key in Notes.of_run(store).earlier:
+        for shard, position in _suspects(store, key):
+            furthest[shard] = max(position, furthest.get(shard, 0))
+    return furthest
+
+
 def _suspects(store: Store, key: str) -> list[tuple[int, int]]:
     """(shard index, position) of the inputs that were in hand when an earlier run died; none after a good end."""
     data = store.read(key) or b""

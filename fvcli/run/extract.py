@@ -199,7 +199,7 @@ class Run:
             job = Job.of(self._store, self._spec, standing, todo, crashing, Notes())
             for commit in self._runner().run(job, self.progress):
                 done[commit.index] = commit
-        self.progress.raise_if_stopped()
+        self.progress.raise_if_stopped(sum(shard.extract for shard in plan.shards if shard.index in done))
         require_in_place(self._store, plan, done)
         require_access(self._store, plan, done)
         whole = Standing(standing.manifest, plan, done, standing.failures)

@@ -150,7 +150,7 @@ def work(output: str, task: Task, resources: Resources, max_failures: Limit | No
         if todo:
             for commit in Part(store, standing, resources).run(todo, Notes.of_part(task.key("")), progress):
                 done[commit.index] = commit
-        progress.raise_if_stopped()
+        progress.raise_if_stopped(sum(shard.extract for shard in mine if shard.index in done))
         store.replace(task.key(_NOTE), json.dumps({**note, "ended": _now()}).encode())
     counts = sum((commit.counts for commit in done.values()), Counts())
     return TaskSummary(task, len(mine), counts, progress.extracted, time.monotonic() - started, output)
@@ -186,12 +186,12 @@ def _require_dataset(store: Store, output: str) -> Manifest:
 
 
 def _missing(store: Store, output: str, plan: Plan, missing: Sequence[int]) -> MissingShardsError:
-    notes = _notes(store)
+    begun_tasks = notes(store)
     said = f"{output}: {len(missing)} of {len(plan.shards)} shards are missing"
-    if not notes:
+    if not begun_tasks:
         return MissingShardsError(f"{said}; no task has begun: fvcli extract -o {output} --task 1/N", missing, ())
-    of = max(notes, key=lambda note: str(note["began"]))["of"]
-    begun = {note["task"]: note for note in notes}
+    of = max(begun_tasks, key=lambda note: str(note["began"]))["of"]
+    begun = {note["task"]: note for note in begun_tasks}
     tasks = [Task(number, of) for number in sorted({index % of + 1 for index in missing})]
     told = ", ".join(f"{task} ({_state(begun.get(str(task)))})" for task in tasks)
     return MissingShardsError(
@@ -207,8 +207,8 @@ def _state(note: Mapping[str, Any] | None) -> str:
     return f"begun on {note['host']} at {note['began']}, not ended"
 
 
-def _notes(store: Store) -> list[dict[str, Any]]:
-    """What tasks that have begun left of themselves."""
+def notes(store: Store) -> list[dict[str, Any]]:
+    """What tasks that have begun say of themselves: task, of, host, began, ended."""
     found = []
     for name in store.names(layout.TASKS):
         if name.endswith(_NOTE):

@@ -219,7 +219,7 @@ def _require_access(location: Location) -> None:
             raise UnreachableError(text) from refusal
 
 
-_SAFE = "what was committed is safe, the same command resumes from there"
+_SAFE = "finished shards are saved; run the same command to resume"
 
 
 def _location_of(ref: ImageRef) -> Location:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -185,7 +186,7 @@ def test_when_the_driver_of_the_cluster_dies_the_run_says_so_and_the_next_goes_o
         os.kill(process, signal.SIGKILL)
     _, err = first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == 1
-    assert err == "fvcli: the driver of the Ray cluster ended by SIGKILL; the same command goes on from there\n"
+    assert err == "fvcli: the driver of the Ray cluster ended by SIGKILL; run the same command to resume\n"
     wait_for(lambda: not worker_processes(tmp_path / "f"))
     finished(run(photographs, tmp_path / "f", cluster.address))
     assert files(tmp_path / "f") == local
@@ -202,5 +203,9 @@ def test_a_signal_ends_the_run_and_its_actors(
     stopped.send_signal(number)
     _, err = stopped.communicate(timeout=PATIENCE_SECONDS)
     assert stopped.returncode == 128 + number, err
-    assert err == "fvcli: stopped; what was committed is safe, the same command goes on from there\n"
+    assert re.fullmatch(
+        r"fvcli: interrupted: saved [\d,]+ of [\d,]+(; [\d,]+ more were read and will be again)?; "
+        "run the same command to resume\n",
+        err,
+    )
     wait_for(lambda: not worker_processes(tmp_path / "f"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -53,18 +54,22 @@ def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, numb
     child.send_signal(number)
     _, said = child.communicate(timeout=30)
     assert child.returncode == code
-    assert "stopped; what was committed is safe, the same command goes on" in said
+    told = re.search(
+        r"interrupted: saved ([\d,]+) of 8,008(; [\d,]+ more were read and will be again)?; run the same command", said
+    )
+    assert told is not None
     assert "Traceback" not in said
     assert contents.check_moment(features) == "first run"
     done = len(contents.data_files(features))
     assert done >= 1
+    assert told[1] == f"{50 * done:,}"
     assert not list((features / ".fvcli" / "staging").iterdir()), "the shard in work is dropped whole"
     assert not (features / ".fvcli" / "in-work").exists(), "nobody is to blame"
 
     child = start(many, features)
     child.send_signal(number)
     _, said = child.communicate(timeout=30)
-    assert f"going on: {50 * done:,} of 8,008 images were done before" in said
+    assert f"resuming: {50 * done:,} of 8,008 images already done" in said
 
 
 @pytest.mark.slow
@@ -174,7 +179,7 @@ def broken_ones(bench: Bench) -> None:
 @pytest.mark.parametrize("limit", ["5", "12.5%"])
 def test_too_many_failures_end_the_run_and_what_is_done_stays(bench: Bench, limit: str) -> None:
     broken_ones(bench)
-    with pytest.raises(TooManyFailuresError, match="gave up: 6 of 40 inputs failed") as given_up:
+    with pytest.raises(TooManyFailuresError, match="stopped: 6 of 40 inputs failed") as given_up:
         bench.extract(max_failures=Limit.parse(limit, "--max-failures"), batch_size=1)
     assert given_up.value.exit_code == 1
     assert len(contents.data_files(bench.features)) == 2
@@ -214,4 +219,4 @@ def test_the_command_says_why_it_gave_up(tmp_path: Path) -> None:
         pictures.put(photographs, f"{number}.png", pictures.broken(number))
     done = commands.run("extract", photographs, "-o", tmp_path / "features", "--max-failures", "2", "-b", "1")
     assert done.code == 1
-    assert "gave up: 3 of 4 inputs failed, more than --max-failures allows" in done.said
+    assert "stopped: 3 of 4 inputs failed, more than --max-failures allows" in done.said

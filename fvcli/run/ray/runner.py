@@ -91,7 +91,7 @@ def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator
                 yield answer
     code = driver.wait()
     by = f"by {child_process.signal_name(-code)}" if code < 0 else f"with exit code {code}"
-    raise RayError(f"the driver of the Ray cluster ended {by}; the same command goes on from there")
+    raise RayError(f"the driver of the Ray cluster ended {by}; run the same command to resume")
 
 
 def _lines(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[bytes]:
