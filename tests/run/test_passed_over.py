@@ -79,3 +79,22 @@ def test_a_search_that_waits_or_never_ends_hears_signals(
         time.sleep(5)  # nothing tells from outside that it waits
         process.send_signal(number)
         assert process.wait(timeout=20) == 128 + number
+
+
+def test_a_phone_s_folder_is_rows_and_films(shared: Path, sample_images: Path, tmp_path: Path) -> None:
+    heic = shared / "cases" / "real.heic"
+    if not heic.exists():
+        pytest.skip("needs a HEIC picture")
+    phone = tmp_path / "phone"
+    phone.mkdir()
+    jpeg = (sample_images / "cat.jpg").read_bytes()
+    for number in range(300):
+        (phone / f"IMG_{number:04}.JPG").write_bytes(jpeg + number.to_bytes(2))
+    for number in range(60):
+        shutil.copy(heic, phone / f"IMG_{1000 + number}.HEIC")
+        make(phone, f"IMG_{1000 + number}.MOV", content=b"\0\0\0\x14ftypqt  ")
+    done = run(phone, "-o", tmp_path / "f", "--json")
+    summary = json.loads(done.stdout)
+    assert (summary["discovered"], summary["rows"], summary["failed"]) == (360, 360, 0)
+    assert summary["passed_over"] == {".mov": 60}
+    assert "passed over: 60 .mov\n" in done.stderr

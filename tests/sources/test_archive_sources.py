@@ -1,4 +1,4 @@
-"""A folder packed into tar archives, through the real command."""
+"""A folder packed into archives, through the real command."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -76,3 +79,24 @@ def test_packing_again_costs_no_inference_and_a_cut_costs_what_it_cut(shards: Pa
         file.truncate(last.offset_data + 100)
     cut = extract(folder, "-o", tmp_path / "f", "--prune", code=3)
     assert (cut["extracted"], cut["failed"], cut["rows"]) == (0, 2, before["rows"] - 1)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.parquet"])
+def test_zips_and_tables_give_the_vectors_of_the_folder(photographs: Path, tmp_path: Path, name: str) -> None:
+    files = {file.relative_to(photographs).as_posix(): file for file in photographs.rglob("*") if file.is_file()}
+    if name == "x.zip":
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path, file in files.items():
+                packed.write(file, path)
+    else:
+        rows = [{"bytes": file.read_bytes(), "path": path} for path, file in files.items()]
+        pq.write_table(pa.table({"label": [1] * len(rows), "image": rows}), tmp_path / name, row_group_size=5)
+    summary = extract(tmp_path / name, "-o", tmp_path / "f", "--shard-size", "5")
+    extract(photographs, "-o", tmp_path / "folder")
+    assert summary["extracted"] == summary["discovered"] > 20
+    assert vectors(tmp_path / "f") == vectors(tmp_path / "folder")
+    again = extract(tmp_path / name, "-o", tmp_path / "f", "--shard-size", "5")
+    assert (again["extracted"], again["reused"], again["rows"]) == (0, summary["rows"], summary["rows"])
+    command = [FVCLI, "verify", str(tmp_path / "f"), "--recompute", "3", "--json"]
+    verified = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert verified["recomputed"]["compared"] == 3
