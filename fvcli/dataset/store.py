@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from fvcli.dataset.local_store import LocalStore
-from fvcli.locations import Location, is_remote, local_path
+from fvcli.errors import UsageError
+from fvcli.locations import STORES, Location, is_remote, local_path
 
 T = TypeVar("T")
 
@@ -95,5 +96,8 @@ def open_store(place: str | os.PathLike[str]) -> Store:
     if is_remote(name):
         from fvcli.dataset.object_store import ObjectStore  # brings pyarrow's file systems along
 
-        return ObjectStore(Location.parse(name))
+        location = Location.parse(name)
+        if location.scheme not in STORES:
+            raise UsageError(f"a dataset is kept on a disk or in s3://, gs:// or az://, not in {location.scheme}://")
+        return ObjectStore(location)
     return LocalStore(local_path(name))

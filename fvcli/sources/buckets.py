@@ -6,8 +6,10 @@ Each request is tried again when it fails for the moment.
 from __future__ import annotations
 
 import errno
-from collections.abc import Hashable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, lru_cache
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pyarrow import NativeFile
     from pyarrow.fs import FileInfo
 
+_REQUESTS = 32  # under way at once while first bytes are read
 _WINDOW_BYTES = 4 * 1024**2  # fetched together while an archive's headers are read
 
 
@@ -97,6 +100,8 @@ class BucketFolder:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._found: dict[str, tuple[int, int]] = {}
+        self._expected: Iterator[str] = iter(())
+        self._under_way: dict[str, Future[bytes]] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Kind]]:
         from pyarrow.fs import FileSelector, FileType
@@ -120,7 +125,16 @@ class BucketFolder:
     def stat(self, name: str) -> tuple[int, int] | None:
         return self._found.pop(name)
 
+    def expect(self, names: Iterable[str]) -> None:
+        self._expected = iter(names)
+
     def start(self, name: str, length: int) -> bytes:
+        for following in islice(self._expected, _REQUESTS - len(self._under_way)):
+            self._under_way[following] = _pool().submit(self._fetch, following, length)
+        future = self._under_way.pop(name, None)
+        return self._fetch(name, length) if future is None else future.result()
+
+    def _fetch(self, name: str, length: int) -> bytes:
         location = self._location.below(name)
         try:
             with BucketFile(location, shared=False) as file:
@@ -128,6 +142,11 @@ class BucketFolder:
         except OSError as error:
             explained(error, location)  # raises where the whole store is gone
             return b""
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_REQUESTS, thread_name_prefix="first-bytes")
 
 
 class BucketStorage:

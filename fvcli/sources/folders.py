@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from types import TracebackType
 
 from fvcli.errors import ImageError
@@ -112,6 +112,9 @@ class LocalFolder:
 
     def stat(self, name: str) -> tuple[int, int] | None:
         return _size_and_time(self._location + name)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Nothing: a disk answers at once."""
 
     def start(self, name: str, length: int) -> bytes:
         try:

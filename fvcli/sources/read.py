@@ -77,7 +77,9 @@ def _member(ref: ImageRef, file: OpenFile, inside: Archive, name: bytes) -> Memb
 
 
 def _damaged(offset: int) -> ImageError:
-    text = f"cut off or damaged: the archive cannot be read beyond byte {offset:,}; what follows is missing"
+    text = (
+        f"cut off, damaged or far too large: the archive cannot be read beyond byte {offset:,}; what follows is missing"
+    )
     return ImageError("read", "DamagedArchive", text)
 
 

@@ -7,7 +7,7 @@ import io
 from fvcli.sources.storage import OpenFile
 
 #: Bytes of one read: more than any directory or footer of an archive has, whatever it announces.
-_LARGEST_READ = 1 << 28
+_LARGEST_READ = 1 << 26
 
 
 class SeekableFile(io.RawIOBase):

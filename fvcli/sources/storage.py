@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
@@ -68,6 +68,10 @@ class Folder(Protocol):
 
     def stat(self, name: str) -> tuple[int, int] | None:
         """(size, mtime in ns) of a regular file, None for anything else."""
+        ...
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Announces names, in this order, whose first bytes will be asked for; may be left out."""
         ...
 
     def start(self, name: str, length: int) -> bytes:

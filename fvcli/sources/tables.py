@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 #: Columns of text that may say what a row's image is called, the first that fits.
 _PATH_COLUMNS = ("path", "file_name", "filename", "image_path", "file", "name", "key", "__key__")
 _LOOKED_AT = 16  # rows of a column that tell whether it holds images
-_TOGETHER = 32  # rows in memory at once
+_TOGETHER = 4  # rows in memory at once; an image may have 100 MB
+#: Rows of one table. A few bytes can announce any number of them.
+_MOST_ROWS = 1_000_000
+#: Bytes that the images of a table may take in a temporary file, for each byte of the table, and at least.
+_MOST_GROWTH, _LEAST_LIMIT = 20, 1 << 30
 _BUFFER_BYTES = 1 << 20
 _MOST_SPOOLS = 2
 
@@ -45,11 +49,13 @@ class TableArchive:
     def members(self) -> Iterator[Member]:
         try:
             table = _Table.of(self._file)
-            names = table.names()
+            names = table.names() if table.rows <= _MOST_ROWS else None
         except (OSError, ImageError, NoImagesError):
             raise
         except Exception:  # pyarrow raises what its parser happens to raise
             raise DamagedArchiveError(0) from None
+        if table.rows > _MOST_ROWS:
+            raise DamagedArchiveError(0)
         for row in range(table.rows):
             yield Member(str(row).encode() if names is None else names[row].encode(), row, -1)
 
@@ -176,6 +182,8 @@ class _Spool:
             for value in values:
                 data = memoryview(value.as_buffer() if value.is_valid else b"")
                 places.append(places[-1] + len(data))
+                if places[-1] > max(_LEAST_LIMIT, _MOST_GROWTH * file.size):
+                    raise ImageError("read", "TooLarge", "the table unpacks to far more than it has")
                 with _room_needed():
                     while data:
                         data = data[os.pwrite(self._file.fileno(), data, places[-1] - len(data)) :]

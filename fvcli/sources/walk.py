@@ -120,12 +120,18 @@ def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str,
             continue
         plain = plain and is_utf8(name) and not is_archive(name)
         names.add(name)
+    folder.expect(name for name in names if name[-1:] != "/" and _is_silent(name, prefix, search))
     if plain:
         return ((name, name) for name in names)
     pairs = with_stand_ins(list(names))
     if any(is_archive(name) for _, name in pairs):
         pairs = archive.with_marks(pairs)
     return iter(sorted(pairs))
+
+
+def _is_silent(name: str, prefix: str, search: Search) -> bool:
+    """Whether only the first bytes of a wanted file tell whether it is an image."""
+    return not is_archive(name) and has_image_extension(name) is None and search.wanted.takes(prefix + name)
 
 
 def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:

@@ -197,3 +197,14 @@ def test_a_run_whose_credentials_end_remembers_no_failures_and_resumes(
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)
     assert (summary["rows"], summary["failed"]) == (12, 0)
+
+
+def test_names_that_say_nothing_are_decided_by_first_bytes_fetched_together(server: S3Server) -> None:
+    for number in range(100):
+        server.put(f"b/p/{number:03}", JPEG if number % 2 else b"words")
+        server.put(f"b/p/{number:03}.jpg", JPEG)
+        server.put(f"b/p/{number:03}.odd", b"words" if number % 2 else JPEG)
+    expected = [f"{number:03}.jpg" for number in range(100)]
+    expected += [f"{number:03}" if number % 2 else f"{number:03}.odd" for number in range(100)]
+    assert names("s3://b/p") == sorted(expected)
+    assert passed_over("s3://b/p") == {".odd": 50, "other file": 50}

@@ -116,3 +116,18 @@ def test_no_room_for_temporary_files_is_told(tmp_path: Path, monkeypatch: pytest
     (ref, *_) = found(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     assert "TMPDIR" in str(error_of(ref))
+
+
+def test_tables_that_unpack_to_far_more_than_they_have_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fvcli.sources import tables
+
+    image = JPEG + b"\0" * 100_000
+    write(tmp_path / "x.parquet", 1000, image=[image] * 500)  # Parquet keeps equal values once
+    assert (tmp_path / "x.parquet").stat().st_size < 1_000_000
+    monkeypatch.setattr(tables, "_LEAST_LIMIT", 1_000_000)
+    assert error_of(found(tmp_path)[0]).kind == "TooLarge"
+    monkeypatch.setattr(tables, "_MOST_ROWS", 499)
+    (ref,) = found(tmp_path)
+    assert (ref.path, error_of(ref).kind) == ("x.parquet!", "DamagedArchive")

@@ -1,0 +1,111 @@
+"""A file is read once, whole, as it was; what is no plain file is never waited for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import ImageError
+from fvcli.records import ImageRef
+from fvcli.sources import folders
+from fvcli.sources.folders import LocalFile
+from fvcli.sources.read import MAX_FILE_BYTES, read
+
+
+def error_of(path: Path | str) -> ImageError:
+    with pytest.raises(ImageError) as raised:
+        read(ImageRef("", str(path)))
+    assert raised.value.stage == "read"
+    return raised.value
+
+
+def test_all_bytes_with_their_checksum_size_and_time(tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    file = read(ImageRef(str(tmp_path), "a.jpg"))
+    assert (file.data, file.size_bytes) == (data, len(data))
+    assert file.sha256 == hashlib.sha256(data).hexdigest()
+    assert file.mtime_ns == (tmp_path / "a.jpg").stat().st_mtime_ns
+
+
+def test_large_files_come_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_BLOCK", 1000)
+    data = os.urandom(12_345)
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read(ImageRef("", str(tmp_path / "a.jpg"))).data == data
+    monkeypatch.setattr(folders, "MAX_READ_SECONDS", -1.0)
+    assert error_of(tmp_path / "a.jpg").kind == "TimedOut"
+
+
+def test_what_gives_no_bytes_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    (tmp_path / "file").touch()
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    kinds = {
+        "empty.jpg": "Empty",
+        "folder.jpg": "NotRegular",
+        "pipe.jpg": "NotRegular",
+        "circle.jpg": "NotFound",
+        "missing.jpg": "NotFound",
+        "file/below.jpg": "NotFound",
+        "huge.jpg": "TooLarge",
+        "nul\0.jpg": "NotFound",
+        "missing.tar!a.jpg": "NotFound",
+        "folder.jpg!a.jpg": "NotFound",
+    }
+    assert {name: error_of(f"{tmp_path}/{name}").kind for name in kinds} == kinds
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def shrink(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+def rewrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"other bytes")
+
+
+@pytest.mark.parametrize("change", [grow, shrink, rewrite])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_file_that_changes_while_it_is_read_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], moment: str
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"some bytes of a picture" * 100)
+    os.utime(path, ns=(1, 1))
+    plain = LocalFile.read_at
+
+    def disturbed(file: LocalFile, offset: int, length: int) -> bytes:
+        if moment == "before":
+            change(path)
+        data = plain(file, offset, length)
+        if moment == "after":
+            change(path)
+        return data
+
+    monkeypatch.setattr(LocalFile, "read_at", disturbed)
+    assert error_of(path).kind == "Changed"
+
+
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "folder.jpg").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        read(ImageRef("", str(tmp_path / "a.jpg")))
+        error_of(tmp_path / "folder.jpg")
+        error_of(tmp_path / "a.jpg!b.jpg")
+    assert len(os.listdir("/proc/self/fd")) == before
