@@ -24,7 +24,6 @@ from fvcli.dataset.plan import (
     PlannedShard,
     RowState,
     count_extract,
-    identity_of,
 )
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
@@ -87,7 +86,7 @@ def make_plan(store: Store, standing: Standing, inputs: Inputs, policy: Policy) 
         comparison.tallies.require_inputs(inputs.roots, policy.prune)
         if policy.prune:
             comparison.tallies.require_few_gone(policy.prune_limit)
-        plan = comparison.plan(standing.manifest)
+        plan = comparison.plan(standing)
         if plan.has_work:
             comparison.close()
             store.replace(PLAN_FAILURES, failures.to_bytes(comparison.standing))
@@ -95,7 +94,7 @@ def make_plan(store: Store, standing: Standing, inputs: Inputs, policy: Policy) 
     except BaseException:
         comparison.abandon()
         raise
-    return Standing(standing.manifest, plan, {}, comparison.standing)
+    return Standing(standing.manifest, plan, {}, comparison.standing, standing.newer)
 
 
 class _Cursor(Generic[T]):
@@ -245,11 +244,11 @@ class _Comparison:
             PlannedShard(len(self._planned), number, len(entries), count_extract(entries), replaces, pruned)
         )
 
-    def plan(self, manifest: Manifest | None) -> Plan:
+    def plan(self, base: Standing) -> Plan:
         kept = self._kept + Counts(discovered=len(self.standing), failed=len(self.standing))
-        replaced = (
-            [shard.number for shard in manifest.shards] if manifest and self._policy.overwrite else self._replaced
-        )
+        replaced = self._replaced
+        if base.manifest and self._policy.overwrite:
+            replaced = [shard.number for shard in base.manifest.shards]
         return Plan(
             id=os.urandom(8).hex(),
             request=self._policy.request,
@@ -257,7 +256,7 @@ class _Comparison:
             base_folder=self._policy.base_folder,
             inputs=self.tallies.inputs,
             roots=self.tallies.roots(self._policy.prune),
-            base=identity_of(manifest),
+            base=base.base,
             overwrite=self._policy.overwrite,
             kept=kept,
             replaced=tuple(replaced),

@@ -5,6 +5,7 @@ Its JSON Schema ships beside this file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import operator
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,14 @@ RUNS_KEPT = 100
 
 
 class NewerDatasetError(DatasetError):
-    """The dataset was written by a newer fvcli; it is whole, and only this fvcli cannot read it."""
+    """The dataset was written by a newer fvcli; it is whole, and only this fvcli cannot read it.
+
+    identity: SHA-256 (hex) of its manifest.
+    """
+
+    def __init__(self, message: str, identity: str) -> None:
+        super().__init__(message)
+        self.identity = identity
 
 
 Key = tuple[str, str]  # (root, path), what rows are sorted by
@@ -139,6 +147,11 @@ class Manifest:
             yield from shard.files
         yield from self.failures
 
+    @property
+    def identity(self) -> str:
+        """What a plan remembers of the manifest that it builds on: SHA-256 (hex) of its bytes."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
     def with_run(self, run: Mapping[str, Any]) -> Manifest:
         return replace(self, runs=(*self.runs, run)[-RUNS_KEPT:])
 
@@ -168,7 +181,8 @@ class Manifest:
             if version > SCHEMA_VERSION:
                 raise NewerDatasetError(
                     f"{place} was written by a newer fvcli (schema version {version}, this fvcli reads "
-                    f"{SCHEMA_VERSION}); update fvcli, or replace the dataset with --overwrite"
+                    f"{SCHEMA_VERSION}); update fvcli, or replace the dataset with --overwrite",
+                    hashlib.sha256(data).hexdigest(),
                 )
             values = schema.parse("manifest", data)
             recipe = values["recipe"]

@@ -6,7 +6,6 @@ paths never stand in memory together.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,13 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from fvcli.dataset import schema
 from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
-from fvcli.dataset.manifest import Counts, Manifest
+from fvcli.dataset.manifest import Counts
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
 from fvcli.files import flush
 from fvcli.records import ImageRef, usable_folder
+
+
+class PlanVersionError(DatasetError, ValueError):
+    """An unfinished run of another version of fvcli."""
+
 
 EXTRACT = -1
 PLAN_VERSION = 4
@@ -113,35 +118,38 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
-        values = json.loads(data)
-        if values.pop("version") != PLAN_VERSION:
-            raise ValueError("another plan version")
+        """Raises PlanVersionError for the plan of another fvcli, other ValueErrors for what is no plan."""
+        values = schema.decode(data)
+        version = values.pop("version", None) if isinstance(values, dict) else None
+        if type(version) is int and version != PLAN_VERSION:
+            raise PlanVersionError(f"plan version {version}, this one has {PLAN_VERSION}")
+        schema.check("plan", values)
         values["roots"] = tuple(values["roots"])
-        values["kept"] = Counts(**values["kept"])
+        values["kept"] = Counts.from_json(values["kept"])
         values["replaced"] = tuple(values["replaced"])
         values["shards"] = tuple(PlannedShard(**shard) for shard in values["shards"])
         return cls(**values)
 
 
-def load_plan(store: Store, base: Manifest | None) -> Plan | None:
-    """The plan of an unfinished run, None where there is none.
+def load_plan(store: Store, base: str | None) -> Plan | None:
+    """The plan of an unfinished run, None where there is none. base: the identity of the manifest there is today.
 
-    A damaged plan counts as none, and so does one whose rows to be kept are those of another manifest than ``base``,
-    today's (after a repair, or with a manifest from a backup): nothing depends on it.
+    A damaged plan counts as none, and so does one that builds on another manifest (after a repair, or with a manifest
+    from a backup): nothing depends on it. Raises PlanVersionError for the plan of another fvcli.
     """
     data = store.read(PLAN)
     if data is None or not store.exists(PLAN_ENTRIES):
         return None
     try:
         plan = Plan.from_bytes(data)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except PlanVersionError as error:
+        raise PlanVersionError(
+            f"{store.place} holds an unfinished run of another version of fvcli ({error}); finish it with that one, or "
+            "start over with --overwrite"
+        ) from None
+    except ValueError:
         return None
-    return plan if plan.base == identity_of(base) else None
-
-
-def identity_of(base: Manifest | None) -> str | None:
-    """What a plan remembers of the manifest that it builds on: SHA-256 (hex), None where there is none."""
-    return None if base is None else hashlib.sha256(base.to_bytes()).hexdigest()
+    return plan if plan.base == base else None
 
 
 class EntriesWriter:

@@ -25,12 +25,17 @@ def parse(kind: Kind, data: bytes | str) -> Any:
     Raises ValueError, whose message is one line, for what is no JSON or not of the kind's schema.
     """
     values = decode(data)
+    check(kind, values)
+    return values
+
+
+def check(kind: Kind, values: Any) -> None:
+    """Raises ValueError, whose message is one line, for values that are not of the kind's schema."""
     try:
         _checker(kind)(values)
     except ValueError:
         _explain(kind, values)
         raise
-    return values
 
 
 def decode(data: bytes | str) -> Any:

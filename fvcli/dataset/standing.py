@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from fvcli.dataset import commit, layout, lock, manifest
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.failures import FailureLine, FailureList
-from fvcli.dataset.manifest import DataFile, Manifest
-from fvcli.dataset.plan import Plan, PlannedShard, load_plan
+from fvcli.dataset.manifest import DataFile, Manifest, NewerDatasetError
+from fvcli.dataset.plan import Plan, PlannedShard, PlanVersionError, load_plan
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, LockedError
 from fvcli.files import is_torn
@@ -26,12 +26,19 @@ class Standing:
 
     manifest: None before the first run has ended. plan: the frozen work, None where there is none.
     commits: the plan's finished shards by index, their files in place. failures: earlier ones that the plan keeps.
+    newer: identity of the manifest of a newer fvcli that is to be replaced unread.
     """
 
     manifest: Manifest | None = None
     plan: Plan | None = None
     commits: Mapping[int, Commit] = field(default_factory=dict)
     failures: Iterable[FailureLine] = ()
+    newer: str | None = None
+
+    @property
+    def base(self) -> str | None:
+        """The identity of the manifest that is to be replaced, None where there is none."""
+        return self.newer if self.manifest is None else self.manifest.identity
 
     def require_plan(self) -> Plan:
         """The plan, where the caller knows that there is one."""
@@ -43,14 +50,23 @@ class Standing:
         return [shard for shard in among if shard.index not in self.commits]
 
 
-def take_up(store: Store) -> Standing:
-    """The standing of a dataset whose lock the caller holds, recovered and tidied up. Raises DatasetError."""
+def take_up(store: Store, overwrite: bool = False) -> Standing:
+    """The standing of a dataset whose lock the caller holds, recovered and tidied up.
+
+    overwrite: the dataset is to be replaced as a whole, so it may be that of another version of fvcli, whose files
+    all stay. Raises DatasetError.
+    """
     decided = manifest.load(store, layout.PENDING_MANIFEST)
     if decided is not None:
         switch(store, decided)
         return Standing(decided)
-    current = manifest.load(store)
-    plan = load_plan(store, current)
+    try:
+        current = manifest.load(store)
+    except NewerDatasetError as error:
+        if not overwrite:
+            raise
+        return _beside_another(store, error.identity)
+    plan = _plan(store, Standing(current).base, overwrite)
     if plan is None:  # none, damaged, half gone, or made for another manifest
         forget_plan(store)
         remove_orphans(store, current.files if current else ())
@@ -67,11 +83,32 @@ def join(store: Store, mine: Callable[[Plan], Sequence[PlannedShard]]) -> Standi
     mine: which shards of the plan concern the process. Only their commits are read.
     """
     current = manifest.load(store)
-    plan = load_plan(store, current)
+    plan = load_plan(store, Standing(current).base)
     if plan is None:
         return Standing(current)
     found = commit.records(store, plan, mine(plan))
     return Standing(current, plan, commit.finished(store, plan, found), FailureList(store, layout.PLAN_FAILURES))
+
+
+def _plan(store: Store, base: str | None, overwrite: bool) -> Plan | None:
+    try:
+        return load_plan(store, base)
+    except PlanVersionError:
+        if not overwrite:
+            raise
+        return None
+
+
+def _beside_another(store: Store, newer: str) -> Standing:
+    """The standing beside the dataset of a newer fvcli: which files are its own is not known, so all stay."""
+    plan = _plan(store, newer, overwrite=True)
+    if plan is None:
+        forget_plan(store)
+        for name in store.names(layout.STAGING):
+            store.remove(f"{layout.STAGING}/{name}")
+        return Standing(newer=newer)
+    found = commit.finished(store, plan, commit.records(store, plan))
+    return Standing(None, plan, found, FailureList(store, layout.PLAN_FAILURES), newer)
 
 
 def switch(store: Store, decided: Manifest) -> None:
@@ -93,11 +130,13 @@ def switch(store: Store, decided: Manifest) -> None:
 def discard(store: Store, standing: Standing) -> Standing:
     """The standing without its unfinished plan. Of its commits none is left, not even files that are shown already."""
     wanted = list(standing.manifest.files) if standing.manifest else []
-    for key in list(_orphans(store, {file.file for file in wanted})):
-        store.remove(key)
+    if standing.newer is None:
+        for key in list(_orphans(store, {file.file for file in wanted})):
+            store.remove(key)
     forget_plan(store)
-    remove_orphans(store, wanted)
-    return Standing(standing.manifest)
+    if standing.newer is None:
+        remove_orphans(store, wanted)
+    return Standing(standing.manifest, newer=standing.newer)
 
 
 def settle(store: Store) -> None:
@@ -108,12 +147,18 @@ def settle(store: Store) -> None:
 
 
 def set_aside_damaged(store: Store) -> None:
-    """Moves a manifest that cannot be read out of the way (to ``*.damaged``), so that a new dataset can replace it."""
+    """Moves a damaged manifest out of the way (to ``*.damaged``), so that a new dataset can replace it.
+
+    That of a newer fvcli is not damaged: its dataset stays readable until the new one is whole.
+    """
     for key in (layout.MANIFEST, layout.PENDING_MANIFEST):
         data = store.read(key)
         try:
             if data is not None:
                 Manifest.from_bytes(data, key)
+        except NewerDatasetError:
+            if key == layout.PENDING_MANIFEST:
+                store.move(key, f"{key}.damaged")
         except DatasetError:
             store.move(key, f"{key}.damaged")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fvcli.dataset import layout, lock
@@ -132,7 +132,7 @@ class Run:
         """The dataset's standing, after recovery. Raises DatasetError where it has another recipe."""
         if self._request.overwrite:
             set_aside_damaged(self._store)
-        standing = take_up(self._store)
+        standing = take_up(self._store, self._request.overwrite)
         if not self._request.overwrite:
             self._spec.require_same(standing, self._request.output)
         for key in (layout.COMMITS, layout.STAGING, *(folder for folder, _, _ in KINDS[self._spec.format])):
@@ -202,7 +202,7 @@ class Run:
         self.progress.raise_if_stopped(sum(shard.extract for shard in plan.shards if shard.index in done))
         require_in_place(self._store, plan, done)
         require_access(self._store, plan, done)
-        whole = Standing(standing.manifest, plan, done, standing.failures)
+        whole = replace(standing, commits=done)
         manifest = finish(self._store, self._spec, whole, self._started, self.progress.extracted)
         self._store.remove(layout.CRASHED)
         return manifest
