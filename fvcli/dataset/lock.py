@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fvcli.dataset import schema
 from fvcli.dataset.disk import translated
@@ -32,8 +33,38 @@ STALE_SECONDS = 120.0
 TASK_LOCK = ".lock"
 
 
+class Lease:
+    """A lock as its holder sees it: it can be lost, where its host was suspended for longer than others wait."""
+
+    def __init__(self, path: Path, content: bytes, place: str) -> None:
+        self._path = path
+        self._content = content
+        self._place = place
+
+    def is_ours(self) -> bool:
+        """Whether the lock still names this holder. The file is opened anew, so that a network mount is asked."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            return os.pread(descriptor, 4096, 0) == self._content
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def require(self) -> None:
+        """Raises LockedError where another run has taken the lock over. To be called before anything is changed."""
+        if not self.is_ours():
+            raise LockedError(
+                f"{self._place}: another run has taken over while this one was suspended, which has changed nothing "
+                "since; repeat the command when the other has ended"
+            )
+
+
 @contextmanager
-def hold(store: Store, key: str = LOCK) -> Iterator[None]:
+def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
     """Holds the dataset's lock, or the task's lock of that name.
 
     Raises LockedError naming the holder, DatasetError where none can be made.
@@ -43,19 +74,20 @@ def hold(store: Store, key: str = LOCK) -> Iterator[None]:
     with translated("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        _take(descriptor, store.place)
+        lease = Lease(path, _take(descriptor, store.place), store.place)
         stop = threading.Event()
-        heart = threading.Thread(target=_beat, args=(descriptor, stop), name="lock", daemon=True)
+        heart = threading.Thread(target=_beat, args=(descriptor, lease, stop), name="lock", daemon=True)
         heart.start()
         try:
             for other in task_locks(store) if key == LOCK else [LOCK]:
                 _refuse_if_held(store, other)
-            yield
+            yield lease
         finally:
             stop.set()
             heart.join()
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
+            if lease.is_ours():
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -111,7 +143,8 @@ def _refuse_if_locked(descriptor: int, folder: str) -> None:
             raise LockedError(_held(folder, _holder(descriptor))) from None
 
 
-def _take(descriptor: int, folder: str) -> None:
+def _take(descriptor: int, folder: str) -> bytes:
+    """Makes the lock this process's. Returns what it says now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -121,9 +154,11 @@ def _take(descriptor: int, folder: str) -> None:
     _count_from_now(descriptor)
     _refuse_if_beating(descriptor, folder)
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    content = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode()
     with translated("write", os.path.join(folder, LOCK)):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode(), 0)
+        os.pwrite(descriptor, content, 0)
+    return content
 
 
 def _refuse_if_beating(descriptor: int, folder: str) -> None:
@@ -154,7 +189,8 @@ def _held(folder: str, holder: dict[str, object]) -> str:
     return f"{folder} is in use by another run ({who}); try again when it has ended"
 
 
-def _beat(descriptor: int, stop: threading.Event) -> None:
+def _beat(descriptor: int, lease: Lease, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        with suppress(OSError):
-            os.utime(descriptor)
+        if lease.is_ours():
+            with suppress(OSError):
+                os.utime(descriptor)

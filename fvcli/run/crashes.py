@@ -76,9 +76,10 @@ def noted(store: Store, slots: int, key: str) -> Iterator[InHand]:
     try:
         yield InHand(descriptor)
     finally:
+        with suppress(DatasetError, OSError):  # a stale note costs the next run a check; do not mask the original error
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # else it is another run's by now
+                store.remove(key)
         os.close(descriptor)
-        with suppress(DatasetError):  # a stale note costs the next run a check; do not mask the original error
-            store.remove(key)
 
 
 def _go_on() -> None: ...

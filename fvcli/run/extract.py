@@ -15,6 +15,7 @@ from typing import Any
 from fvcli.dataset import layout, lock
 from fvcli.dataset.compare import Policy, make_plan
 from fvcli.dataset.layout import KINDS
+from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.publish import merge, publish, require_access, require_in_place
 from fvcli.dataset.standing import Standing, discard, set_aside_damaged, take_up
@@ -95,8 +96,8 @@ def extract(request: ExtractRequest, observer: Observer) -> RunSummary:
     model = load_model(request.model, request.engine)
     store = open_store(request.output)
     store.make_folder()
-    with lock.hold(store):
-        run = Run(request, model, store, RunProgress(observer, request.max_failures), started)
+    with lock.hold(store) as lease:
+        run = Run(request, model, store, lease, RunProgress(observer, request.max_failures), started)
         standing = run.take_up()
         crashing = run.find_crashing(standing)
         manifest = None
@@ -117,9 +118,16 @@ class Run:
     """The steps of one run over a dataset whose lock the caller holds. started: by the monotonic clock."""
 
     def __init__(
-        self, request: ExtractRequest, model: FeatureModel, store: Store, progress: RunProgress, started: float
+        self,
+        request: ExtractRequest,
+        model: FeatureModel,
+        store: Store,
+        lease: Lease,
+        progress: RunProgress,
+        started: float,
     ) -> None:
         self.progress = progress
+        self._lease = lease
         self._request = request
         self._model = model
         self._store = store
@@ -157,9 +165,10 @@ class Run:
         """The standing without its unfinished plan, whose commits are published unless one of the two overwrites."""
         if standing.plan is None:
             return standing
+        self._lease.require()
         if standing.plan.overwrite or self._request.overwrite:
             return discard(self._store, standing)
-        return Standing(finish(self._store, self._spec, standing, self._started, self.progress.extracted))
+        return Standing(self._finish(standing))
 
     def plan(self, standing: Standing, resumed: bool = False) -> Standing:
         """The standing with what there is to do now; after a resumed run that is what has come in meanwhile."""
@@ -169,7 +178,7 @@ class Run:
         policy = Policy(
             base_folder=known.base_folder,
             request=self._asked,
-            settings=lambda: {**self._spec.settings(), "passed_over": self._passed_over.to_json()},
+            settings=self._settings,
             shard_size=request.shard_size,
             prune=request.prune,
             prune_limit=request.prune_limit,
@@ -189,6 +198,11 @@ class Run:
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
 
+    def _settings(self) -> dict[str, Any]:
+        """The settings of a plan, once all inputs have been seen. The plan is written next: the lock must be held."""
+        self._lease.require()
+        return {**self._spec.settings(), "passed_over": self._passed_over.to_json()}
+
     def carry_out(self, standing: Standing, crashing: dict[ImageRef, Failure]) -> Manifest:
         """Runs what the plan leaves to do and publishes all of it. Raises StoppedError, DatasetError and others."""
         plan, done = standing.require_plan(), dict(standing.commits)
@@ -196,16 +210,19 @@ class Run:
         failed = sum(commit.counts.failed for commit in done.values())
         self.progress.expect(plan.extract, plan.extract - sum(shard.extract for shard in todo), failed)
         if todo:
-            job = Job.of(self._store, self._spec, standing, todo, crashing, Notes())
+            job = Job.of(self._store, self._spec, standing, todo, crashing, Notes(), self._lease)
             for commit in self._runner().run(job, self.progress):
                 done[commit.index] = commit
         self.progress.raise_if_stopped(sum(shard.extract for shard in plan.shards if shard.index in done))
         require_in_place(self._store, plan, done)
         require_access(self._store, plan, done)
-        whole = replace(standing, commits=done)
-        manifest = finish(self._store, self._spec, whole, self._started, self.progress.extracted)
+        manifest = self._finish(replace(standing, commits=done))
         self._store.remove(layout.CRASHED)
         return manifest
+
+    def _finish(self, standing: Standing) -> Manifest:
+        self._lease.require()
+        return finish(self._store, self._spec, standing, self._started, self.progress.extracted)
 
     def _runner(self) -> Runner:
         request = self._request

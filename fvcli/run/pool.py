@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from fvcli.dataset.commit import Commit
+from fvcli.dataset.lock import Lease
 from fvcli.dataset.plan import PlannedShard, ShardEntries, read_entries
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
@@ -299,11 +300,13 @@ class Part:
         self._model = self._spec.load_model()
         self._pool = WorkerPool(self._spec, self._model, resources)
 
-    def run(self, todo: Sequence[PlannedShard], notes: Notes, progress: RunProgress) -> Iterator[Commit]:
+    def run(
+        self, todo: Sequence[PlannedShard], notes: Notes, progress: RunProgress, lease: Lease | None
+    ) -> Iterator[Commit]:
         """Yields the commits of the shards, after trying whatever an earlier attempt died of."""
         trial = Trial(
             self._model.input_spec, self._spec.recipe.preprocessing, self._spec.limits, progress.raise_if_stopped
         )
         crashing = crashes.find(self._store, self._standing.plan, trial, notes)
-        job = Job.of(self._store, self._spec, self._standing, todo, crashing, notes)
+        job = Job.of(self._store, self._spec, self._standing, todo, crashing, notes, lease)
         return self._pool.run(job, progress)

@@ -12,6 +12,7 @@ from fvcli.dataset.commit import Commit, commit_shard
 from fvcli.dataset.existing import ExistingVectors
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import STAGING
+from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Key, Shard
 from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard, RowState
 from fvcli.dataset.shard_file import ShardWriter, stem
@@ -52,6 +53,7 @@ class Job:
 
     existing: rows of the dataset that is being updated, None where nothing can be carried over.
     crashing: inputs that bring a process down, not to be touched. notes: where the inputs in hand are noted.
+    lease: the lock that must be held whenever a shard is committed, None where another process holds it.
     """
 
     store: Store
@@ -61,6 +63,7 @@ class Job:
     existing: ExistingVectors | None
     crashing: dict[ImageRef, Failure]
     notes: Notes
+    lease: Lease | None
 
     @classmethod
     def of(
@@ -71,12 +74,13 @@ class Job:
         todo: Sequence[PlannedShard],
         crashing: dict[ImageRef, Failure],
         notes: Notes,
+        lease: Lease | None,
     ) -> Job:
         """The job of doing these shards of the standing's plan."""
         plan, base = standing.require_plan(), standing.manifest
         updates = base is not None and base.shards and not plan.overwrite
         existing = ExistingVectors(store, base) if base is not None and updates else None
-        return cls(store, spec, plan, todo, existing, crashing, notes)
+        return cls(store, spec, plan, todo, existing, crashing, notes, lease)
 
 
 class Runner(Protocol):
@@ -120,6 +124,8 @@ def run_shard(
         written = writer.close() if shard is not None else []
         if shard is None:
             writer.abandon()
+        if job.lease is not None:
+            job.lease.require()
     except BaseException:
         writer.abandon()
         raise

@@ -113,8 +113,8 @@ def plan(request: ExtractRequest, observer: Observer) -> Planned:
     model = load_model(request.model, request.engine)
     store = open_store(request.output)
     store.make_folder()
-    with lock.hold(store):
-        run = Run(request, model, store, RunProgress(observer, request.max_failures), started)
+    with lock.hold(store) as lease:
+        run = Run(request, model, store, lease, RunProgress(observer, request.max_failures), started)
         standing = run.take_up()
         if not run.continues(standing):
             standing = run.plan(run.set_aside(standing))
@@ -136,7 +136,7 @@ def work(output: str, task: Task, resources: Resources, max_failures: Limit | No
         _require_dataset(store, output)
         return TaskSummary(task, 0, Counts(), 0, 0.0, output)
     progress = RunProgress(observer, max_failures)
-    with lock.hold(store, task.key(lock.TASK_LOCK)):
+    with lock.hold(store, task.key(lock.TASK_LOCK)) as lease:
         standing = join(store, task.shards)
         if standing.plan is None:
             _require_dataset(store, output)
@@ -148,9 +148,10 @@ def work(output: str, task: Task, resources: Resources, max_failures: Limit | No
         total = sum(shard.extract for shard in mine)
         progress.expect(total, total - sum(shard.extract for shard in todo))
         if todo:
-            for commit in Part(store, standing, resources).run(todo, Notes.of_part(task.key("")), progress):
+            for commit in Part(store, standing, resources).run(todo, Notes.of_part(task.key("")), progress, lease):
                 done[commit.index] = commit
         progress.raise_if_stopped(sum(shard.extract for shard in mine if shard.index in done))
+        lease.require()
         store.replace(task.key(_NOTE), json.dumps({**note, "ended": _now()}).encode())
     counts = sum((commit.counts for commit in done.values()), Counts())
     return TaskSummary(task, len(mine), counts, progress.extracted, time.monotonic() - started, output)

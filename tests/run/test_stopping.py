@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fvcli.errors import FvcliError, StoppedError
+from fvcli.errors import FvcliError, LockedError, StoppedError
 from fvcli.records import Limit
 from fvcli.run.request import TooManyFailuresError
 from tests.helpers import commands, contents, pictures
-from tests.helpers.in_process import Bench
+from tests.helpers.in_process import Bench, Observed
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +221,41 @@ def test_the_command_says_why_it_gave_up(tmp_path: Path) -> None:
     done = commands.run("extract", photographs, "-o", tmp_path / "features", "--max-failures", "2", "-b", "1")
     assert done.code == 1
     assert "stopped: 3 of 4 inputs failed, more than --max-failures allows" in done.said
+
+
+def test_a_holder_that_was_suspended_for_too_long_changes_nothing_afterwards(bench: Bench) -> None:
+    """Another host, whose kernel does not know of this one's lock, has found it stale, and runs."""
+    pictures.make_folder(bench.photographs, range(40))
+    other = json.dumps({"host": "another-host", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}).encode()
+    left: dict[str, bytes] = {}
+
+    def files() -> dict[str, bytes]:
+        return {
+            str(file): file.read_bytes()
+            for file in bench.features.rglob("*")
+            if file.is_file() and file.parent.name != "staging"
+        }
+
+    def meanwhile(done: int) -> None:
+        if done >= 15 and not left:
+            (bench.features / ".fvcli" / "lock").write_bytes(other)
+            (bench.features / ".fvcli" / "in-work").unlink()
+            (bench.features / ".fvcli" / "in-work").write_bytes(b"the other's")
+            left.update(files())
+
+    with pytest.raises(LockedError, match="another run has taken over"):
+        bench.extract(meanwhile=meanwhile)
+    assert files() == left
+    assert not list((bench.features / ".fvcli" / "staging").iterdir())
+
+
+def test_a_plan_is_not_written_over_anothers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures.make_folder(bench.photographs, range(5))
+
+    def looking(observer: object, inputs: int) -> None:
+        (bench.features / ".fvcli" / "lock").write_bytes(b"{}")
+
+    monkeypatch.setattr(Observed, "discovered", looking)
+    with pytest.raises(LockedError, match="another run has taken over"):
+        bench.extract()
+    assert not (bench.features / ".fvcli" / "plan.json").exists()

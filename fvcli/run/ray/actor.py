@@ -50,7 +50,7 @@ class PlanActor:
     def commit(self, index: int) -> Commit:
         """Does one shard; what an earlier try had in hand when it died is tried in a process of its own first."""
         notes = Notes.of_part(f"{layout.TASKS}/ray-{index:05d}")
-        (commit,) = self._part.run([self._shards[index]], notes, RunProgress(Silent(), None))
+        (commit,) = self._part.run([self._shards[index]], notes, RunProgress(Silent(), None), None)
         return commit
 
 
