@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images.value_range import to_bytes, value_range
@@ -15,6 +15,8 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_COLOR_MAP = 258, 262, 320
 _DEEP_MODES = frozenset(["I", "I;16", "I;16L", "I;16B", "I;16N", "F"])
 _TWELVE_BITS = 4095.0
 _WHITE = (255, 255, 255)
+#: Pixels of a large picture that are converted at a time.
+_STRIP_PIXELS = 4_000_000
 #: The high byte of the largest value from which 16-bit color keeps its white, a quarter of 65535.
 _BRIGHT = 64
 
@@ -22,7 +24,7 @@ _BRIGHT = 64
 LowBytes: TypeAlias = Callable[[], Image.Image]
 
 
-def to_eight_bits(picture: ImageFile.ImageFile, low_bytes: LowBytes | None = None) -> Image.Image:
+def to_eight_bits(picture: Image.Image, low_bytes: LowBytes | None = None) -> Image.Image:
     """A loaded picture as Pillow mode "RGB" or "L", upright or not as it was.
 
     Gray of more than 8 bits and floats are scaled by ``value_range.py``; 16-bit color too where it is dark:
@@ -48,6 +50,20 @@ def to_eight_bits(picture: ImageFile.ImageFile, low_bytes: LowBytes | None = Non
     return picture.convert("L" if mode == "1" else "RGB")
 
 
+def reduced(picture: Image.Image, across: int, down: int) -> Image.Image:
+    """A large picture as ``to_eight_bits`` gives it, with ``across`` x ``down`` pixels averaged to one, in strips."""
+    if picture.mode in _DEEP_MODES or picture.mode == "LAB":
+        return to_eight_bits(picture).reduce((across, down))
+    if picture.mode == "P":
+        _widen_color_map(picture)
+    rows = max(down, _STRIP_PIXELS // picture.width // down * down)
+    strips = []
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        strips.append(np.asarray(to_eight_bits(strip).reduce((across, down))))
+    return Image.fromarray(np.concatenate(strips))
+
+
 def over_white(picture: Image.Image) -> Image.Image:
     """RGB of a picture with alpha or transparent colors, laid over white."""
     layered = picture if picture.mode == "RGBA" else _unpremultiplied(picture).convert("RGBA")
@@ -63,7 +79,7 @@ def _unpremultiplied(picture: Image.Image) -> Image.Image:
     return picture.convert("LA") if picture.mode == "La" else picture
 
 
-def _deep_to_gray(picture: ImageFile.ImageFile) -> Image.Image:
+def _deep_to_gray(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture)
     tags = getattr(picture, "tag_v2", {})
     low, high = (0.0, _TWELVE_BITS) if tags.get(_TIFF_BITS) == (12,) else value_range(values)
@@ -101,7 +117,7 @@ def _lab_to_rgb(picture: Image.Image) -> Image.Image:
     return converted
 
 
-def _widen_color_map(picture: ImageFile.ImageFile) -> None:
+def _widen_color_map(picture: Image.Image) -> None:
     """Take a TIFF's color map as 8-bit values where no entry needs 16 bits, as libtiff does."""
     entries = getattr(picture, "tag_v2", {}).get(_TIFF_COLOR_MAP)
     if entries and max(entries) < 256:

@@ -16,10 +16,11 @@ from fvcli.errors import ImageError
 from fvcli.images import isobmff, jpeg, jpeg_header, tiff
 from fvcli.images.budget import DECODED, Budget
 from fvcli.images.codecs import format_of, open_picture
-from fvcli.images.convert import LowBytes, over_white, to_eight_bits
+from fvcli.images.convert import LowBytes, over_white, reduced, to_eight_bits
 from fvcli.images.decoded import DecodedImage
 from fvcli.images.estimate import (
     DEFAULT_LIMITS,
+    LIGHT_PIXELS,
     HeavyImageError,
     Limits,
     Needed,
@@ -31,6 +32,7 @@ from fvcli.images.estimate import (
     dct_scale,
     is_heavy,
     memory_of,
+    needed_of,
 )
 from fvcli.images.faults import explain
 from fvcli.images.jpeg import CUT
@@ -41,6 +43,8 @@ from fvcli.images.tiff import TiffHeader
 from fvcli.records import UInt8Array
 
 _ORIENTED = frozenset(["JPEG", "WEBP", "AVIF", "JXL"])
+#: A very large picture is averaged down to so many times what is needed.
+_ENOUGH = 8
 #: Raw modes of Pillow for 16-bit color, which it reads the high bytes of, and the ones that read the low bytes.
 _LOW_BYTE_MODES = {
     "RGB;16B": "RGB;16L",
@@ -68,7 +72,15 @@ class _Order:
             raise HeavyImageError(memory)
 
     def scale(self, size: Size, oriented: int) -> int:
+        """The denominator of the DCT scale."""
         return 1 if self.exact else dct_scale(size, self.needed, oriented)
+
+    def reduction(self, size: Size, oriented: int) -> Size:
+        """How many columns and rows of a very large picture become one before anything else is done with it."""
+        if size[0] * size[1] <= LIGHT_PIXELS:
+            return 1, 1
+        needed = needed_of(size, self.needed, oriented)
+        return max(1, size[0] // (needed[0] * _ENOUGH)), max(1, size[1] // (needed[1] * _ENOUGH))
 
 
 def decode(
@@ -225,12 +237,13 @@ def _by_pillow(name: str, data: bytes, order: _Order, header: Header) -> Decoded
             oriented = orientation_of(picture)
         if name != "JPEG":
             size = picture.size
-        region = (0.0, 0.0, size[0] / scale, size[1] / scale)
-        image = to_eight_bits(picture, low_bytes)
+        shown: Image.Image = picture
         if isinstance(header, isobmff.AvifHeader) and header.crop is not None and header.size == size:
-            image = image.crop(header.crop)
-            size = image.size
-            region = (0.0, 0.0, float(size[0]), float(size[1]))
+            shown = picture.crop(header.crop)
+            size = shown.size
+        across, down = order.reduction(size, oriented) if scale == 1 and low_bytes is None else (1, 1)
+        region = (0.0, 0.0, size[0] / scale / across, size[1] / scale / down)
+        image = reduced(shown, across, down) if across * down > 1 else to_eight_bits(shown, low_bytes)
         image, region, size = upright(image, region, size, oriented)
         if image is not picture:
             picture.close()

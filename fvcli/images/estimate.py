@@ -16,10 +16,12 @@ Size: TypeAlias = tuple[int, int]
 
 #: A JPEG's block of coefficients: 64 of 16 bits, all in memory at whatever scale a progressive one is decoded.
 _BLOCK_BYTES = 128
+#: Decoders take several rows of memory at least, whatever the height.
+_LONGEST_SIDE = 10_000_000
 #: Scans that max_pixels allows for.
 _USUAL_SCANS = 20
 #: Pixels, counted once for each scan, that are decoded within a worker; more takes a process with a time limit.
-_LIGHT_PIXELS = 32_000_000
+LIGHT_PIXELS = 32_000_000
 #: The DCT scale leaves this much more than what is needed: just above it, scaling moves features most.
 _MARGIN = 1.1
 
@@ -43,7 +45,10 @@ DEFAULT_LIMITS = Limits()
 
 
 def check_size(size: Size, limits: Limits) -> None:
-    """Raise ImageError with kind TooManyPixels above ``limits``."""
+    """Raise ImageError with kind TooManyPixels above ``limits``, and for a side that no picture has."""
+    if max(size) > _LONGEST_SIDE:
+        text = f"{size[0]} x {size[1]} pixels; a side may have {_LONGEST_SIDE:,}"
+        raise ImageError("decode", "TooManyPixels", text)
     if size[0] * size[1] > limits.max_pixels:
         text = f"{size[0]} x {size[1]} pixels, more than the limit of {limits.max_pixels:,} (see --max-pixels)"
         raise ImageError("decode", "TooManyPixels", text)
@@ -58,7 +63,7 @@ def check_scans(size: Size, scans: int, limits: Limits) -> None:
 
 def is_heavy(name: str, size: Size, passes: int = 1) -> bool:
     """Whether an image of this format and (width, height) is to be decoded in a process of its own."""
-    return not CODECS[name].common or size[0] * size[1] * passes > _LIGHT_PIXELS
+    return not CODECS[name].common or size[0] * size[1] * passes > LIGHT_PIXELS
 
 
 def memory_of(name: str, size: Size, scale: int = 1) -> int:
@@ -71,14 +76,18 @@ def coefficients_of(header: JpegHeader) -> int:
     return header.blocks * _BLOCK_BYTES if header.buffered else 0
 
 
+def needed_of(size: Size, needed: Needed | Size, oriented: int) -> Size:
+    """The (width, height) that a picture of ``size``, as it is stored, has to be decoded at."""
+    if callable(needed):
+        needed = needed(size[1], size[0]) if oriented >= 5 else needed(*size)
+    width, height = (needed[1], needed[0]) if oriented >= 5 else needed
+    return max(width, 1), max(height, 1)
+
+
 def dct_scale(size: Size, needed: Needed | Size, oriented: int) -> int:
     """The denominator of the smallest DCT scale at which a JPEG of this (width, height) covers what is needed."""
-    width, height = size
-    if callable(needed):
-        needed = needed(height, width) if oriented >= 5 else needed(width, height)
-    if oriented >= 5:
-        needed = needed[1], needed[0]
-    reduction = min(width / max(needed[0], 1), height / max(needed[1], 1)) / _MARGIN
+    wanted = needed_of(size, needed, oriented)
+    reduction = min(size[0] / wanted[0], size[1] / wanted[1]) / _MARGIN
     return next((scale for scale in (8, 4, 2) if reduction >= scale), 1)
 
 

@@ -24,6 +24,9 @@ except ImportError:  # no build for this machine, as for Linux on ARM
 #: left, top, right, bottom, in pixels.
 Box: TypeAlias = tuple[float, float, float, float]
 
+#: Sides that are averaged down before they are scaled, and how many times the wanted size is left of them.
+_LONG_SIDE, _ENOUGH = 32_768, 32
+
 #: Names of the kernels in Pillow and in cykooz-resizer. Each is widened by the reduction, so that no pixel is skipped.
 _KERNELS = {
     "area": ("BOX", "box"),
@@ -45,6 +48,7 @@ def scale(pixels: UInt8Array, box: Box, resize: Resize, out: UInt8Array) -> None
     """
     height, width, _ = out.shape
     box = max(box[0], 0.0), max(box[1], 0.0), min(box[2], pixels.shape[1]), min(box[3], pixels.shape[0])
+    pixels, box = _shortened(pixels, box, width, height)
     if resize == "tf1-bilinear":
         left, top, right, bottom = (round(edge) for edge in box)
         part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
@@ -54,6 +58,33 @@ def scale(pixels: UInt8Array, box: Box, resize: Resize, out: UInt8Array) -> None
     else:
         scaled = with_vectors(pixels, box, resize, (width, height))
     out[:] = scaled if scaled.ndim == 3 else scaled[:, :, None]
+
+
+def _shortened(pixels: UInt8Array, box: Box, width: int, height: int) -> tuple[UInt8Array, Box]:
+    """``pixels`` and ``box`` with very long sides averaged down, to no less than _ENOUGH times what is wanted.
+
+    The resizers hold weights for each pixel of a side, and a strip as long as it at the wanted width.
+    """
+    left, top, right, bottom = box
+    across = int((right - left) / (width * _ENOUGH)) if pixels.shape[1] > _LONG_SIDE else 1
+    down = int((bottom - top) / (height * _ENOUGH)) if pixels.shape[0] > _LONG_SIDE else 1
+    if across > 1:
+        pixels, left, right = averaged(pixels, across), left / across, right / across
+    if down > 1:
+        swapped = averaged(np.ascontiguousarray(pixels.swapaxes(0, 1)), down)
+        pixels, top, bottom = swapped.swapaxes(0, 1), top / down, bottom / down
+    return pixels, (left, top, right, bottom)
+
+
+def averaged(pixels: UInt8Array, count: int) -> UInt8Array:
+    """Every ``count`` pixels of each row as their mean, rounded; the last ones of a row as the mean of what is left."""
+    starts = np.arange(0, pixels.shape[1], count)
+    counts = np.diff(np.append(starts, pixels.shape[1])).astype(np.uint32)
+    result = np.empty((pixels.shape[0], len(starts), *pixels.shape[2:]), np.uint8)
+    shares = counts.reshape(-1, *(1,) * (pixels.ndim - 2))
+    for source, target in zip(pixels, result, strict=True):
+        target[:] = (np.add.reduceat(source, starts, axis=0, dtype=np.uint32) + shares // 2) // shares
+    return result
 
 
 def with_vectors(pixels: UInt8Array, box: Box, resize: Resize, size: tuple[int, int]) -> UInt8Array:
