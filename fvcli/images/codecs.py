@@ -83,7 +83,7 @@ CODECS: dict[str, Codec] = {
     "DIB": Codec("PIL.BmpImagePlugin.DibImageFile"),
 }
 #: Formats that share an entry of the table of formats with another one, by their first bytes.
-_VARIANTS = ((b"\0\0\2\0", "CUR"), (b"\xb1\x68\xde\x3a", "DCX"))
+_VARIANTS = {"ICO": (b"\0\0\2\0", "CUR"), "PCX": (b"\xb1\x68\xde\x3a", "DCX")}
 _DIB_HEADERS = frozenset([12, 40, 52, 56, 64, 108, 124])
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _openers: dict[str, Opener] = {}
@@ -105,7 +105,9 @@ def format_of(data: bytes) -> str:
 
 def open_picture(name: str, data: bytes) -> ImageFile.ImageFile:
     """``data`` opened as ``name``, a name in the table of formats: its header is read, its pixels are not."""
-    variant = next((variant for start, variant in _VARIANTS if data.startswith(start)), name)
+    start, variant = _VARIANTS.get(name, (b"", name))
+    if not data.startswith(start):
+        variant = name
     if name == "BMP" and not data.startswith(b"BM"):
         variant = "DIB"
     opener = _openers.get(variant) or _import(variant)

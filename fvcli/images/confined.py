@@ -56,13 +56,16 @@ class FittedImage:
 class DecodingProcesses:
     """Processes for one model's input and one preprocessing, started when they are needed and used again."""
 
-    def __init__(self, spec: InputSpec, preprocessing: Preprocessing, limits: Limits) -> None:
+    def __init__(
+        self, spec: InputSpec, preprocessing: Preprocessing, limits: Limits, seconds: int = CPU_SECONDS
+    ) -> None:
         self._shape = spec.height, spec.width, 3
         self._settings = {
             "height": spec.height,
             "width": spec.width,
             "preprocessing": asdict(preprocessing),
             "max_pixels": limits.max_pixels,
+            "seconds": seconds,
         }
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
@@ -113,7 +116,7 @@ class DecodingProcesses:
 
 
 def _timed_out() -> ImageError:
-    return ImageError("decode", "TimedOut", f"decoding it took more than {CPU_SECONDS} s of CPU time")
+    return ImageError("decode", "TimedOut", "decoding it takes more time than one image may have")
 
 
 def _ended(code: int) -> ImageError:
@@ -165,7 +168,7 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = request["max_pixels"] // 2 + 1  # pictures within files; Pillow refuses twice as many
-    _limit(request["memory"])
+    _limit(request["memory"], request["seconds"])
     fitter = Fitter(InputSpec(request["height"], request["width"]), Preprocessing(**request["preprocessing"]))
     out = np.empty((request["height"], request["width"], 3), np.uint8)
     exact, limits = request["preprocessing"]["decode"] == "exact", Limits(request["max_pixels"])
@@ -179,12 +182,12 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
         return {"error": ["fit", "Failed", f"cannot be scaled to the model's input: {error}"]}, b""
 
 
-def _limit(memory: int) -> None:
+def _limit(memory: int, seconds: int) -> None:
     """Limit this process to so much more memory and CPU time than it has taken so far."""
     import resource
 
     used = time.process_time()
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + CPU_SECONDS + 1, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + seconds + 1, resource.RLIM_INFINITY))
     with contextlib.suppress(OSError, ValueError, IndexError):
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory + _SLACK_BYTES, resource.RLIM_INFINITY))

@@ -37,7 +37,7 @@ from fvcli.images.estimate import (
 from fvcli.images.faults import explain
 from fvcli.images.jpeg import CUT
 from fvcli.images.jpeg_header import JpegHeader
-from fvcli.images.metadata import check_png_end, without_metadata
+from fvcli.images.metadata import check_png, without_metadata
 from fvcli.images.orientation import orientation_of, upright
 from fvcli.images.tiff import TiffHeader
 from fvcli.records import UInt8Array
@@ -112,6 +112,8 @@ def decode(
 
 def _jpeg(name: str, data: bytes, order: _Order) -> DecodedImage:
     header = jpeg_header.read_header(data)
+    if header is None and jpeg_header.ends_in_header(data):
+        raise ImageError("decode", "Truncated", CUT)
     if header is None:
         return _any(name, data, order)
     if header.unsupported:
@@ -122,7 +124,7 @@ def _jpeg(name: str, data: bytes, order: _Order) -> DecodedImage:
     passes = jpeg.count_scans(data, header)
     check_scans(size, passes, order.limits)
     whole = jpeg.closed(data, header)
-    scale = order.scale(size, header.orientation or 1)
+    scale = 1 if header.lossless else order.scale(size, header.orientation or 1)
     share = memory_of(name, size, scale) + coefficients_of(header)
     order.admit(name, size, share, passes)
     if jpeg.has_fast_path(header):
@@ -223,7 +225,7 @@ def _by_pillow(name: str, data: bytes, order: _Order, header: Header) -> Decoded
     oriented = orientation_of(picture) if name in _ORIENTED else 1
     size, scale = picture.size, 1
     if isinstance(header, JpegHeader):
-        scale = order.scale(size, oriented)
+        scale = 1 if header.lossless else order.scale(size, oriented)
         picture.decodermaxblock = max(len(data), picture.decodermaxblock)
         if scale > 1:
             picture.draft(None, (size[0] // scale, size[1] // scale))
@@ -233,7 +235,7 @@ def _by_pillow(name: str, data: bytes, order: _Order, header: Header) -> Decoded
         low_bytes = _low_bytes(name, data, picture)
         picture.load()
         if name == "PNG":  # eXIf may follow the pixels
-            check_png_end(data)
+            check_png(data, picture)
             oriented = orientation_of(picture)
         if name != "JPEG":
             size = picture.size

@@ -83,7 +83,7 @@ def check_end(data: bytes, header: JpegHeader) -> bool:
 
     Raises ImageError with kind Truncated where it warns that the data ends before the picture does.
     """
-    if decode_jpeg is None:
+    if decode_jpeg is None or header.lossless:  # simplejpeg makes room for a smaller scale
         return False
     try:
         decode_jpeg(data, "CMYK" if header.components == 4 else "RGB", min_width=1, min_height=1, min_factor=1)

@@ -12,7 +12,6 @@ _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 _FRAMES = frozenset([*range(0xC0, 0xD0), 0xF7]) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset([0xC0, 0xC1, 0xC2])
 _PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
-_ARITHMETIC = frozenset(range(0xC9, 0xD0))
 _LOSSLESS = 0xC3
 _HIERARCHICAL = frozenset([0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF])
 _JPEG_LS = 0xF7
@@ -58,6 +57,11 @@ class JpegHeader:
     def huffman(self) -> bool:
         """Whether the frame is baseline, extended sequential or progressive with Huffman codes."""
         return self.frame in _HUFFMAN
+
+    @property
+    def lossless(self) -> bool:
+        """Whether samples are predicted from their neighbors, so that nothing can be decoded at a smaller scale."""
+        return self.frame == _LOSSLESS
 
     @property
     def buffered(self) -> bool:
@@ -126,6 +130,17 @@ def read_header(data: bytes) -> JpegHeader | None:
             usual = False
         position += 2 + length
     return None
+
+
+def ends_in_header(data: bytes) -> bool:
+    """Whether ``data`` ends, or is closed, before the first scan."""
+    position = 2
+    while position + 4 <= len(data):
+        kind = data[position + 1]
+        if data[position] != 0xFF or kind in (_START_OF_SCAN, _END_OF_IMAGE):
+            return kind == _END_OF_IMAGE or not any(data[position:])
+        position += 1 if kind == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return True
 
 
 def _header(

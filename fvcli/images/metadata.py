@@ -1,6 +1,6 @@
 """Files without their metadata: damage in it must not cost the picture.
 
-Also whether a PNG without its end is whole.
+Also whether a PNG is whole.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+
+from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images.jpeg import CUT
@@ -18,6 +20,8 @@ _PNG_PICTURE = frozenset([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"])
 _PNG_ORIENTATION = frozenset([b"eXIf", b"tEXt", b"zTXt", b"iTXt"])
 _MOST_ORIENTATION_BYTES = 1 << 16
 _BLOCK = 1 << 16
+#: Where each pass of an interlaced PNG begins and its steps: x, y, across, down.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def without_metadata(name: str, data: bytes) -> bytes | None:
@@ -31,26 +35,48 @@ def without_metadata(name: str, data: bytes) -> bytes | None:
     return None
 
 
-def check_png_end(data: bytes) -> None:
-    """Raise ImageError with kind Truncated for a PNG without an end chunk whose compressed data does not end either."""
+def check_png(data: bytes, picture: Image.Image) -> None:
+    """Raise ImageError for a PNG, loaded as ``picture``, whose compressed data is damaged or not all there.
+
+    Pillow checks no checksum of it, and leaves missing rows black. Where a checksum is wrong, the end chunk is missing
+    or the last row is black, the compressed data is counted and its own checksum decides. Kinds Truncated and Corrupt.
+    """
     chunks = list(_png_chunks(data))
-    if any(kind == b"IEND" for kind, _, _ in chunks):
+    ended = bool(chunks) and chunks[-1][0] == b"IEND"
+    sound = all(right for kind, _, right in chunks if kind == b"IDAT")
+    last = picture.crop((0, picture.height - 1, picture.width, picture.height))
+    interlaced = data[28:29] == b"\1"
+    if ended and sound and not interlaced and any(last.tobytes()):
         return
-    stream = zlib.decompressobj()
+    stream, size = zlib.decompressobj(), 0
     try:
         for kind, content, _ in chunks:
             if kind == b"IDAT":
-                _exhaust(stream, content)
-    except zlib.error:
+                size += _inflated(stream, content)
+    except zlib.error as error:
+        if ended:
+            raise ImageError("decode", "Corrupt", f"the image data is damaged: {error}") from None
         raise ImageError("decode", "Truncated", CUT) from None
-    if not stream.eof:
+    if size < _png_bytes(data, interlaced) or not stream.eof:
         raise ImageError("decode", "Truncated", CUT)
 
 
-def _exhaust(stream: zlib._Decompress, content: bytes) -> None:
+def _inflated(stream: zlib._Decompress, content: bytes) -> int:
+    """How many bytes ``content`` adds."""
+    size = 0
     while content and not stream.eof:
-        stream.decompress(content, _BLOCK)
+        size += len(stream.decompress(content, _BLOCK))
         content = stream.unconsumed_tail
+    return size
+
+
+def _png_bytes(data: bytes, interlaced: bool) -> int:
+    """The filtered bytes of a picture by its header (ISO 15948, sections 7.2 and 8.2)."""
+    width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 1)
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:

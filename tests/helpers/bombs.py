@@ -26,10 +26,8 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def black_png(width: int, height: int) -> bytes:
     """RGB, compressed row by row."""
     stream = zlib.compressobj(9)
-    row, parts = bytes(1 + 3 * width), []
-    for _ in range(height):
-        parts.append(stream.compress(row))
-    return png(width, height, 8, 2, b"".join([*parts, stream.flush()]))
+    rows = [stream.compress(bytes(1 + 3 * width)) for _ in range(height)]
+    return png(width, height, 8, 2, b"".join([*rows, stream.flush()]))
 
 
 def empty_scans(count: int, width: int = 65_500, height: int = 3000) -> bytes:

@@ -1,0 +1,123 @@
+"""Small files that ask for much: each ends soon, in bounded memory, as a failure that says why or as a row."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fvcli.errors import ImageError
+from fvcli.images.decode import decode
+from fvcli.images.estimate import HeavyImageError, coefficients_of
+from fvcli.images.jpeg_header import read_header
+from tests.helpers import bombs
+from tests.helpers.samples import picture, saved
+
+#: What becomes of each.
+OUTCOMES = {
+    "line.png": "row",
+    "long-line.png": "TooManyPixels",
+    "column.png": "row",
+    "huge.png": "row",
+    "empty-scans.jpg": "Truncated",
+    "many-empty-scans.jpg": "TooManyPixels",
+    "progressive.jpg": "Truncated",
+    "screen.gif": "TooManyPixels",
+    "tile.tif": "TooManyPixels",
+    "small-tile.tif": "Corrupt",
+    "strip.tif": "TooManyPixels",
+    "frame.avif": None,
+    "icon.ico": None,
+    "text.png": "row",
+    "profile.png": "row",
+}
+PROGRAM = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from fvcli.errors import ImageError
+from fvcli.images.decode import decode
+from fvcli.images.fit import Fitter
+from fvcli.records import InputSpec, Preprocessing
+data = Path(sys.argv[1]).read_bytes()
+fitter, out = Fitter(InputSpec(160, 160), Preprocessing()), np.zeros((160, 160, 3), np.uint8)
+with decode(__import__("tests.helpers.samples", fromlist=["saved"]).saved("PNG"), fitter.needed, exact=False) as image:
+    fitter.fit(image, out)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    with decode(data, fitter.needed, exact=False) as image:
+        fitter.fit(image, out)
+    kind = "row"
+except ImageError as error:
+    kind = error.kind
+print(kind, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bombs")
+    for name, data in bombs.all_bombs().items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_each_bomb_ends_soon_and_small(name: str, files: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, files / name], capture_output=True, text=True, check=True, timeout=60
+    )
+    kind, grown = done.stdout.split()
+    assert OUTCOMES[name] in (None, kind)
+    assert int(grown) < (100 if name in ("line.png", "column.png") else 450)
+
+
+def test_every_bomb_is_tried(files: Path) -> None:
+    assert {file.name for file in files.iterdir()} == set(OUTCOMES)
+
+
+def test_the_coefficients_of_progressive_and_split_jpegs_are_counted() -> None:
+    plain, progressive = saved("JPEG"), saved("JPEG", progressive=True)
+    headers = [read_header(data) for data in (plain, progressive, bombs.empty_scans(1, 64, 64))]
+    assert all(headers)
+    counted = [coefficients_of(header) for header in headers if header is not None]
+    assert counted[0] == 0
+    # 120 x 80 at 4:2:0: 15 x 10 blocks of brightness, twice 8 x 5 of color.
+    assert counted[1] == (15 * 10 + 2 * 8 * 5) * 128
+    assert counted[2] == 3 * 8 * 8 * 128
+
+
+def test_a_tile_larger_than_the_picture_is_counted() -> None:
+    data = bombs.tiff_tile_beyond_the_picture(13_000)
+    with pytest.raises(ImageError):
+        decode(data, (1, 1), exact=True)
+    from fvcli.images.codecs import open_picture
+    from fvcli.images.decode import _share
+    from fvcli.images.tiff import read_header as read_tiff
+
+    assert _share("TIFF", open_picture("TIFF", data), 1, read_tiff(data)) > 13_000**2
+
+
+def test_what_is_large_or_rare_is_not_for_the_workers_process() -> None:
+    for data in (bombs.black_png(8000, 5000), saved("QOI"), saved("TGA")):
+        with pytest.raises(HeavyImageError) as caught:
+            decode(data, (160, 160), exact=False, light=True)
+        assert caught.value.memory > 0
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        decode(saved(format), (160, 160), exact=False, light=True).close()
+
+
+def test_a_run_over_all_bombs_stays_small(files: Path, tmp_path: Path) -> None:
+    from tests.helpers.commands import FVCLI
+
+    (files / "good.png").write_bytes(saved("PNG", picture()))
+    try:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        done = subprocess.run([FVCLI, "extract", files, "-o", tmp_path / "f", "-j", "2", "-q"], timeout=120)
+        assert done.returncode == 3
+        assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 1_200_000
+    finally:
+        (files / "good.png").unlink()

@@ -1,0 +1,154 @@
+"""Large and rare images are decoded in processes with limits, which the run survives and can stop."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fvcli import child_process
+from fvcli.errors import ImageError
+from fvcli.images import confined
+from fvcli.images.budget import Budget
+from fvcli.images.confined import AbandonedError, DecodingProcesses
+from fvcli.images.estimate import Limits
+from fvcli.images.loader import ImageLoader
+from fvcli.records import ImageFile, InputSpec, Preprocessing
+from tests.helpers.commands import FVCLI
+from tests.helpers.samples import picture, samples, saved
+
+SPEC = InputSpec(32, 32)
+MEMORY = 64 * 1024**2
+
+
+def slow_jpeg(scans: int = 112) -> bytes:
+    """A progressive JPEG of one color, 8000 x 4000 pixels, with its last scan many times: minutes of work."""
+    data = saved("JPEG", picture().resize((8, 8)).resize((8000, 4000), 0), progressive=True, quality=10)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+@pytest.fixture(scope="module")
+def slow() -> bytes:
+    return slow_jpeg()
+
+
+def never() -> bool:
+    return False
+
+
+def processes(seconds: int = 20) -> DecodingProcesses:
+    return DecodingProcesses(SPEC, Preprocessing(), Limits(), seconds)
+
+
+def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
+        started.append(original(module, stdout))
+        return started[-1]
+
+    original = child_process.start
+    monkeypatch.setattr(child_process, "start", start)
+    owner = processes()
+    data = samples()["a.qoi"].data
+    for _ in range(5):
+        image = owner.decode(data, MEMORY, never)
+        assert (image.width, image.height, image.format) == (120, 80, "QOI")
+    with pytest.raises(ImageError):
+        owner.decode(data[:300], MEMORY, never)
+    assert len(started) == 1
+    del owner
+    gc.collect()
+    assert started[0].wait(10) is not None
+
+
+def test_an_image_that_takes_too_long_is_a_failure(slow: bytes) -> None:
+    owner = processes(seconds=0)
+    with pytest.raises(ImageError, match="more time") as caught:
+        owner.decode(slow, 10 * MEMORY, never)
+    assert caught.value.kind == "TimedOut"
+    assert owner.decode(samples()["a.qoi"].data, MEMORY, never).format == "QOI"
+
+
+def test_a_run_that_stops_does_not_wait(slow: bytes) -> None:
+    asked = threading.Event()
+    threading.Timer(0.5, asked.set).start()
+    began = time.monotonic()
+    with pytest.raises(AbandonedError):
+        processes().decode(slow, 10 * MEMORY, asked.is_set)
+    assert time.monotonic() - began < 20
+
+
+def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, slow: bytes
+) -> None:
+    original = child_process.start
+
+    def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
+        process = original(module, stdout)
+        threading.Timer(1.0, process.send_signal, [signal.SIGSEGV]).start()
+        return process
+
+    owner = processes()
+    with monkeypatch.context() as patch:
+        patch.setattr(child_process, "start", start)
+        with pytest.raises(ImageError, match="SIGSEGV") as caught:
+            owner.decode(slow, 10 * MEMORY, never)
+    assert (caught.value.stage, caught.value.kind) == ("crash", "SIGSEGV")
+    assert owner.decode(samples()["a.qoi"].data, MEMORY, never).format == "QOI"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs RLIMIT_AS and /proc")
+def test_memory_beyond_the_estimate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 130 million pixels against a limit that allows for a few."""
+    from tests.helpers.bombs import black_png
+
+    data = black_png(13_000, 10_000)
+    with pytest.raises(ImageError) as caught:
+        processes().decode(data, 1, never)
+    assert caught.value.kind == "OutOfMemory"
+
+
+def test_the_budget_is_given_back_whatever_becomes_of_the_image() -> None:
+    budget = Budget(1 << 30)
+    loader = ImageLoader(SPEC, Preprocessing(), budget=budget)
+    out = np.zeros((32, 32, 3), np.uint8)
+    for name in ("a.qoi", "a.heic", "a.tga"):
+        data = samples()[name].data
+        loader.prepare(ImageFile(data, "", len(data), 0), out)
+        assert budget.used == 0
+        with pytest.raises(ImageError):
+            loader.prepare(ImageFile(data[: len(data) // 2], "", len(data), 0), out)
+        assert budget.used == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_heard_while_an_image_takes_long(tmp_path: Path, slow: bytes, number: signal.Signals) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.jpg").write_bytes(slow)
+    run = subprocess.Popen(
+        [FVCLI, "extract", tmp_path, "-o", tmp_path / "f", "-j", "2", "-q"], stderr=subprocess.DEVNULL
+    )
+    children = Path(f"/proc/{run.pid}/task")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        lines = [path.read_text() for path in children.glob("*/children") if path.exists()]
+        if any(lines):
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    run.send_signal(number)
+    assert run.wait(30) == 128 + number
+
+
+def test_no_answer_means_that_the_process_ended() -> None:
+    assert confined._ended(-signal.SIGXCPU).kind == "TimedOut"
+    assert confined._ended(-signal.SIGKILL).kind == "OutOfMemory"
+    assert confined._ended(1).stage == "crash"
