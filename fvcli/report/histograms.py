@@ -46,7 +46,7 @@ def _decades(title: str, values: Numbers, text: Callable[[float], str]) -> Histo
     edges = np.array([step * 10.0**decade for decade in range(13) for step in _STEPS])
     places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     first, last = int(places.min()), int(places.max()) + 1
-    while last - first < _FEWEST_BARS:  # a lone bar would say nothing of its place
+    while last - first < _FEWEST_BARS:  # a lone bar would not show its place
         first, last = max(0, first - 1), min(len(edges) - 1, last + 1)
     counts = np.bincount(places, minlength=len(edges))[first:last]
     bars = tuple(

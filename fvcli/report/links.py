@@ -104,8 +104,8 @@ def _tree(rows: Indices, contents: Indices, units: Float32Array, lowest: float) 
         some = firsts[start : start + _TREE]
         edges, values = _maximum_tree(units[some])
         pairs.append(rows[some[edges]])
-        scores.append(values)
-        if start:  # too many to compare: the parts hang together by the search's own threshold
+        scores.append(np.maximum(values, np.float32(lowest)))  # what links these may be in another part
+        if start:  # too many to compare: the parts are linked by the search's own threshold
             pairs.append(rows[[[firsts[0], some[0]]]])
             scores.append(np.array([lowest], np.float32))
     return np.concatenate(pairs), np.concatenate(scores)

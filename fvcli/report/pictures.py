@@ -52,7 +52,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """preview: a data URI. tile: uint8 [side, side, 3]. lightness: the mean, 0 to 1. All only where one is "shown"."""
+    """preview: a data URI. tile: uint8 [side, side, 3]. lightness: the mean, 0 to 1. All only where one is shown."""
 
     state: PictureState
     preview: str = ""

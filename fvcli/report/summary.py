@@ -1,4 +1,4 @@
-"""What the manifest and the failures files say of a dataset, for the head and the end of the page."""
+"""The head and the end of the page, from the manifest and the failures files."""
 
 from __future__ import annotations
 

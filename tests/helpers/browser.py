@@ -49,7 +49,7 @@ def show(browser: Any, page: Path, width: int = 1200, scheme: str = "light", tou
 
 
 def requested(browser: Any) -> set[str]:
-    """What the page has loaded since ``show``, but for what is part of it."""
+    """The addresses that the page has loaded since ``show``, without what is part of it."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = {
         message["params"]["request"]["url"]

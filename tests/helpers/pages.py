@@ -79,7 +79,7 @@ class Parts(HTMLParser):
 
 
 def unpacked(text: str, dtype: str, *shape: int) -> np.ndarray:
-    """What facts.packed() packed."""
+    """The numbers that facts.packed() packed."""
     return np.frombuffer(base64.b64decode(text), "<" + dtype).reshape(shape or (-1,)).astype(np.int64)
 
 
