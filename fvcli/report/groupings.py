@@ -88,8 +88,9 @@ def _nearest(points: Float32Array, centers: Float32Array) -> Indices:
 
 
 def _typical(rows: PageRows, coordinates: Float32Array, members: Indices, center: Float32Array) -> tuple[int, ...]:
-    """Page rows nearest the center, one per content."""
-    order = members[np.argsort(((coordinates[members] - center) ** 2).sum(1), kind="stable")]
+    """Page rows that lie most in the center's direction, one per content."""
+    lengths = np.maximum(np.linalg.norm(coordinates[members], axis=1), 1e-12)
+    order = members[np.argsort(-(coordinates[members] @ center) / lengths, kind="stable")]
     chosen: dict[str, int] = {}
     for row in order.tolist():
         chosen.setdefault(rows.hashes[row], row)
@@ -99,7 +100,10 @@ def _typical(rows: PageRows, coordinates: Float32Array, members: Indices, center
 
 
 def _names(rows: PageRows, of: Indices, count: int) -> list[str]:
-    """The two labels that are more frequent in a cluster than anywhere else; numbers where there are no labels."""
+    """The two labels that are more frequent in a cluster than anywhere else; numbers where there are no labels.
+
+    Of a label with synonyms ("tiger, Panthera tigris") the first is taken.
+    """
     plain = [f"Cluster {number + 1}" for number in range(count)]
     if not any(rows.labels):
         return plain
@@ -110,7 +114,7 @@ def _names(rows: PageRows, of: Indices, count: int) -> list[str]:
         size = max(1, here.total())
         lift = {name: many / size - everywhere[name] / len(rows) for name, many in here.items()}
         best = sorted(lift, key=lambda name: (-lift[name], name))[:2]
-        names.append(", ".join(readable(name, 40) for name in best) or plain[number])
+        names.append(", ".join(readable(name.split(",")[0], 40) for name in best) or plain[number])
     return [name if names.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(names)]
 
 

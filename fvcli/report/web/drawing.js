@@ -78,12 +78,13 @@ function drawMap(context) {
     if (placeOf[row] >= 0 && (state.morph < 1 || r >= SMALLEST_PICTURE) && hasTile(row)) continue; // drawn as a picture
     const x = screenX(mapX(row)), y = screenY(mapY(row));
     if (x < -r || y < -r || x > view.width + r || y > view.height + r) continue;
+    const dot = Math.min(r, 5);
     const key = (state.color ? state.color.of[row] : -1) * 2 + lit[row];
     if (!paths.has(key)) paths.set(key, new Path2D());
     if (r < 2) paths.get(key).rect(x - r, y - r, 2 * r, 2 * r);
     else {
-      paths.get(key).moveTo(x + r, y);
-      paths.get(key).arc(x, y, Math.min(r, 8), 0, 7);
+      paths.get(key).moveTo(x + dot, y);
+      paths.get(key).arc(x, y, dot, 0, 7);
     }
   }
   for (const key of [...paths.keys()].sort((a, b) => (a & 1) - (b & 1))) {
