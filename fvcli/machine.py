@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import math
@@ -75,6 +76,18 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "none"
+
+
+def shortage(error: BaseException) -> str | None:
+    """What the system lacks and what to do, where an error of Python or of a library comes from that; else None."""
+    text = str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    if "can't start new thread" in text or number == errno.EAGAIN:
+        return "the system starts no more threads or processes; raise the limit (ulimit -u) or use fewer workers (-j 1)"
+    memory = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory", "malloc of size")
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in memory):
+        return "not enough memory; raise the limit (ulimit -v), close other programs, or use fewer workers (-j 1)"
+    return None
 
 
 def cpu_name() -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,53 @@ def test_a_module_imports_only_its_own_room_and_those_below(file: Path) -> None:
     room = room_of(file)
     below = {other for other, floor in FLOOR.items() if floor < FLOOR[room]} - SEPARATE.get(room, set())
     assert imported_rooms(file) <= below | {room}
+
+
+def name_of(file: Path) -> str:
+    """The module's dotted name."""
+    parts = file.relative_to(Path(fvcli.__file__).parents[1]).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(file: Path, known: set[str]) -> set[str]:
+    """Modules of fvcli that a module imports, wherever in it; not those that are for the type checker alone."""
+    found = set()
+    for node in _running(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & known
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _running(child)
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    known = {name_of(file) for file in modules()}
+    graph = {name_of(file): imported_modules(file, known) - {name_of(file)} for file in modules()}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: "/".join(file.parts[-2:]))
+def test_files_and_signatures_stay_small(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert text.count("\n") <= 320
+    if room_of(file) in ("commands", "cli"):  # a command's parameters are its options
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            own = [argument for argument in arguments if argument.arg not in ("self", "cls")]
+            assert len(own) <= 8, node.name
 
 
 def loaded_by(*arguments: str) -> set[str]:

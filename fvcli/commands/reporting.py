@@ -44,8 +44,10 @@ def reported(as_json: bool = False) -> Iterator[None]:
     except Exception as error:
         if os.environ.get("FVCLI_DEBUG"):
             raise
-        said = f"unexpected {type(error).__name__}: {error}; FVCLI_DEBUG=1 shows where: please report it"
-        complain(said, 1, as_json)
+        from fvcli.machine import shortage
+
+        unexpected = f"unexpected {type(error).__name__}: {error}; FVCLI_DEBUG=1 shows where: please report it"
+        complain(shortage(error) or unexpected, 1, as_json)
         raise typer.Exit(1) from None
 
 

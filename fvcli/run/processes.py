@@ -61,6 +61,7 @@ class ProcessGroup:
         self._lock = threading.Lock()
         self._processes: set[WorkerProcess] = set()
         self._closed = False
+        self._joined = False
         self._unexplained = 0
 
     def __enter__(self) -> ProcessGroup:
@@ -83,7 +84,10 @@ class ProcessGroup:
         try:
             process = WorkerProcess(setup)
         except OSError as error:
-            self._crew.fail(DatasetError(f"cannot start a worker process: {error.strerror}; try --processes 0"))
+            with self._lock:
+                alone = self._joined and not self._processes
+            if alone:  # else the run goes on with the workers that it has
+                self._crew.fail(DatasetError(f"cannot start a worker process: {error.strerror}; try --processes 0"))
             return
         with self._lock:
             if not self._closed:
@@ -98,6 +102,7 @@ class ProcessGroup:
             return
         if ready:
             workers = [RemoteWorker(self, process, connection) for connection in process.connections]
+            self._joined = True
             self._crew.join(workers, setup.threads)
         else:
             self.lost(process, None)
