@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Stage = Literal["read", "decode", "fit", "crash"]
+Stage = Literal["read", "decode", "fit", "infer", "crash"]
 
 
 def first_line(error: BaseException) -> str:

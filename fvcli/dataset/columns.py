@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fvcli.dataset.layout import DType
-from fvcli.records import Float32Array, ImageInfo, ImageRef
+from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 
 VECTOR = "embedding"
 KEY_COLUMNS = ("root", "path")
@@ -40,6 +40,21 @@ def schema(dimension: int, dtype: DType, labels: bool = False) -> pa.Schema:
     value = pa.float32() if dtype == "float32" else pa.float16()
     vector = pa.field(VECTOR, pa.list_(pa.field("element", value, False), dimension), False)
     return pa.schema([*_BEFORE, vector, *_AFTER, *(_LABELS if labels else ())])
+
+
+def refusal(vector: Float32Array, dtype: DType) -> Failure | None:
+    """Why a vector, float32 [d], cannot be stored as ``dtype``; None where it can."""
+    largest = float(np.abs(vector).max(initial=0))
+    if np.isfinite(largest) and largest <= float(np.finfo(dtype).max):
+        return None
+    if np.isfinite(largest):
+        return Failure(
+            "infer",
+            "OutOfRange",
+            f"its vector has the value {largest:,.0f}, and float16 holds {np.finfo(np.float16).max:,.0f} at most; "
+            "use --dtype float32",
+        )
+    return Failure("infer", "NotFinite", "the model gave a vector with a value that is not finite")
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class RemoteWorker:
 
 
 def _ref_fields(ref: ImageRef) -> tuple[Any, ...]:
-    return ref.root, ref.path, ref.path_bytes, ref.size_bytes, ref.mtime_ns, ref.offset
+    return ref.root, ref.path, ref.path_bytes, ref.size_bytes, ref.mtime_ns, ref.offset, ref.base_folder
 
 
 def _unpacked(fields: Sequence[Any], vectors: Float32Array | None) -> list[Outcome]:

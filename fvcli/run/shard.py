@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from fvcli.dataset.columns import Rows
+from fvcli.dataset.columns import Rows, refusal
 from fvcli.dataset.commit import Commit, commit_shard
 from fvcli.dataset.existing import ExistingVectors
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.layout import STAGING
+from fvcli.dataset.layout import STAGING, DType
 from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Key, Shard
 from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard, RowState
@@ -22,7 +22,7 @@ from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run.crashes import Notes
 from fvcli.run.progress import RunProgress
 from fvcli.run.spec import DatasetSpec
-from fvcli.run.worker import Batch, Outcome
+from fvcli.run.worker import Batch, Outcome, Success
 
 _TAPER = 16  # a batch is at most this part of what is left of its shard
 
@@ -107,7 +107,7 @@ def run_shard(
     Returns None, with nothing left behind, when the outcomes end early. Raises DatasetError.
     """
     writer = ShardWriter(job.store.path(STAGING), stem(planned.number), job.spec.encoding)
-    tally = _Tally(writer, job.spec.circumstances)
+    tally = _Tally(writer, job.spec.dtype, job.spec.circumstances)
     try:
         base = None
         if job.existing is not None and planned.replaces is not None:
@@ -138,6 +138,7 @@ class _Tally:
     """Collects rows and counts them on their way into the file."""
 
     writer: ShardWriter
+    dtype: DType
     circumstances: str
     failures: list[FailureLine] = field(default_factory=list)
     _extracted: int = 0
@@ -165,10 +166,14 @@ class _Tally:
             self._reused += 1
 
     def add(self, ref: ImageRef, outcome: Outcome) -> None:
-        if isinstance(outcome, Failure):
-            decided = self.circumstances if outcome.stage in ("decode", "fit") else ""
-            self.failures.append(FailureLine(ref, outcome, decided))
-            return
+        failure = outcome if isinstance(outcome, Failure) else refusal(outcome.vector, self.dtype)
+        if failure is not None:
+            decided = "" if failure.stage in ("read", "crash") else self.circumstances
+            self.failures.append(FailureLine(ref, failure, decided))
+        elif isinstance(outcome, Success):
+            self._success(ref, outcome)
+
+    def _success(self, ref: ImageRef, outcome: Success) -> None:
         self._row(ref, outcome.info, outcome.vector)
         if outcome.reused:
             self._reused += 1

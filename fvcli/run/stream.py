@@ -14,8 +14,9 @@ from itertools import count, islice
 
 import numpy as np
 
-from fvcli.dataset.columns import Rows
+from fvcli.dataset.columns import Rows, refusal
 from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.layout import DType
 from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
@@ -94,7 +95,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     out = open_rows(spec.encoding)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):
-            pairs = list(zip(batch.refs, outcomes, strict=True))
+            pairs = list(zip(batch.refs, (_storable(outcome, request.dtype) for outcome in outcomes), strict=True))
             made = [(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Success)]
             failed = [FailureLine(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Failure)]
             if made:
@@ -109,6 +110,11 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     out.close()
     observer.passed_over(passed_over.to_json())
     return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
+
+
+def _storable(outcome: Outcome, dtype: DType) -> Outcome:
+    """The outcome, or the failure of a vector that the output cannot hold."""
+    return outcome if isinstance(outcome, Failure) else refusal(outcome.vector, dtype) or outcome
 
 
 def _batches(

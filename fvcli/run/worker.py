@@ -242,7 +242,7 @@ def _serve(connection: Connection, idle: queue.SimpleQueue[Worker], asking: _Ask
             shard, positions, fields, known = connection.recv()
         except (EOFError, OSError):
             return
-        refs = tuple(ImageRef(*values) for values in fields)
+        refs = tuple(ImageRef(*values, base_folder=base) for *values, base in fields)
         crashing = {refs[number]: failure for number, failure in known.items()}
         prefetch.begin(ref for ref in refs if ref not in crashing)
         worker = idle.get()

@@ -35,7 +35,7 @@ def test_the_table_of_columns(features: Path) -> None:
 def test_the_fields_of_a_failure(features: Path) -> None:
     line = json.loads(next((features / "failures").iterdir()).read_text("utf-8"))
     section = PAGE.split("## failures/*.jsonl")[1].split("## Streams")[0]
-    assert set(re.findall(r"`(\w+)`", section)) - {"read", "decode", "fit", "crash"} == {*line, "path_bytes"}
+    assert set(re.findall(r"`(\w+)`", section)) - {"read", "decode", "fit", "infer", "crash"} == {*line, "path_bytes"}
 
 
 def test_the_table_of_metrics() -> None:

@@ -73,9 +73,9 @@ def test_files_are_found_from_any_working_directory(place: Path, monkeypatch: py
         done = commands.run("verify", place / "own", "--recompute", "5", "--json")
         assert done.code == 0
         assert json.loads(done.said.splitlines()[0])["recomputed"]["compared"] == 5
-    pictures.put(place / "photos", "new.png", pictures.picture(50))
-    assert commands.run("extract", "../../photos", "-o", place / "own", "-q").code == 0
-    assert ("photos", "new.png") in contents.rows(place / "own")
+    pictures.make_folder(place / "photos", range(50, 58))
+    assert commands.run("extract", "../../photos", "-o", place / "own", "-q", "--processes", "2").code == 0
+    assert ("photos", "0057.png") in contents.rows(place / "own")
 
 
 def test_a_new_root_named_from_elsewhere_is_found_again(

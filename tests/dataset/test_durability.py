@@ -1,0 +1,140 @@
+"""The order of what reaches the disk: nothing depends on what a power cut could still take away."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fvcli.dataset.layout import DataFormat
+from fvcli.dataset.local_store import LocalStore
+from fvcli.errors import DatasetError
+from fvcli.records import Limit
+from tests.helpers import contents, pictures
+from tests.helpers.in_process import Bench
+
+
+@dataclass
+class Disk:
+    """What a run asks of the disk, in order: (what, path, path)."""
+
+    folder: Path
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def note(
+        self, what: str, path: str | bytes | os.PathLike[str], target: str | bytes | os.PathLike[str] = ""
+    ) -> None:
+        names = [os.path.relpath(os.fsdecode(name), self.folder) if name else "" for name in (path, target)]
+        if not names[0].startswith("..") and not names[0].endswith(("lock", "in-work")):
+            self.calls.append((what, *names))
+
+    def first(self, what: str, path: str = "", target: str = "") -> int:
+        """The place of the first call of this kind with such a path and target (their ends)."""
+        return next(number for number, call in enumerate(self.calls) if self._is(call, what, path, target))
+
+    def all(self, what: str, path: str = "", target: str = "") -> list[int]:
+        return [number for number, call in enumerate(self.calls) if self._is(call, what, path, target)]
+
+    @staticmethod
+    def _is(call: tuple[str, str, str], what: str, path: str, target: str) -> bool:
+        return call[0] == what and path in call[1] and target in call[2]
+
+
+@pytest.fixture
+def disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    found = Disk(bench.features)
+    replaced, synced, removed = os.replace, os.fsync, os.unlink
+
+    def replace(source: str, target: str) -> None:
+        replaced(source, target)
+        found.note("move", source, target)
+
+    def fsync(descriptor: int) -> None:
+        synced(descriptor)
+        found.note("sync", os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def unlink(path: str, **more: object) -> None:
+        removed(path, **more)  # type: ignore[arg-type]
+        found.note("remove", path)
+
+    for name, function in (("replace", replace), ("fsync", fsync), ("unlink", unlink)):
+        monkeypatch.setattr(os, name, function)
+    return found
+
+
+def assert_all_flushed(disk: Disk) -> None:
+    """What takes a name that counts was flushed under its name before."""
+    current: dict[str, str] = {}  # a file's name now -> the name under which it was made
+    synced: set[str] = set()
+    for what, path, target in disk.calls:
+        if what == "sync":
+            synced.add(path)
+        elif what == "move":
+            current[target] = current.pop(path, path)
+            assert current[target] in synced, f"{target} was never flushed"
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_a_first_run(bench: Bench, disk: Disk, format: DataFormat) -> None:
+    pictures.make_folder(bench.photographs, range(25))
+    pictures.put(bench.photographs, "broken.png", pictures.broken(1))
+    bench.extract(format=format)
+    assert_all_flushed(disk)
+    plan = disk.first("move", target=".fvcli/plan.json")
+    assert disk.first("move", target="plan.arrow") < disk.first("move", target="plan-failures") < plan
+    assert [sync for sync in disk.all("sync", ".fvcli") if sync > plan], "the names of the plan are flushed, too"
+    for record in disk.all("move", target=".fvcli/commits/"):
+        staged = [move for move in disk.all("move", ".tmp", ".fvcli/staging/") if move < record]
+        assert [sync for sync in disk.all("sync", ".fvcli/staging") if staged[-1] < sync < record]
+    for move in disk.all("move", ".fvcli/staging/", "part-" if format == "parquet" else "0"):
+        if disk.calls[move][2].startswith(("data", "img_emb", "metadata")):
+            assert [record for record in disk.all("move", target=".fvcli/commits/") if record < move]
+    assert_published(disk, ["data"] if format == "parquet" else ["img_emb", "metadata"])
+
+
+def assert_published(disk: Disk, folders: list[str]) -> None:
+    """The pending manifest, then the files, then the manifest, then what it no longer names."""
+    pending = disk.first("move", target="pending-manifest.json")
+    manifest = next(number for number, call in enumerate(disk.calls) if call[2] == "manifest.json")
+    assert pending < manifest
+    assert [sync for sync in disk.all("sync", ".fvcli") if pending < sync < manifest]
+    for folder in [*folders, "failures"]:
+        moves = [move for move in disk.all("move", ".fvcli/staging/") if disk.calls[move][2].startswith(folder)]
+        assert all(move < manifest for move in moves)
+        syncs = [sync for sync in disk.all("sync") if disk.calls[sync][1] == folder and sync < manifest]
+        assert not moves or (syncs and syncs[-1] > moves[-1]), f"{folder}: names that were not flushed"
+    after = [sync for sync in disk.all("sync") if disk.calls[sync][1] == "." and sync > manifest]
+    removed = [call for call in disk.all("remove") if disk.calls[call][1].split("/")[0] in (*folders, "failures")]
+    assert after
+    assert all(removal > after[0] for removal in removed)
+    assert disk.all("remove", "pending-manifest.json")[-1] > max([*removed, after[0]])
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_an_update_that_prunes(bench: Bench, disk: Disk, format: DataFormat) -> None:
+    pictures.make_folder(bench.photographs, range(25))
+    pictures.put(bench.photographs, "broken.png", pictures.broken(1))
+    bench.extract(format=format)
+    disk.calls.clear()
+    (bench.photographs / "0003.png").unlink()
+    (bench.photographs / "broken.png").unlink()
+    pictures.put(bench.photographs, "0019a.png", pictures.picture(90))
+    disk.calls.clear()
+    bench.extract(format=format, prune=True, prune_limit=Limit(100, True))
+    assert_all_flushed(disk)
+    shown = [call for call in disk.all("move") if disk.calls[call][2].startswith(("data", "img_emb", "metadata"))]
+    assert min(shown) > disk.first("move", target="pending-manifest.json"), "readers see nothing of an update before"
+    assert_published(disk, ["data"] if format == "parquet" else ["img_emb", "metadata"])
+    assert contents.check_moment(bench.features) == "update"
+
+
+def test_a_file_that_has_vanished_on_the_way_is_told(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    (tmp_path / "a").write_bytes(b"a")
+    store.move("a", "b")
+    store.move("a", "b")  # done already, as after a crash
+    (tmp_path / "b").unlink()
+    with pytest.raises(DatasetError, match="cannot move into place"):
+        store.move("a", "b")
