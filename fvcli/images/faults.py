@@ -11,7 +11,7 @@ from fvcli.images.jpeg import CUT
 from fvcli.sources.formats import SNIFF_BYTES, sniff
 
 _CUT_WORDS = ("truncated", "buffer overrun", "not enough data", "end of file", "unexpected eof", "premature end")
-_UNSUPPORTED_WORDS = ("pixel mode", "unsupported", "not supported", "unimplemented", "not implemented", "unrecognized")
+_UNSUPPORTED_WORDS = ("pixel mode", "unsupported", "not supported", "unimplemented", "not implemented")
 
 
 def explain(error: Exception, data: bytes) -> ImageError:
@@ -24,7 +24,7 @@ def explain(error: Exception, data: bytes) -> ImageError:
     lower = text.lower()
     if isinstance(error, EOFError) or any(word in lower for word in _CUT_WORDS) or _announces_more(data):
         return ImageError("decode", "Truncated", CUT)
-    if any(word in lower for word in _UNSUPPORTED_WORDS):
+    if isinstance(error, NotImplementedError) or any(word in lower for word in _UNSUPPORTED_WORDS):
         return ImageError("decode", "Unsupported", f"a kind of image that is not supported: {text}")
     detail = f"{text} ({type(error).__name__})" if text else type(error).__name__
     return ImageError("decode", "Corrupt", f"the image data is damaged: {detail}")

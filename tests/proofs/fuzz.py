@@ -2,9 +2,10 @@
 
     python -m tests.proofs.fuzz --inputs 100000 --seed 1
 
-Starts from the sample images of every format, changes bits, bytes, blocks and lengths, and decodes and fits each
-result. Anything but ImageError, or an input that takes longer than ``--seconds``, is written to ``--keep`` and ends
-the run with exit code 1; a crash of the process leaves the input in ``--keep`` as ``current``.
+Starts from the sample images and one file in every format that fvcli reads, changes bits, bytes, blocks and lengths,
+and decodes and fits each result, rare formats in processes of their own. Anything but ImageError, or an input that
+takes longer than ``--seconds``, is written to ``--keep`` and ends the run with exit code 1. A crash of the process
+leaves the input in ``--keep`` as ``current``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fvcli.errors import ImageError
 from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import ImageFile, InputSpec, Preprocessing
+from tests.helpers.samples import samples as format_samples
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_images"
 INTERESTING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80")
@@ -78,6 +80,7 @@ def run(inputs: int, seed: int, seconds: float, keep: Path) -> int:
     """Try ``inputs`` mutated files; the number of findings."""
     samples = {path.name: path.read_bytes() for path in sorted(SAMPLES.rglob("*")) if path.is_file()}
     del samples["README.md"]
+    samples |= {f"format-{name}": sample.data for name, sample in format_samples().items()}
     names, contents = list(samples), list(samples.values())
     limits = Limits(max_pixels=4_000_000)
     loaders = [
