@@ -41,18 +41,17 @@ def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float)
 
 
 def draw(log: Path) -> str:
-    """The SVG of a log: loss, and of the averaged weights the agreement, accuracy and cosine on validation."""
+    """The SVG of a log: loss, and of the averaged weights the figures on photographs set aside."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
     charts = {"loss": {"training": [(row["round"], row["loss"]) for row in rows if "loss" in row]}}
-    validated = [row for row in rows if "validation" in row]
+    measured = [row for row in rows if "aside" in row]
     for figure, title in (
         ("agreement", "answers as the teacher's (224)"),
-        ("top1", "top-1"),
+        ("divergence", "divergence from the teacher (224)"),
         ("cosine", "cosine with the teacher's features (224)"),
     ):
         charts[title] = {
-            fit: [(row["round"], row["validation"]["average"][fit][figure]) for row in validated]
-            for fit in ("squash", "crop")
+            fit: [(row["round"], row["aside"][fit][figure]) for row in measured] for fit in ("squash", "crop")
         }
     panels = [panel(title, series, WIDTH * number) for number, (title, series) in enumerate(charts.items())]
     size = f'width="{WIDTH * len(charts)}" height="{HEIGHT}"'
