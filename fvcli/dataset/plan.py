@@ -131,11 +131,12 @@ class Plan:
         return cls(**values)
 
 
-def load_plan(store: Store, base: str | None) -> Plan | None:
+def load_plan(store: Store, base: str | None, strict: bool = False) -> Plan | None:
     """The plan of an unfinished run, None where there is none. base: the identity of the manifest there is today.
 
     A damaged plan counts as none, and so does one that builds on another manifest (after a repair, or with a manifest
-    from a backup): nothing depends on it. Raises PlanVersionError for the plan of another fvcli.
+    from a backup): nothing depends on it. strict: a damaged one is a DatasetError. Raises PlanVersionError for the plan
+    of another fvcli.
     """
     data = store.read(PLAN)
     if data is None or not store.exists(PLAN_ENTRIES):
@@ -147,7 +148,9 @@ def load_plan(store: Store, base: str | None) -> Plan | None:
             f"{store.place} holds an unfinished run of another version of fvcli ({error}); finish it with that one, or "
             "start over with --overwrite"
         ) from None
-    except ValueError:
+    except ValueError as error:
+        if strict:
+            raise DatasetError(f"{store.describe(PLAN)} is no plan ({error}); make it again with fvcli plan") from None
         return None
     return plan if plan.base == base else None
 

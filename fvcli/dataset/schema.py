@@ -39,9 +39,18 @@ def check(kind: Kind, values: Any) -> None:
 
 
 def decode(data: bytes | str) -> Any:
-    """JSON as values, strictly. Raises ValueError also for a nesting too deep to read."""
+    """JSON as values, strictly. Raises ValueError also for a nesting too deep to read and for strings that are no text.
+
+    Bytes of a file name that are not UTF-8 stand as Python reads them (U+DC80 to U+DCFF).
+    """
+    text = data if isinstance(data, str) else data.decode("utf-8")
     try:
-        return json.loads(data, parse_constant=_refuse)
+        values = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        return values
+    except UnicodeEncodeError:
+        raise ValueError("a string in it is no text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -83,7 +83,7 @@ def join(store: Store, mine: Callable[[Plan], Sequence[PlannedShard]]) -> Standi
     mine: which shards of the plan concern the process. Only their commits are read.
     """
     current = manifest.load(store)
-    plan = load_plan(store, Standing(current).base)
+    plan = load_plan(store, Standing(current).base, strict=True)
     if plan is None:
         return Standing(current)
     found = commit.records(store, plan, mine(plan))

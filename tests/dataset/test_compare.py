@@ -418,3 +418,61 @@ def test_a_name_that_takes_over_another_ones_stand_in_gets_its_own_row(bench: Be
     bench.extract()
     assert contents.rows(bench.features) == fresh_rows(bench)
     assert sorted(row.path_bytes or b"" for row in bench.rows().values()) == [b"", b"caf\xe9.png"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_numbers_of_shards_are_never_used_twice(bench: Bench, format: str) -> None:
+    pictures.make_folder(bench.photographs, range(0, 60, 2))
+    bench.extract(format=format)
+    for number in range(40, 60, 2):  # the last shard as a whole
+        (bench.photographs / f"{number:04d}.png").unlink()
+    bench.extract(format=format, prune=True)
+    pictures.make_folder(bench.photographs, range(1, 39, 2))  # the others split
+    bench.extract(format=format)
+    values = contents.manifest(bench.features)
+    assert values is not None
+    numbers = [shard["number"] for shard in values["shards"]]
+    assert len(numbers) == len(set(numbers)) == 4
+    for shard in values["shards"]:
+        for file in (shard, shard["metadata"]) if format == "npy" else (shard,):
+            assert f"{shard['number']:05d}-{file['sha256'][:8]}" in file["file"]
+    assert bench.damages() == []
+    assert contents.rows(bench.features) == fresh_rows(bench)
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_bytes_of_names_survive_updates(bench: Bench, format: str) -> None:
+    folder = os.fsencode(bench.photographs)
+    odd = {b"caf\xe9.png": pictures.picture(1), b"\xff/x.png": pictures.picture(2), b"bad\xfe.png": pictures.broken(3)}
+    os.mkdir(os.path.join(folder, b"\xff"))
+    for name, data in odd.items():
+        Path(os.fsdecode(os.path.join(folder, name))).write_bytes(data)
+    pictures.make_folder(bench.photographs, range(5))
+    bench.extract(format=format)
+    for number in range(3):
+        pictures.put(bench.photographs, f"d{number}.png", pictures.picture(50 + number))
+        bench.extract(format=format)
+    assert {row.path_bytes for row in contents.rows(bench.features).values()} == {None, b"caf\xe9.png", b"\xff/x.png"}
+    (line,) = contents.failures(bench.features)
+    assert bytes.fromhex(line["path_bytes"]) == b"bad\xfe.png"
+    assert bench.extract(format=format, retry_failed=True) == 0
+
+
+def test_an_interrupted_update_that_splits_a_shard_is_published_in_whole_shards(bench: Bench, tmp_path: Path) -> None:
+    pictures.make_folder(bench.photographs, range(0, 40, 2))
+    bench.extract()
+    before = contents.rows(bench.features)
+    pictures.make_folder(bench.photographs, range(1, 41, 2))
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda done: signal.SIGTERM if done >= 15 else None)
+    other = pictures.make_folder(tmp_path / "other", range(500, 503))
+    bench.extract(sources=Sources((str(other),)))
+    found = bench.counts()
+    rows = contents.rows(bench.features)
+    assert len(rows) == found["rows"] == found["elsewhere"] + 3
+    assert {key: row for key, row in rows.items() if key in before} == before
+    assert bench.damages() == []
+    bench.extract()
+    assert {key: row for key, row in contents.rows(bench.features).items() if "other" not in key[0]} == fresh_rows(
+        bench
+    )

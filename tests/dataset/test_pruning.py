@@ -213,3 +213,8 @@ def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(
     assert extract(bench, other, roots[0]) == 5
     assert bench.failed() == {}
     assert bench.damages() == []
+
+
+def test_roots_of_earlier_runs_stay_as_long_as_they_have_rows(bench: Bench, roots: tuple[str, str]) -> None:
+    extract(bench, roots[0])
+    assert contents.manifest(bench.features)["roots"] == list(roots)  # type: ignore[index]
