@@ -10,6 +10,7 @@ none can end up in a dataset.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 STORES = ("s3", "gs", "az")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 _WEB = ("http", "https")
+_BY_FSSPEC = ("hf", *_WEB)
 _OPTIONS = frozenset(["endpoint_override", "scheme", "region", "anonymous", "account"])
 _SECRET = re.compile(rb"(?<=://)[^/@]*@|(?<=endpoint_override=)[^&]*@")
 
@@ -120,24 +122,16 @@ def cut_query(place: str) -> tuple[str, str]:
 
 
 def _require_scheme(scheme: str) -> None:
+    """Raises AddressError for a scheme that is not read, UsageError where an extra is missing."""
     if scheme in STORES:
         return
-    try:
-        from fsspec.registry import known_implementations
-    except ImportError:
-        known = _WEB if scheme in _WEB else ("hf",)
-        if scheme not in known:
-            raise AddressError(_not_taken(scheme)) from None
-        raise UsageError(f"{scheme}:// needs an extra: pip install 'fvcli[remote]'") from None
-    if scheme not in known_implementations:
-        raise AddressError(_not_taken(scheme))
-
-
-def _not_taken(scheme: str) -> str:
-    return (
-        f"{scheme}:// is not a kind of address that is read; there are s3://, gs:// and az://, and with the extra "
-        "fvcli[remote] hf:// and https://"
-    )
+    if scheme not in _BY_FSSPEC:
+        raise AddressError(
+            f"{scheme}:// is not a kind of address that is read; there are s3://, gs:// and az://, and with the extra "
+            "fvcli[remote] hf:// and https://"
+        )
+    if importlib.util.find_spec("fsspec") is None:
+        raise UsageError(f"{scheme}:// needs an extra: pip install 'fvcli[remote]'")
 
 
 @lru_cache(maxsize=64)

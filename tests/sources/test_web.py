@@ -66,8 +66,9 @@ def test_what_a_server_refuses_is_a_failure_of_that_address(site: str, status: i
 
 def test_without_the_library_a_list_of_urls_says_what_to_install(tmp_path: Path) -> None:
     program = """
-import sys
-sys.modules["fsspec"] = None
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "fsspec" else find(name, *more)
 from fvcli.errors import UsageError
 from fvcli.sources.discover import Sources, discover
 for source in (Sources(files_from=sys.argv[1]), Sources(("hf://datasets/x/y",)), Sources(("ftps://x/y.jpg",))):
