@@ -153,7 +153,9 @@ class LocalStorage:
 
 def clamped(time_ns: int) -> int:
     """A time in nanoseconds that fits 64 bits: file systems know years that such a number does not reach."""
-    return max(-_LATEST_NS, min(time_ns, _LATEST_NS))
+    if -_LATEST_NS <= time_ns <= _LATEST_NS:
+        return time_ns
+    return _LATEST_NS if time_ns > 0 else -_LATEST_NS
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:

@@ -77,29 +77,36 @@ def walk(folder: Root, storage: Storage, search: Search) -> Iterator[ImageRef]:
             packed = ImageRef(root, path[:-1], raw, base_folder=search.base_folder)
             yield from _packed(packed, name, storage, level.folder, search)
         elif not name.endswith("/"):
-            if search.wanted.takes(path):
-                yield from _file(ImageRef(root, path, level.raw(name)), name, level.folder, search)
+            found = _file(root, path, name, level, search) if search.wanted.takes(path) else None
+            if found is not None:
+                yield found
         elif search.wanted.enters(path):
-            raw = level.raw(name)
             try:
-                inner = level.folder.enter(name[:-1])
-                ancestors = level.ancestors
-                if search.follow_symlinks:
-                    identity = inner.identity
-                    if identity is not None and identity in ancestors:
-                        continue
-                    ancestors |= {identity}
-                stack.append(_Level(inner, path, raw, _entries(inner, path, search), ancestors))
+                inner = _entered(level, path, name, search)
+                if inner is not None:
+                    stack.append(inner)
             except (FileNotFoundError, NotADirectoryError):
                 if not storage.is_folder(source):
                     raise SourceError(f"the folder {readable(source)!r} vanished while it was searched") from None
-                continue  # removed meanwhile, as its files are
             except OSError as error:
+                closed = ImageRef(root, path, level.raw(name))
+                storage.explain(error, closed)  # raises where the whole place is gone
                 if name == LOST_AND_FOUND + "/":
                     search.passed_over.add_folder(LOST_AND_FOUND)
-                    continue
-                storage.explain(error, ImageRef(root, path, raw))  # raises where the whole place is gone
-                yield ImageRef(root, path, raw)
+                else:
+                    yield closed
+
+
+def _entered(level: _Level, path: str, name: str, search: Search) -> _Level | None:
+    """The folder called ``name`` in a level's, None where links lead round to one that is being walked."""
+    inner = level.folder.enter(name[:-1])
+    ancestors = level.ancestors
+    if search.follow_symlinks:
+        identity = inner.identity
+        if identity is not None and identity in ancestors:
+            return None
+        ancestors |= {identity}
+    return _Level(inner, path, level.raw(name), _entries(inner, path, search), ancestors)
 
 
 def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str, str]]:
@@ -147,21 +154,20 @@ def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
         search.passed_over.add_file(name)
 
 
-def _file(ref: ImageRef, name: str, folder: Folder, search: Search) -> Iterator[ImageRef]:
-    """The input that a file in a folder is; none where it is no image's file."""
+def _file(root: str, path: str, name: str, level: _Level, search: Search) -> ImageRef | None:
+    """The input that a file in a level's folder is; None where it is no image's file."""
     named = has_image_extension(name)
     try:
-        found = folder.stat(name)
+        found = level.folder.stat(name)
     except OSError:
-        if named:
-            yield ref
-        return
+        return ImageRef(root, path, level.raw(name)) if named else None
     if found is None:
         search.passed_over.add(SPECIAL)
-    elif named or sniff(folder.start(name, SNIFF_BYTES)) is not None:
-        yield ImageRef(ref.root, ref.path, ref.path_bytes, *found)
+    elif named or sniff(level.folder.start(name, SNIFF_BYTES)) is not None:
+        return ImageRef(root, path, level.raw(name), *found)
     else:
         search.passed_over.add_file(name)
+    return None
 
 
 def _packed(ref: ImageRef, name: str, storage: Storage, folder: Folder, search: Search) -> Iterator[ImageRef]:
