@@ -15,7 +15,8 @@ from typing import Any
 import typer
 
 from fvcli.cli import app
-from fvcli.options import CommandOptions, ExtractOptions, declared
+from fvcli.declared import declared
+from fvcli.options import CommandOptions, ExtractOptions
 
 GUIDE = Path(__file__).with_name("guide.md")
 _BLOCK = re.compile(r"(<!-- options of (fvcli [\w ]+?)(, named)? -->\n).*?(<!-- end -->)", re.DOTALL)

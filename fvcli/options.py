@@ -6,29 +6,12 @@ tables of docs/guide.md (``docs/tables.py``) are made from these declarations. I
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
 
 from fvcli.dataset.layout import DataFormat, DType, RowFormat
-from fvcli.errors import UsageError
+from fvcli.declared import Group, Option, declared
 from fvcli.records import Decode, Engine, Fit, Preprocessing, Resize
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Options that belong together: their heading, and where besides ``extract`` they have a meaning.
-
-    plan: in ``fvcli plan``, which freezes what is made. task: in ``extract --task``, which works on a plan.
-    stream: in ``extract -o -``, which writes rows and no dataset.
-    """
-
-    heading: str
-    plan: bool = False
-    task: bool = False
-    stream: bool = False
-
 
 PLACE = Group("Output", plan=True, task=True, stream=True)
 OUTPUT = Group("Output", plan=True, stream=True)
@@ -36,6 +19,7 @@ SHARDS = Group("Output", plan=True)
 INPUT = Group("Input", plan=True, stream=True)
 IMAGES = Group("Images and model", plan=True, stream=True)
 UPDATE = Group("Update", plan=True)
+CHECK = Group("Update")
 EFFORT = Group("Run", task=True, stream=True)
 PROCESSES = Group("Run", task=True)
 TASK = Group("Several machines", task=True)
@@ -43,28 +27,7 @@ RAY = Group("Several machines")
 MESSAGES = Group("Messages", plan=True, task=True, stream=True)
 
 #: In the order in which help and guide show them.
-GROUPS = (INPUT, IMAGES, PLACE, OUTPUT, SHARDS, UPDATE, EFFORT, PROCESSES, TASK, RAY, MESSAGES)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What is true of one option besides its name and type.
-
-    help: one line. more: what the guide adds, as Markdown. flag: the short form.
-    least, most: the range of a number; both ends belong to it.
-    variable: an environment variable that sets it in all commands, besides FVCLI_<COMMAND>_<NAME> in one.
-    """
-
-    help: str
-    group: Group
-    default: Any = None
-    flag: str = ""
-    metavar: str = ""
-    least: float | None = None
-    most: float | None = None
-    more: str = ""
-    variable: str = ""
-
+GROUPS = (INPUT, IMAGES, PLACE, OUTPUT, SHARDS, UPDATE, CHECK, EFFORT, PROCESSES, TASK, RAY, MESSAGES)
 
 _RECIPE = Preprocessing()
 
@@ -78,6 +41,16 @@ class ExtractOptions(TypedDict, total=False):
         Sequence[str] | None, Option("Take only names that match; may be repeated.", INPUT, metavar="GLOB")
     ]
     exclude: Annotated[Sequence[str] | None, Option("Skip names that match; may be repeated.", INPUT, metavar="GLOB")]
+    limit: Annotated[
+        int | None,
+        Option(
+            "Take only the first N inputs, in the order of the dataset.",
+            INPUT,
+            metavar="N",
+            least=1,
+            more="Rows beyond them stay, counted as `elsewhere`. Refuses `--prune`.",
+        ),
+    ]
     follow_symlinks: Annotated[bool, Option("Walk symlinked folders too.", INPUT, False, more="Loops end.")]
 
     model: Annotated[
@@ -196,6 +169,15 @@ class ExtractOptions(TypedDict, total=False):
 class CommandOptions(TypedDict, total=False):
     """The options of a run that only the command line has."""
 
+    dry_run: Annotated[
+        bool,
+        Option(
+            "Print what would be done, one line per input, and write nothing.",
+            CHECK,
+            False,
+            more="`new`, `changed`, `renamed`, `gone`, `retried` and `failed before`; `--json` prints the counts.",
+        ),
+    ]
     output: Annotated[
         str,
         Option(
@@ -249,52 +231,6 @@ class CommandOptions(TypedDict, total=False):
         ),
     ]
     quiet: Annotated[bool, Option("Print errors only.", MESSAGES, False, "-q")]
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An option with its name and type. kind: the type without None; choices: the words of a Literal, else empty."""
-
-    name: str
-    kind: Any
-    optional: bool
-    option: Option
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        kinds = get_args(self.kind) if get_origin(self.kind) is Union else (self.kind,)
-        return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The spellings on the command line, the long one first."""
-        long = f"--{self.name.replace('_', '-')}"
-        return (long, self.option.flag) if self.option.flag else (long,)
-
-    def check(self, value: object) -> None:
-        """Raises UsageError for a value that is none of the choices or outside the range."""
-        if value is None and self.optional:
-            return
-        if self.choices and value not in self.choices:
-            raise UsageError(f"{self.name} is one of {', '.join(self.choices)}, not {value!r}")
-        least, most = self.option.least, self.option.most
-        if least is None or not isinstance(value, int | float):
-            return
-        if value < least or (most is not None and value > most):
-            limits = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
-            raise UsageError(f"{self.name} is {limits}, not {value!r}")
-
-
-def declared(*kinds: type) -> Iterator[Declared]:
-    """The options of these TypedDicts, in their order; of two with one name the later one counts."""
-    hints: dict[str, Any] = {}
-    for kind in kinds:
-        hints |= get_type_hints(kind, include_extras=True)
-    for name, hint in hints.items():
-        inner, option = get_args(hint)
-        members = get_args(inner) if get_origin(inner) in (Union, UnionType) else (inner,)
-        rest = tuple(member for member in members if member is not NoneType)
-        yield Declared(name, Union[rest], len(rest) < len(members), option)  # noqa: UP007 (of any number)
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ ROOMS = [
     {"locations"},
     {"sources"},
     {"images", "models", "dataset"},
+    {"declared"},
     {"options"},
     {"run"},
     {"explore"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,8 +12,11 @@ from fvcli.commands.recording import Record, recorded
 from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
 from fvcli.commands.startup import import_lean
 from fvcli.commands.target import folder_to_write
-from fvcli.commands.terminal import print_json
+from fvcli.commands.terminal import print_json, print_line, say
 from fvcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fvcli.records import ImageRef
 
 
 @extract_options
@@ -41,7 +44,10 @@ def extract(context: typer.Context, **values: Any) -> None:
         if values["format"] in ("jsonl", "arrow"):
             raise UsageError(f"--format {values['format']} makes no dataset: add -o - or -o rows.{values['format']}")
         folder_to_write(values["output"], "-o")
-        _update(values, record)
+        if values["dry_run"]:
+            _preview(values)
+        else:
+            _update(values, record)
 
 
 def _update(values: dict[str, Any], record: Record) -> None:
@@ -66,3 +72,30 @@ def _update(values: dict[str, Any], record: Record) -> None:
         print_json(summary.to_json())
     if summary.counts.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _preview(values: dict[str, Any]) -> None:
+    """Prints what a run would do."""
+    import_lean()
+    from fvcli.commands.json_log import JsonLog
+    from fvcli.commands.progress import Progress
+    from fvcli.commands.signals import StopSignals
+    from fvcli.run.preview import Difference, preview
+
+    quiet = values["quiet"]
+
+    def found(difference: Difference, ref: ImageRef) -> None:
+        if not values["json"] and not quiet:
+            print_line(f"{difference:14}{ref.name}")
+
+    observer = JsonLog if values["log_format"] == "json" else Progress
+    with StopSignals() as signals, observer(signals, quiet) as progress:
+        counts = preview(request(values), found, progress)
+    if values["json"]:
+        print_json(counts.to_json())
+    elif not quiet:
+        kinds = ("new", "changed", "renamed", "gone", "elsewhere", "retried", "failed_before")
+        said = [f"{getattr(counts, kind):,} {kind.replace('_', ' ')}" for kind in kinds if getattr(counts, kind)]
+        say(f"{counts.output}: {', '.join([*said, f'{counts.same:,} unchanged'])}; nothing was written")
+        if counts.unfinished:
+            say("an interrupted run would be resumed first, or its finished shards published")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
 import typer
 
+from fvcli.declared import Declared, Group, declared
 from fvcli.errors import UsageError
-from fvcli.options import GROUPS, CommandOptions, Declared, ExtractOptions, Group, declared
+from fvcli.options import GROUPS, CommandOptions, ExtractOptions
 
 if TYPE_CHECKING:
     from fvcli.run.request import ExtractRequest

@@ -80,7 +80,7 @@ def make_plan(store: Store, standing: Standing, inputs: Inputs, policy: Policy) 
     any image and for more rows to be dropped than the policy allows.
     """
     known = None if policy.overwrite else standing.manifest
-    comparison = _Comparison(store, known, inputs, policy)
+    comparison = Comparison(store, known, inputs, policy)
     try:
         comparison.run()
         comparison.tallies.require_inputs(inputs.roots, policy.prune)
@@ -124,7 +124,7 @@ def _key(item: ImageRef | BaseRow | FailureLine) -> Key:
     return (ref.root, ref.path)
 
 
-def _changed(now: ImageRef, then: ImageRef) -> bool:
+def is_changed(now: ImageRef, then: ImageRef) -> bool:
     """Whether the file may have other content; another name behind the same stand-in is another file.
 
     Of a row in a table only the time is known before it is read.
@@ -134,7 +134,9 @@ def _changed(now: ImageRef, then: ImageRef) -> bool:
     return (now.mtime_ns, now.path_bytes) != (then.mtime_ns, then.path_bytes)
 
 
-class _Comparison:
+class Comparison:
+    """A merge of inputs, rows and failures, which plans what differs. Every shard is planned as soon as it is full."""
+
     def __init__(self, store: Store, manifest: Manifest | None, inputs: Inputs, policy: Policy) -> None:
         self._store = store
         self._inputs = inputs
@@ -157,10 +159,11 @@ class _Comparison:
         failed = _Cursor(self._failures)
         while keys := [key for key in (inputs.key, rows.key, failed.key) if key is not None]:
             key = min(keys)
-            self._compare(inputs.take(key), rows.take(key), failed.take(key))
+            self.compare(inputs.take(key), rows.take(key), failed.take(key))
         self._end_group()
 
-    def _compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
+    def compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
+        """Takes what stands under one key."""
         if ref is not None:
             self.tallies[ref.root].inputs += 1
             if ref.path.endswith(_OPAQUE):
@@ -173,12 +176,12 @@ class _Comparison:
             if ref is None:
                 self._missing(row)
                 return
-            if not _changed(ref, row.ref):
+            if not is_changed(ref, row.ref):
                 self._group.keep(row, RowState.PRESENT)
                 return
         elif ref is None:
             return
-        elif failure is not None and self._still_fails(ref, failure):
+        elif failure is not None and self.still_fails(ref, failure):
             self.standing.append(failure)
             return
         self._group.new(ref)
@@ -195,9 +198,9 @@ class _Comparison:
         else:
             self._group.keep(row, RowState.GONE)
 
-    def _still_fails(self, ref: ImageRef, failure: FailureLine) -> bool:
+    def still_fails(self, ref: ImageRef, failure: FailureLine) -> bool:
         """Whether an earlier failure says what would happen now: neither the file nor what decides has changed."""
-        if self._policy.retry_failed or _changed(ref, failure.ref):
+        if self._policy.retry_failed or is_changed(ref, failure.ref):
             return False
         stage = failure.failure.stage
         return stage == "crash" or (stage != "read" and failure.circumstances == self._policy.circumstances)
@@ -211,9 +214,9 @@ class _Comparison:
         size = self._policy.shard_size
         if not self._shards:
             if len(self._group.entries) == size:
-                self._emit(self._group.take(size))
+                self.emit(self._group.take(size))
         elif len(self._group.entries) >= 3 * size:
-            self._emit(self._group.take(size))
+            self.emit(self._group.take(size))
 
     def _end_group(self) -> None:
         group, size = self._group, self._policy.shard_size
@@ -227,10 +230,11 @@ class _Comparison:
             self._kept += Counts(pruned=group.pruned)
         while group.entries:
             taken = group.take(-(-len(group.entries) // pieces))
-            self._emit(taken, 0 if group.entries else group.pruned)
+            self.emit(taken, 0 if group.entries else group.pruned)
             pieces -= 1
 
-    def _emit(self, entries: list[Entry], pruned: int = 0) -> None:
+    def emit(self, entries: list[Entry], pruned: int = 0) -> None:
+        """Plans a shard."""
         if self._writer is None:
             self._writer = EntriesWriter(self._store)
         self._writer.append(entries)

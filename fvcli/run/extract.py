@@ -172,36 +172,13 @@ class Run:
 
     def plan(self, standing: Standing, resumed: bool = False) -> Standing:
         """The standing with what there is to do now; after a resumed run that is what has come in meanwhile."""
-        request = self._request
-        base = None if request.overwrite else standing.manifest
-        known = KnownRoots() if base is None else KnownRoots(base.base_folder, base.roots)
-        policy = Policy(
-            base_folder=known.base_folder,
-            request=self._asked,
-            settings=self._settings,
-            shard_size=request.shard_size,
-            prune=request.prune,
-            prune_limit=request.prune_limit,
-            retry_failed=request.retry_failed and not resumed,
-            overwrite=request.overwrite and not resumed,
-            circumstances=self._spec.circumstances,
-        )
         self._passed_over = PassedOver()
-        inputs = BackgroundDiscovery(
-            request.sources,
-            self._passed_over,
-            known,
-            self.progress.observer.discovered,
-            self.progress.raise_if_stopped,
-        )
+        inputs, policy = search(self._request, self._spec, standing, self.progress, self._passed_over)
+        if resumed:
+            policy = replace(policy, retry_failed=False, overwrite=False)
         planned = make_plan(self._store, standing, inputs, policy)
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
-
-    def _settings(self) -> dict[str, Any]:
-        """The settings of a plan, once all inputs have been seen. The plan is written next: the lock must be held."""
-        self._lease.require()
-        return {**self._spec.settings(), "passed_over": self._passed_over.to_json()}
 
     def carry_out(self, standing: Standing, crashing: dict[ImageRef, Failure]) -> Manifest:
         """Runs what the plan leaves to do and publishes all of it. Raises StoppedError, DatasetError and others."""
@@ -235,6 +212,27 @@ class Run:
     def _trial(self) -> Trial:
         request = self._request
         return Trial(self._model.input_spec, request.preprocessing, request.limits, self.progress.raise_if_stopped)
+
+
+def search(
+    request: ExtractRequest, spec: DatasetSpec, standing: Standing, progress: RunProgress, passed_over: PassedOver
+) -> tuple[BackgroundDiscovery, Policy]:
+    """The search for inputs, not begun, and the policy by which they are compared with what is there."""
+    base = None if request.overwrite else standing.manifest
+    known = KnownRoots() if base is None else KnownRoots(base.base_folder, base.roots)
+    policy = Policy(
+        base_folder=known.base_folder,
+        request=request.fingerprint(spec.recipe),
+        settings=lambda: {**spec.settings(), "passed_over": passed_over.to_json()},
+        shard_size=request.shard_size,
+        prune=request.prune,
+        prune_limit=request.prune_limit,
+        retry_failed=request.retry_failed,
+        overwrite=request.overwrite,
+        circumstances=spec.circumstances,
+    )
+    tell, check = progress.observer.discovered, progress.raise_if_stopped
+    return BackgroundDiscovery(request.sources, passed_over, known, tell, check), policy
 
 
 def finish(store: Store, spec: DatasetSpec, standing: Standing, started: float, extracted: int) -> Manifest:

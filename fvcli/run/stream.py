@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 
 import numpy as np
@@ -77,8 +77,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     found: Iterator[ImageRef] = iter(())
     passed_over = PassedOver()
     if sources.paths:
-        walked = Sources(sources.paths, None, False, sources.include, sources.exclude, sources.follow_symlinks)
-        found = discover(walked, passed_over)
+        found = discover(replace(sources, files_from=None, null_separated=False), passed_over)
     descriptor = None if sources.files_from is None else _open(sources.files_from)
     model = load_model(request.model, request.engine)
     spec = DatasetSpec.of(request, model)
@@ -89,7 +88,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
         ImageWorker(each, loader, stopped=lambda: observer.stopped() is not None)
         for each in (embedder, *(embedder.per_thread() for _ in range(threads - 1)))
     ]
-    batches = _batches(found, descriptor, sources, request.batch_size)
+    batches = _limited(_batches(found, descriptor, sources, request.batch_size), sources.limit)
     rows = failures = 0
     give_back = MemoryTrimmer()
     out = open_rows(spec.encoding)
@@ -136,6 +135,19 @@ def _batches(
     finally:
         if descriptor != _STDIN:
             os.close(descriptor)
+
+
+def _limited(batches: Iterator[tuple[ImageRef, ...]], limit: int | None) -> Iterator[tuple[ImageRef, ...]]:
+    """Of the inputs in the batches the first ``limit``."""
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+            continue
+        yield batch[:left]
+        left -= len(batch)
+        if left <= 0:
+            return
 
 
 def _open(files_from: str) -> int:

@@ -36,6 +36,7 @@ class Sources:
     files_from: a file that lists files, one per line (NUL-separated with ``null_separated``); "-" is stdin.
     include, exclude: globs, see :class:`fvcli.sources.patterns.Filter`.
     follow_symlinks: enter folders that are symbolic links (to files they are always followed).
+    limit: of all inputs only the first so many; None for all.
     """
 
     paths: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Sources:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
+    limit: int | None = None
 
 
 class Discovery:
@@ -72,8 +74,22 @@ class Discovery:
         self._scopes = frozenset((root.name, root.below) for root in self._roots)
         self._adopted: dict[str, Names] = {}  # of roots that are not walked, the files that a list names
         self._lists = bool(self._files) or sources.files_from is not None
+        self._limit = sources.limit
+        self._last: tuple[str, str] | None = None  # the key of the input at which a limit ended the search
+        self._reached: set[str] = set()  # by then, the roots that gave an input
 
     def __iter__(self) -> Iterator[ImageRef]:
+        if self._limit is None:
+            yield from self._all()
+            return
+        for number, ref in enumerate(self._all(), start=1):
+            self._reached.add(ref.root)
+            yield ref
+            if number == self._limit:
+                self._last = (ref.root, ref.path)
+                return
+
+    def _all(self) -> Iterator[ImageRef]:
         streams: list[Iterable[ImageRef]] = [named(self._listed(), self._search)]
         folders = list(self._roots)
         streams += [
@@ -128,6 +144,8 @@ class Discovery:
     def roots(self) -> list[str]:
         """The roots that are searched; "" stands for files named one by one. Complete once the stream has ended."""
         names = {name for name, _ in self._scopes}.union(self._adopted)
+        if self._last is not None:
+            return sorted(self._reached)
         return [*([""] if self._lists and not self._adopted else []), *sorted(names)]
 
     def looked_for(self, row: ImageRef) -> bool:
@@ -136,6 +154,8 @@ class Discovery:
         A file that is still there is not gone: a filter hides it, or a link that is not followed. Files that were named
         one by one count as looked for where this search has such names, too.
         """
+        if self._last is not None and (row.root, row.path) > self._last:
+            return False
         row = replace(row, base_folder=self._search.base_folder)
         remote = is_remote(row.root or row.path)
         wanted = self._search.wanted

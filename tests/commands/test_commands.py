@@ -147,6 +147,7 @@ SCHEMAS = json.loads(resources.files("fvcli.commands").joinpath("output.schema.j
 #: Arguments, the schema's name where the first words of the command are not, and the exit code.
 JSON_OUTPUTS: list[tuple[list[str], str, int]] = [
     (["extract", "photos"], "extract", SOME_FAILED),
+    (["extract", "photos", "--dry-run"], "extract --dry-run", 0),
     (["extract", "photos/cat.jpg", "-o", "rows.npy"], "extract -o FILE", 0),
     (["verify", "features"], "verify", 0),
     (["verify", "features", "--recompute", "2"], "verify", 0),
