@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fvcli.dataset.columns import Rows
+from fvcli.dataset.reader import Dataset
+from fvcli.records import ImageInfo, ImageRef
+from tests.helpers.synthetic import write_dataset
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
@@ -88,3 +95,51 @@ def paths(facts: dict[str, Any]) -> list[str]:
     rows = facts["rows"]
     folders = [rows["folders"][folder] for folder, length in rows["runs"] for _ in range(length)]
     return [folder + name for folder, name in zip(folders, rows["names"], strict=True)]
+
+
+def many_rows(
+    folder: Path, count: int, with_pictures: Iterable[int], sources: Sequence[Path], dimension: int
+) -> Dataset:
+    """A dataset of ``count`` rows in bunches of similar vectors, below ``folder``/features.
+
+    Only the rows ``with_pictures`` have files: copies of ``sources`` in turn, each with a content of its own.
+    """
+    generator = np.random.default_rng(0)
+    contents = [source.read_bytes() for source in sources]
+    pictured = set(with_pictures)
+    centers = generator.normal(0, 1, (200, dimension))
+
+    def part(start: int, size: int) -> Rows:
+        vectors = centers[generator.integers(len(centers), size=size)] + generator.normal(0, 0.35, (size, dimension))
+        refs, infos = [], []
+        for number in range(start, start + size):
+            data = number.to_bytes(8)
+            path = f"album {number // 400:03d}/IMG_2024{number:06d}.jpg"
+            if number in pictured:
+                data = contents[number % len(contents)] + data
+                (folder / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / "photos" / path).write_bytes(data)
+            refs.append(ImageRef("photos", path))
+            infos.append(ImageInfo(hashlib.sha256(data).hexdigest(), len(data), 1, 600, 400, "JPEG"))
+        return Rows(refs, infos, vectors.astype(np.float32))
+
+    size = 5000
+    return write_dataset(
+        folder / "features", (part(start, min(size, count - start)) for start in range(0, count, size))
+    )
+
+
+class Silent:
+    """An observer of a report that keeps the steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step(self, what: str) -> None:
+        self.steps.append(what)
+
+    def share(self, done: float) -> None: ...
+
+    def reading(self, pictures: int) -> None: ...
+
+    def read(self) -> None: ...

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fvcli.report import gather as gathering
+from fvcli.report.page import render
+from fvcli.report.rows import spread
 from tests.helpers import browser as chromium
-from tests.helpers.pages import HOSTILE_NAMES, Case, paths, run, unpacked
+from tests.helpers.pages import HOSTILE_NAMES, Case, Silent, many_rows, paths, run, unpacked
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.action_chains import ActionChains
@@ -552,4 +556,28 @@ def test_a_page_without_rows_says_so_quietly(browser: Any, tmp_path: Path) -> No
     chromium.show(browser, tmp_path / "report.html")
     assert "0 pictures" in text(browser, "#lead")
     assert not browser.find_element("id", "look").is_displayed()
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_a_page_of_50_000_rows_is_below_15_mb_and_finds_all_of_them(
+    browser: Any, sample_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flat(units: np.ndarray, seed: int, threads: int) -> np.ndarray:
+        return units[:, :2]
+
+    monkeypatch.setattr(gathering, "embed", flat)  # how well it is arranged is not what is looked at
+    sources = sorted(sample_images.glob("cat*.jpg"))
+    dataset = many_rows(tmp_path, 50_000, spread(50_000, gathering.WALL_PICTURES, 0).tolist(), sources, 16)
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.html"
+    page.write_bytes(render(gathering.gather(dataset, "features", gathering.Options(threads=2), Silent())))
+    assert page.stat().st_size < 15_000_000
+    chromium.show(browser, page)
+    assert "50,000 pictures" in text(browser, "#lead")
+    browser.find_element("id", "find").send_keys("IMG_2024049999")
+    assert text(browser, "#found") == "1 picture found"
+    browser.find_element("id", "find").send_keys(Keys.ENTER)
+    assert name_shown(browser) == "photos/album 124/IMG_2024049999.jpg"
+    assert len(texts(browser, "#panel .nearest .score")) == 8
     assert browser.get_log("browser") == []

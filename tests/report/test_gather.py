@@ -16,23 +16,7 @@ from fvcli.explore.linkage import linked_rows
 from fvcli.report import gather as gathering
 from fvcli.report.names import readable
 from fvcli.report.rows import load, whole_path
-from tests.helpers.pages import Case, Parts, paths, run, unpacked
-
-
-class Silent:
-    """An observer that keeps the steps."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def step(self, what: str) -> None:
-        self.steps.append(what)
-
-    def share(self, done: float) -> None: ...
-
-    def reading(self, pictures: int) -> None: ...
-
-    def read(self) -> None: ...
+from tests.helpers.pages import Case, Parts, Silent, paths, run, unpacked
 
 
 def test_the_headline_is_the_manifests(facts: dict[str, Any], case: Case) -> None:

@@ -42,5 +42,6 @@ spriteReady.then(() => {
   startDetails();
   startContents();
   startTheme();
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 });
