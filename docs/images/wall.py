@@ -48,12 +48,12 @@ def cut(photographs: Path, folder: Path) -> None:
 
 def take(browser: Any, page: Path, scheme: str, target: Path) -> None:
     """A picture of the top of the page."""
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     chromium.show(browser, page, WIDTH, scheme)
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False},
     )
-    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     time.sleep(2)  # for the resized page to be drawn
     data = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
     with Image.open(io.BytesIO(base64.b64decode(data))) as shot:
