@@ -24,8 +24,8 @@ SEPARATOR = "!"
 _KINDS: dict[str, Callable[[OpenFile], Archive]] = {".tar": TarArchive, ".zip": ZipArchive, ".parquet": TableArchive}
 EXTENSIONS = tuple(_KINDS)
 
-#: Members by name of the archives that were last read by name, by the archive's name and state.
-_indexes: dict[tuple[bytes, Hashable], dict[bytes, Member]] = {}
+#: Members by name of the archives that were last read by name, by the identity of their files.
+_indexes: dict[Hashable, dict[bytes, Member]] = {}
 _MOST_INDEXES = 4
 
 _INSIDE = re.compile(rb"(?i:%s)%s" % (b"|".join(re.escape(each.encode()) for each in EXTENSIONS), SEPARATOR.encode()))
@@ -105,9 +105,9 @@ def split(ref: ImageRef) -> Iterator[tuple[ImageRef, bytes]]:
         yield archive, whole[match.end() :]
 
 
-def locate(name: bytes, file: OpenFile, archive: Archive, member: bytes) -> Member | None:
-    """The member with this name in an open archive; None where there is none. Raises OSError."""
-    key = (name, file.identity)
+def locate(file: OpenFile, archive: Archive, member: bytes) -> Member | None:
+    """The member with this name in an archive whose file is open; None where there is none. Raises OSError."""
+    key = file.identity
     index = _indexes.get(key)
     if index is None:
         index = _index(archive)

@@ -34,11 +34,9 @@ class BucketFile:
 
     mtime_ns = -1
 
-    def __init__(self, location: Location, shared: bool) -> None:
-        """shared: the handle stays open, for the next one who asks. Raises OSError."""
-        self._file = (
-            _opened(location) if shared else retried(lambda: location.filesystem.open_input_file(location.path))
-        )
+    def __init__(self, location: Location, shared: bool, mtime_ns: int = -1) -> None:
+        """shared: the handle stays open for whoever asks for the object of this time. Raises OSError."""
+        self._file = _kept_open(location, mtime_ns) if shared else _opened(location)
         self._shared = shared
         self._location = location
         self.size = int(self._file.size())
@@ -182,7 +180,7 @@ class BucketStorage:
         try:
             location = _location_of(ref)
             location.require_reachable()
-            return BucketFile(location, shared)
+            return BucketFile(location, shared, ref.mtime_ns)
         except (AddressError, ValueError) as error:  # pyarrow's clients refuse some keys
             raise ImageError("read", "BadAddress", str(error)) from None
 
@@ -256,7 +254,10 @@ def _opened(location: Location) -> NativeFile:
     return retried(lambda: location.filesystem.open_input_file(location.path))
 
 
-_kept_open = lru_cache(maxsize=16)(_opened)  # ``read_at`` of a handle serves several threads
+@lru_cache(maxsize=16)
+def _kept_open(location: Location, mtime_ns: int) -> NativeFile:
+    """The handle of an archive of this time; its ``read_at`` serves several threads."""
+    return _opened(location)
 
 
 def _asked(location: Location, paths: list[str]) -> list[FileInfo]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from fvcli.errors import ImageError
 from fvcli.records import ImageFile, ImageRef
@@ -48,7 +49,7 @@ def _packed(ref: ImageRef, storage: Storage) -> ImageFile:
     """A member of whichever archive its path names."""
     for container, name in archive.split(ref):
         try:
-            opened = storage.open(container, shared=True)
+            opened = storage.open(replace(container, mtime_ns=ref.mtime_ns), shared=True)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except ImageError:  # a folder that is called as an archive
@@ -67,7 +68,7 @@ def _packed(ref: ImageRef, storage: Storage) -> ImageFile:
 
 def _member(ref: ImageRef, file: OpenFile, inside: Archive, name: bytes) -> Member:
     if ref.offset < 0:
-        member = archive.locate(ref.location, file, inside, name)
+        member = archive.locate(file, inside, name)
         if member is None:
             raise ImageError("read", "NotFound", "the archive has no such member (any more)")
         return member

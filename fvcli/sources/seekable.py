@@ -6,15 +6,14 @@ import io
 
 from fvcli.sources.storage import OpenFile
 
-#: Bytes of one read: more than any directory or footer of an archive has, whatever it announces.
-_LARGEST_READ = 1 << 26
-
 
 class SeekableFile(io.RawIOBase):
     """A read-only file object over an :class:`OpenFile`, which it does not close."""
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, largest: int) -> None:
+        """largest: bytes that one read may ask for, whatever the file announces."""
         self._file = file
+        self._largest = largest
         self._at = 0
 
     def readable(self) -> bool:
@@ -32,10 +31,10 @@ class SeekableFile(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Raises ValueError for more bytes than an archive asks for with reason."""
+        """Raises ValueError where too much is asked for."""
         left = max(self._file.size - self._at, 0)
         size = left if size is None or size < 0 else min(size, left)
-        if size > _LARGEST_READ:
+        if size > self._largest:
             raise ValueError(f"{size:,} bytes at once")
         data = self._file.read_at(self._at, size)
         self._at += len(data)

@@ -95,7 +95,7 @@ class Storage(Protocol):
         ...
 
     def open(self, ref: ImageRef, shared: bool = False) -> AbstractContextManager[OpenFile]:
-        """A regular file. shared: it is likely to be opened again. Raises OSError, or ImageError."""
+        """A regular file. shared: it is opened again and again, ``ref`` has its time. Raises OSError or ImageError."""
         ...
 
     def explain(self, error: OSError, ref: ImageRef) -> ImageError:

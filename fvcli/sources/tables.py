@@ -36,6 +36,7 @@ _MOST_ROWS = 1_000_000
 _MOST_GROWTH, _LEAST_LIMIT = 20, 1 << 30
 _BUFFER_BYTES = 1 << 20
 _MOST_SPOOLS = 2
+_LARGEST_PAGE = 1 << 31  # bytes; some writers put all rows of a group into one page
 
 
 class TableArchive:
@@ -87,7 +88,9 @@ class _Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        parquet = pq.ParquetFile(pa.PythonFile(SeekableFile(file), "r"), pre_buffer=False, buffer_size=_BUFFER_BYTES)
+        parquet = pq.ParquetFile(
+            pa.PythonFile(SeekableFile(file, _LARGEST_PAGE), "r"), pre_buffer=False, buffer_size=_BUFFER_BYTES
+        )
         for field in parquet.schema_arrow:
             if _is_binary(field.type):
                 table = cls(parquet, field.name, None)

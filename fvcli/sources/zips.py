@@ -20,6 +20,7 @@ _SIGNATURE, _DESCRIPTOR = b"PK\3\4", b"PK\7\x08"
 _ENCRYPTED, _DESCRIBED_AFTERWARDS, _UTF8 = 1 << 0, 1 << 3, 1 << 11  # 4.4.4
 _STORED, _DEFLATED = 0, 8  # 4.4.5
 _BLOCK = 1 << 20
+_LARGEST_DIRECTORY = 1 << 26  # bytes; some hundred thousand members
 _LARGEST = 2**63 - 1
 
 
@@ -33,7 +34,7 @@ class ZipArchive:
 
     def members(self) -> Iterator[Member]:
         try:
-            with zipfile.ZipFile(SeekableFile(self._file)) as opened:
+            with zipfile.ZipFile(SeekableFile(self._file, _LARGEST_DIRECTORY)) as opened:
                 entries = opened.infolist()
         except (OSError, ImageError):
             raise

@@ -208,3 +208,28 @@ def test_names_that_say_nothing_are_decided_by_first_bytes_fetched_together(serv
     expected += [f"{number:03}" if number % 2 else f"{number:03}.odd" for number in range(100)]
     assert names("s3://b/p") == sorted(expected)
     assert passed_over("s3://b/p") == {".odd": 50, "other file": 50}
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as opened:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            opened.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def test_an_archive_is_opened_once_for_all_its_members_and_again_when_it_changes(server: S3Server) -> None:
+    server.put("b/x.tar", packed({f"{number}.jpg": JPEG for number in range(30)}))
+    refs = found("s3://b")
+    server.requests.clear()
+    assert [read(ref).data for ref in refs] == [JPEG] * 30
+    assert sum(request.startswith("HEAD") for request in server.requests) == 1
+    assert sum(request.startswith("GET") for request in server.requests) == 30
+    server.put("b/x.tar", packed({f"{number}.jpg": JPEG * 99 for number in range(60)}))
+    assert [read(ref).data for ref in found("s3://b")] == [JPEG * 99] * 60
+    # Rows know their files by name alone.
+    server.requests.clear()
+    assert [read(ImageRef("s3://b", f"x.tar!{number}.jpg")).data for number in range(60)] == [JPEG * 99] * 60
+    assert sum(request.startswith("GET") for request in server.requests) < 70
