@@ -26,7 +26,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is true of one option besides its name and type.
+    """An option, but for its name and type.
 
     help: one line. more: what the guide adds, as Markdown. flag: the short form.
     least, most: the range of a number; both ends belong to it.

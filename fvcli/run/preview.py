@@ -53,10 +53,10 @@ class Preview:
 
 
 def preview(request: ExtractRequest, found: Found, observer: Observer) -> Preview:
-    """What ``extract`` would do with this request. found: called for each input or row that differs, in no order.
+    """Returns what ``extract`` would do with this request.
 
-    Only files that may be renamed are read, to compare their content. Raises UsageError, ModelError, DatasetError, and
-    SourceError where the run would refuse to go on.
+    found: called for each input or row that differs, in no order. Only files that may be renamed are read, to compare
+    their content. Raises UsageError, ModelError, DatasetError, and SourceError where the run would refuse to go on.
     """
     model = load_model(request.model, request.engine)
     store = open_store(request.output)

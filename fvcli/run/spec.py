@@ -110,10 +110,11 @@ class DatasetSpec:
         now = {"format": self.format, "dtype": self.dtype, **self.recipe.to_json()}
         base, plan = standing.manifest, standing.plan
         if base is not None:
-            _compare(output, {"format": base.format, "dtype": base.dtype, **base.recipe.to_json()}, now)
+            there = {"format": base.format, "dtype": base.dtype, **base.recipe.to_json()}
+            _compare(output, _named(there, base.model), _named(now, self.model))
         elif plan is not None:
-            asked = plan.request
-            _compare(output, {"format": asked["format"], "dtype": asked["dtype"], **asked["recipe"]}, now)
+            there = {"format": plan.request["format"], "dtype": plan.request["dtype"], **plan.request["recipe"]}
+            _compare(output, _named(there, plan.settings["model"]), _named(now, self.model))
 
     def describe(self, standing: Standing, merged: Merged, started: float, extracted: int) -> Manifest:
         """The manifest of the merged shards, but for its list of failures.
@@ -154,17 +155,30 @@ class DatasetSpec:
         return described.with_run(run)
 
 
+def _named(recipe: Mapping[str, Any], model: Mapping[str, str]) -> dict[str, Any]:
+    """The recipe with the model's name before its identity."""
+    return {**recipe, "model": (model["name"], recipe["model"])}
+
+
 def _compare(output: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    differing = [name for name in sorted({*there, *now}) if there.get(name) != now.get(name)]
+    differing = [name for name in sorted({*there, *now}) if _value(there.get(name)) != _value(now.get(name))]
     if differing:
-        then = ", ".join(f"{name} {_short(there.get(name))}" for name in differing)
-        asked = ", ".join(f"{name} {_short(now.get(name))}" for name in differing)
+        alike = "model" in differing and there["model"][0] == now["model"][0]
+        then = ", ".join(f"{name} {_told(there.get(name), alike)}" for name in differing)
+        asked = ", ".join(f"{name} {_told(now.get(name), alike)}" for name in differing)
         raise DatasetError(
             f"{output} holds vectors made with {then}; this command asks for {asked}. "
             "Name another folder with -o, or replace the dataset with --overwrite"
         )
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
+def _value(value: object) -> object:
+    return value[1] if isinstance(value, tuple) else value
+
+
+def _told(value: object, with_identity: bool) -> str:
+    """A value of a recipe; a model by its name, with the first digits of its identity where names do not differ."""
+    if not isinstance(value, tuple):
+        return str(value)
+    name, identity = value
+    return f"{name} ({identity[:12]})" if with_identity else str(name)

@@ -45,7 +45,7 @@ def fvcli(*arguments: str | Path, cwd: Path | None = None, **environment: str) -
 
 
 def in_process(*arguments: str | Path, cwd: Path) -> Result:
-    """The same without a process of its own, which takes most of a short command's time."""
+    """A command in the test's own process: starting one takes most of a short command's time."""
     with contextlib.chdir(cwd):
         return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "200"}, prog_name="fvcli")
 
@@ -320,7 +320,7 @@ TERMINALS = [
     {"TERM": "xterm-256color", "NO_COLOR": "1"},
     {"TERM": "", "LC_ALL": "C"},
 ]
-COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|4[0-7]|9[0-7]|10[0-7]|38;|48;)[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|4[0-7]|9[0-7]|10[0-7]|38;|48;)[0-9;]*m")
 
 
 @pytest.mark.slow
@@ -335,7 +335,7 @@ def test_any_terminal_will_do(features: Path, tmp_path: Path, environment: dict[
     assert code == 0
     assert "--files-from" in re.sub(r"\x1b\[[0-9;]*m", "", help_shown)
     if "NO_COLOR" in environment or environment["TERM"] == "dumb":
-        assert not COLOUR.search(shown + help_shown)
+        assert not COLOR.search(shown + help_shown)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What stands where a command is to write: files are replaced, all else is left as it is."""
+"""Places that a command is to write to: files are replaced, all else is left as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is printed: nothing that a terminal obeys, numbers with the right word, and lines that fit."""
+"""Text on the terminal: nothing that a terminal obeys, numbers with the right word, and lines that fit."""
 
 from __future__ import annotations
 
