@@ -31,15 +31,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import pictures
 from benchmarks.speed import PHOTOGRAPHS
-from fvcli import api
 from fvcli.commands.startup import import_lean
-from fvcli.dataset.failures import FailureLine
 from fvcli.machine import environment, usable_cpus
-from fvcli.run.request import Silent
+
+if TYPE_CHECKING:
+    from fvcli.dataset.failures import FailureLine
 
 Row = tuple[int, int | None]  # workers, processes
 
@@ -86,7 +86,7 @@ if {"benchmarks.cores", "fvcli.run.worker"} & set(sys.orig_argv):
 """
 
 
-class _Watch(Silent):
+class _Watch:
     """The observer of a run: when how many inputs were done."""
 
     def __init__(self) -> None:
@@ -96,6 +96,15 @@ class _Watch(Silent):
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
         self._done += inputs
         self.moments.append((time.monotonic(), self._done))
+
+    def discovered(self, inputs: int) -> None: ...
+
+    def planned(self, total: int, done: int) -> None: ...
+
+    def passed_over(self, names: object) -> None: ...
+
+    def stopped(self) -> int | None:
+        return None
 
     def rate(self) -> float:
         """Images per second in the middle of the run."""
@@ -122,6 +131,8 @@ def _memory_mb(peaks: dict[int, float]) -> None:
 def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
     """One run, in this process, which imports what the command imports."""
     import_lean()
+    from fvcli import api
+
     watch, ended = _Watch(), threading.Event()
     peaks: dict[int, float] = {}
 

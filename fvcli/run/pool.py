@@ -40,11 +40,12 @@ from fvcli.run.worker import (
 )
 from fvcli.sources.prefetch import Prefetch
 
-#: Workers from which on processes beat threads, and workers per process; see "Many cores" in docs/performance.md.
+#: Workers from which on each has a process of its own, see "Many cores" in docs/performance.md. Fewer inputs than these
+#: are done before the processes are up.
 _PROCESSES_FROM = 4
-_THREADS_EACH = 4
-_INPUTS_EACH = 250  # per worker: half a second, below which starting processes does not pay
+_INPUTS_FROM, _INPUTS_EACH = 2_000, 100
 _THREADS_AT_FIRST = 4  # while processes start
+_THREADS_AT_MOST = 16  # of one interpreter: more only wait for its lock
 _AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
 
 T = TypeVar("T")
@@ -89,8 +90,10 @@ class Resources:
         workers = max(1, min(self.workers or usable_cpus(), inputs))
         processes = self.processes
         if processes is None:
-            worth_it = workers >= _PROCESSES_FROM and inputs >= _INPUTS_EACH * workers and engine != "tensorflow"
-            processes = -(-workers // _THREADS_EACH) if worth_it else 0
+            few = workers < _PROCESSES_FROM or inputs < max(_INPUTS_FROM, _INPUTS_EACH * workers)
+            if few or engine == "tensorflow":
+                return Layout(min(workers, _THREADS_AT_MOST))
+            processes = workers
         if not processes:
             return Layout(workers)
         processes = min(processes, workers)

@@ -22,6 +22,7 @@ from fvcli.run.worker import Batch, BatchDroppedError, Found, InHand, Outcome, S
 _SOCKETS_PER_THREAD = 2
 _LOOK_SECONDS = 0.2  # how soon a stop is noticed while a batch is in work
 _UNEXPLAINED_DEATHS = 8
+_VARIABLES = {"MALLOC_ARENA_MAX": "2"}  # a heap per thread costs a process some 10 MB
 
 
 class Crew(Protocol):
@@ -165,7 +166,7 @@ class WorkerProcess:
             far.append(there)
         try:
             self._process = child_process.start(
-                "fvcli.run.worker", subprocess.DEVNULL, [there.fileno() for there in far]
+                "fvcli.run.worker", subprocess.DEVNULL, [there.fileno() for there in far], _VARIABLES
             )
         finally:
             numbers = [there.fileno() for there in far]
