@@ -14,8 +14,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """``module`` as a process that reads its orders from stdin. stdout: subprocess.PIPE or DEVNULL.
 
-    descriptors: open files that the process gets besides, under the same numbers. variables: of the environment, besides
-    this process's own. Raises OSError.
+    descriptors: open files that the process gets besides, under the same numbers.
+    variables: of the environment, besides this process's own. Raises OSError.
     """
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],  # -P: nothing is imported from the user's folder
