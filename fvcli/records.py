@@ -88,7 +88,7 @@ class InputSpec:
     channel_ranges: tuple[tuple[float, float], ...] | None = None
 
 
-#: The version of the rules that are not options: DCT scales, value ranges, cropping, the order of scaling.
+#: The version of the rules that are not options: value ranges, cropping, what is averaged before scaling.
 PIXEL_RULES = 2
 
 

@@ -22,8 +22,6 @@ _LONGEST_SIDE = 10_000_000
 _USUAL_SCANS = 20
 #: Pixels, counted once for each scan, that are decoded within a worker; more takes a process with a time limit.
 LIGHT_PIXELS = 32_000_000
-#: The DCT scale leaves this much more than what is needed: just above it, scaling moves features most.
-_MARGIN = 1.1
 
 
 class HeavyImageError(Exception):
@@ -46,11 +44,11 @@ DEFAULT_LIMITS = Limits()
 
 def check_size(size: Size, limits: Limits) -> None:
     """Raise ImageError with kind TooManyPixels above ``limits``, and for a side that no picture has."""
-    if max(size) > _LONGEST_SIDE:
-        text = f"{size[0]} x {size[1]} pixels; a side may have {_LONGEST_SIDE:,}"
-        raise ImageError("decode", "TooManyPixels", text)
     if size[0] * size[1] > limits.max_pixels:
         text = f"{size[0]} x {size[1]} pixels, more than the limit of {limits.max_pixels:,} (see --max-pixels)"
+        raise ImageError("decode", "TooManyPixels", text)
+    if max(size) > _LONGEST_SIDE:
+        text = f"{size[0]} x {size[1]} pixels; a side may have {_LONGEST_SIDE:,}"
         raise ImageError("decode", "TooManyPixels", text)
 
 
@@ -87,7 +85,7 @@ def needed_of(size: Size, needed: Needed | Size, oriented: int) -> Size:
 def dct_scale(size: Size, needed: Needed | Size, oriented: int) -> int:
     """The denominator of the smallest DCT scale at which a JPEG of this (width, height) covers what is needed."""
     wanted = needed_of(size, needed, oriented)
-    reduction = min(size[0] / wanted[0], size[1] / wanted[1]) / _MARGIN
+    reduction = min(size[0] / wanted[0], size[1] / wanted[1])
     return next((scale for scale in (8, 4, 2) if reduction >= scale), 1)
 
 

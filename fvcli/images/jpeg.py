@@ -48,11 +48,11 @@ def closed(data: bytes, header: JpegHeader) -> bytes:
     """
     if (len(data) - header.scan) * 8 < header.least_bits:
         raise ImageError("decode", "Truncated", CUT)
-    if data.find(END_MARKER, header.scan) >= 0 and header.interleaved:
+    if data.rfind(END_MARKER, header.scan) >= 0 and header.interleaved:
         return data
     if (header.buffered or header.progressive) and not complete(data, header):
         raise ImageError("decode", "Truncated", CUT)
-    return data if data.find(END_MARKER, header.scan) >= 0 else data + END_MARKER
+    return data if data.rfind(END_MARKER, header.scan) >= 0 else data + END_MARKER
 
 
 def count_scans(data: bytes, header: JpegHeader) -> int:
