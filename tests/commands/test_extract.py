@@ -206,7 +206,8 @@ def test_quiet_says_nothing_and_json_goes_to_stdout_alone(photographs: Path, tmp
     assert done.returncode == 0
     assert done.stderr == b""
     assert set(json.loads(done.stdout)) == {
-        "discovered", "extracted", "reused", "failed", "stale", "rows", "passed_over", "zero_vectors",
+        "discovered", "extracted", "reused", "failed", "stale", "elsewhere", "pruned", "rows", "passed_over",
+        "zero_vectors",
         "seconds", "images_per_second", "output", "model", "identity",
     }  # fmt: skip
 

@@ -34,7 +34,7 @@ READING = (
     ("verify", "{dataset}", "--recompute", "2"),
     ("neighbors", "{dataset}", "{photographs}/0001.png"),
     ("neighbors", "{dataset}", "{query}"),
-    ("export", "{dataset}", "-o", "{folder}/out"),
+    ("export", "{dataset}", "--as", "projector", "-o", "{folder}/out"),
     ("report", "{dataset}", "-o", "{folder}/out/report.html"),
 )
 WRITING = (
@@ -224,7 +224,7 @@ def readers(bed: Bed, seconds: float) -> Iterator[str]:
         threading.Thread(target=read, args=arguments)
         for arguments in (
             ("report", "-o", str(folder / "report.html"), "-q"),
-            ("export", "-o", str(folder / "projector"), "-q"),
+            ("export", "--as", "projector", "-o", str(folder / "projector"), "-q"),
             ("neighbors", str(bed.query)),
             ("verify", "-q"),
         )
