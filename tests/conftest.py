@@ -50,6 +50,8 @@ UNAVOIDABLE = re.compile(
     r"|cannot mount a tmpfs|there is no mount command"
     r"|this C library gives memory back|no build of the vector library for this machine"
     r"|too busy|all had been read ahead"
+    r"|FVCLI_PILLOW_IMAGES names no folder|needs a HEIC picture|needs photographs|no validation photographs"
+    r"|needs a package index"
 )
 
 
