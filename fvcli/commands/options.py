@@ -22,7 +22,7 @@ _PLAN = tuple(each for each in declared(CommandOptions, ExtractOptions) if each.
 _SOURCES = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCES", help="Folders (walked), images, tar archives, or globs in quotes.", show_default=False
+        metavar="SOURCES", help="Folders (walked), images, archives, or globs in quotes.", show_default=False
     ),
 ]
 

@@ -241,7 +241,7 @@ _SAFE = "finished shards are saved; run the same command to resume"
 
 def _location_of(ref: ImageRef) -> Location:
     """Where an input stands. Names in a bucket are UTF-8: bytes beside a path only tell that the path was altered."""
-    path = ref.path if ref.path_bytes is None else ref.path_bytes.decode()
+    path = ref.path if ref.path_bytes is None else ref.path_bytes.decode(errors="surrogateescape")
     return Location.parse(ref.root).below(path) if ref.root else Location.parse(path)
 
 

@@ -233,3 +233,19 @@ def test_an_archive_is_opened_once_for_all_its_members_and_again_when_it_changes
     server.requests.clear()
     assert [read(ImageRef("s3://b", f"x.tar!{number}.jpg")).data for number in range(60)] == [JPEG * 99] * 60
     assert sum(request.startswith("GET") for request in server.requests) < 70
+
+
+def test_members_whose_names_are_not_utf8_are_read_and_explained(server: S3Server) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as opened:
+        info = tarfile.TarInfo("a\udce9.jpg")
+        info.size = len(JPEG)
+        opened.addfile(info, io.BytesIO(JPEG))
+    server.put("b/x.tar", stream.getvalue())
+    (ref,) = found("s3://b")
+    assert ref.path_bytes == b"x.tar!a\xe9.jpg"
+    assert read(ref).data == JPEG
+    buckets._kept_open.cache_clear()
+    server.fault = lambda command, name: (403, "AccessDenied") if "x.tar" in name else None
+    with pytest.raises((ImageError, UnreachableError), match="ACCESS_DENIED"):
+        read(ref)

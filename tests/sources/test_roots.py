@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from fvcli.errors import SourceError
 from fvcli.sources.discover import Sources, discover
 from fvcli.sources.roots import normalized
-from tests.helpers.trees import found, make, names
+from tests.helpers.trees import found, make, names, passed_over
 
 
 def keys(*sources: str, **options: object) -> list[tuple[str, str]]:
@@ -102,3 +103,34 @@ def test_many_folders_side_by_side_stay_apart(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert len(names("p/*")) == 300
     assert {ref.root for ref in found("p/*")} == {f"p/{number}" for number in range(300)}
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of folders that refuse to be listed; the tests may run as root, whom nothing is refused."""
+    names: set[str] = set()
+    listing = os.scandir
+
+    def scandir(folder: str) -> object:
+        if os.path.basename(str(folder).rstrip("/")) in names:
+            raise PermissionError(13, "Permission denied")
+        return listing(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return names
+
+
+def test_a_source_that_refuses_is_told_from_an_empty_one(photos: Path, closed: set[str]) -> None:
+    (photos.parent / "empty").mkdir()
+    assert keys("empty") == []
+    closed.add("photos")
+    with pytest.raises(SourceError, match=r"cannot list the folder 'photos': permission denied"):
+        keys("photos")
+
+
+def test_lost_and_found_is_no_failure_where_it_refuses(photos: Path, closed: set[str]) -> None:
+    make(photos, "lost+found/c.jpg")
+    assert ("photos", "lost+found/c.jpg") in keys("photos")
+    closed.update(["lost+found", "in"])
+    assert keys("photos") == [("photos", "a.jpg"), ("photos", "in/")]
+    assert passed_over("photos") == {"lost+found folder": 1}
