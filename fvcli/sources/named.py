@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from fvcli.locations import cut_query
+from fvcli.locations import cut_query, is_remote
 from fvcli.records import ImageRef
 from fvcli.sources import archive
 from fvcli.sources.archive import is_archive
@@ -68,14 +68,17 @@ def _files(names: Iterable[Name], search: Search) -> Iterator[ImageRef]:
             path, raw = path + "\0", path.encode() if raw is None else raw
         chosen.append((path, raw))
         if len(chosen) == _EXAMINED_TOGETHER:
-            yield from _examined(chosen)
+            yield from _examined(chosen, search.base_folder)
             chosen = []
-    yield from _examined(chosen)
+    yield from _examined(chosen, search.base_folder)
 
 
-def _examined(names: list[Name]) -> list[ImageRef]:
+def _examined(names: list[Name], base_folder: str) -> list[ImageRef]:
+    refs = [ImageRef("", path, raw, base_folder=base_folder) for path, raw in names]
     groups: dict[Storage, list[bytes]] = {}
-    for path, raw in names:
-        groups.setdefault(storage_of(path), []).append(path.encode() if raw is None else raw)
+    for ref in refs:
+        location = ref.path.encode() if is_remote(ref.path) else ref.location
+        groups.setdefault(storage_of(ref.path), []).append(location)
     found = {storage: iter(storage.examine(group)) for storage, group in groups.items()}
-    return [ImageRef("", path, raw, *next(found[storage_of(path)])) for path, raw in names]
+    sizes = (next(found[storage_of(ref.path)]) for ref in refs)
+    return [replace(ref, size_bytes=size, mtime_ns=mtime_ns) for ref, (size, mtime_ns) in zip(refs, sizes, strict=True)]

@@ -106,9 +106,11 @@ def test_listed_files_without_a_root_are_the_same_from_elsewhere(
 ) -> None:
     bench.extract(sources=listed("photos", place / "list.txt"))
     keys = list(contents.rows(bench.features))
+    before = contents.state(bench.features)
     monkeypatch.chdir(place / "x")
     assert bench.extract(sources=listed("../photos", place / "list.txt")) == 0
     assert list(contents.rows(bench.features)) == keys
+    assert contents.state(bench.features) == before, "nothing was read or written again"
 
 
 def test_a_dataset_that_moved_with_its_images_goes_on(
