@@ -44,7 +44,7 @@ class KnownRoots:
     """
 
     def __init__(self, base_folder: str = "", names: Iterable[str] = ()) -> None:
-        here = os.getcwd()
+        here = _working_folder()
         self.base_folder = base_folder if os.path.isdir(base_folder) else here
         self._real_folder = lru_cache(maxsize=1024)(_real_folder)
         self.is_elsewhere = _real_folder(self.base_folder) != _real_folder(here)
@@ -95,7 +95,7 @@ class KnownRoots:
         """A new name as it is valid from the base folder: relative to it where it is below, else absolute."""
         if not self.is_elsewhere or is_remote(name) or name.startswith("/"):
             return name
-        full = os.path.normpath(os.path.join(os.getcwd(), name))
+        full = os.path.normpath(os.path.join(_working_folder(), name))
         inside = self.base_folder.rstrip("/") + "/"
         return full.removeprefix(inside)
 
@@ -174,6 +174,14 @@ def _identity(folder: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
+
+
+def _working_folder() -> str:
+    """The working directory; the root of the file system where it was removed, so that absolute names still work."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
 
 
 def _real_folder(folder: str) -> str:

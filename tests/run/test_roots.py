@@ -155,3 +155,12 @@ def test_members_of_an_archive_are_found_from_elsewhere(
     assert bench.extract(sources=Sources(("../photos",))) == 0, "the same contents: nothing to compute"
     assert bench.counts()["rows"] == 18
     assert bench.failed() == {}
+
+
+def test_absolute_names_work_from_a_folder_that_was_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert commands.run("extract", place / "photos", "-o", place / "own", "-q").code == 0
+    assert len(contents.rows(place / "own")) == 10
