@@ -45,7 +45,9 @@ class Scenario:
 SCENARIOS = (
     Scenario("first run", None),
     Scenario("first run, npy", None, ("--format", "npy", "--dtype", "float16")),
+    Scenario("first run, processes", None, ("--processes", "2")),
     Scenario("update", "parquet"),
+    Scenario("update, processes", "parquet", ("--processes", "2")),
     Scenario("update, pruned and retried", "parquet", ("--prune", "--retry-failed")),
     Scenario("update, npy, pruned", "npy", ("--format", "npy", "--dtype", "float16", "--prune")),
     Scenario("overwritten as float16", "parquet", ("--overwrite", "--dtype", "float16")),
