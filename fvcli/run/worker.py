@@ -189,7 +189,7 @@ class Setup:
 
     notes: path of the file in which the inputs in hand are noted; slot: the first of the process's own there.
     updates: whether existing rows may be taken over, which the process asks the run for.
-    budget: bytes of decoded images that it may hold at once.
+    budget: bytes of decoded images that it may hold at once. ahead: bytes that it may read before their turn.
     """
 
     model: str
@@ -200,6 +200,7 @@ class Setup:
     threads: int
     updates: bool
     budget: int
+    ahead: int
 
 
 def packed(outcomes: Sequence[Outcome]) -> tuple[list[Any], Float32Array | None]:
@@ -261,7 +262,7 @@ def _work(setup: Setup, connections: Sequence[Connection], in_hand: InHand) -> N
     loader = ImageLoader(embedder.input_spec, setup.recipe.preprocessing, setup.limits, Budget(setup.budget))
     asking = _Asking()
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-    with Prefetch() as prefetch:
+    with Prefetch(limit=setup.ahead, patience=0) as prefetch:
         for number in range(setup.threads):
             own = embedder if number == 0 else embedder.per_thread()
             note = partial(in_hand.mark, setup.slot + number)

@@ -13,7 +13,7 @@ from fvcli.sources.read import read
 
 #: Requests under way at once: at 50 ms each this keeps up with some 600 images a second.
 REQUESTS = 32
-#: Bytes that are being read or wait for their worker.
+#: Bytes that are being read or wait for their worker, in all processes of a run.
 LIMIT_BYTES = 256 * 1024**2
 _UNKNOWN_SIZE = 1024**2
 _PATIENCE_SECONDS = 0.5
@@ -25,10 +25,21 @@ _SMOOTHING = 1 / 32
 
 
 class Prefetch:
-    """Workers ask with ``begin`` and fetch with ``read``. left_out: inputs that nobody will fetch."""
+    """Workers ask with ``begin`` and fetch with ``read``.
 
-    def __init__(self, left_out: Container[ImageRef] = ()) -> None:
+    left_out: inputs that nobody will fetch. limit: bytes that are being read or wait. patience: seconds that ``begin``
+    waits for room, 0 where the thread that asks is the one that fetches.
+    """
+
+    def __init__(
+        self,
+        left_out: Container[ImageRef] = (),
+        limit: int = LIMIT_BYTES,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._left_out = left_out
+        self._limit = limit
+        self._patience = patience
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: dict[ImageRef, Future[ImageFile]] = {}
         self._bytes = 0
@@ -54,9 +65,9 @@ class Prefetch:
         with self._changed:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="read")
-            if self._bytes and self._bytes + cost > LIMIT_BYTES:
-                self._changed.wait(timeout=_PATIENCE_SECONDS)  # not for ever: no worker has this batch yet
-                if self._bytes + cost > LIMIT_BYTES:
+            if self._bytes and self._bytes + cost > self._limit:
+                self._changed.wait(timeout=self._patience)  # not for ever: no worker has this batch yet
+                if self._bytes + cost > self._limit:
                     return
             self._bytes += cost
             self._under_way[ref] = self._pool.submit(self._read, ref)
