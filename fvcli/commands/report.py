@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,7 @@ class _Steps:
         self._pictures = 0
         self._done = 0
         self._next_line = 0.0
+        self._over = threading.Event()
 
     def __enter__(self) -> _Steps:
         return self
@@ -106,6 +108,13 @@ class _Steps:
         self._next_line = time.monotonic() + _LINE_EVERY_SECONDS
         if not self._quiet:
             say(f"{what} ...")
+            self._over = threading.Event()
+            threading.Thread(target=self._wait, args=(self._over, time.monotonic()), daemon=True).start()
+
+    def _wait(self, over: threading.Event, started: float) -> None:
+        """A line every so often while a step goes on that tells nothing of itself."""
+        while not over.wait(_LINE_EVERY_SECONDS):
+            say(f"... {time.monotonic() - started:.0f} s")
 
     def share(self, done: float) -> None:
         self._advance(done, f"{done:.0%}")
@@ -119,6 +128,7 @@ class _Steps:
         self._advance(self._done / self._pictures, f"{self._done:,} of {counted(self._pictures, 'picture')}")
 
     def _advance(self, share: float, line: str) -> None:
+        self._over.set()
         if self._quiet:
             return
         if stderr_width():
@@ -134,6 +144,7 @@ class _Steps:
             say(line)
 
     def _end(self) -> None:
+        self._over.set()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import browser as chromium
 from tests.helpers.pages import HOSTILE_NAMES, Case, Parts, run
 
 
@@ -32,6 +34,7 @@ def case(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     Path(os.fsdecode(not_utf8)).write_bytes((photos / "coffee.jpg").read_bytes())
     (photos / "empty <b>.jpg").write_bytes(b"")
     (photos / "text.png").write_text("no image")
+    (photos / "notes.xyz").write_text("no input")
     done = run("extract", "photos", "-o", "features", "-q", cwd=folder)
     assert done.returncode == 3, done.stderr
     Image.new("RGB", (320, 60), "navy").save(photos / "later.png")
@@ -61,3 +64,26 @@ def parts(page: Path) -> Parts:
 @pytest.fixture(scope="session")
 def facts(parts: Parts) -> dict[str, Any]:
     return parts.facts
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    started = chromium.start(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def shown(browser: Any, page: Path) -> Iterator[Any]:
+    """The page, freshly loaded; after the test nothing may have gone wrong in it, and nothing have been loaded."""
+    chromium.show(browser, page)
+    yield browser
+    assert browser.get_log("browser") == []
+    assert chromium.requested(browser) <= {page.as_uri()}
+
+
+@pytest.fixture
+def phone(browser: Any, page: Path) -> Iterator[Any]:
+    chromium.show(browser, page, 390, touch=True)
+    yield browser
+    assert browser.get_log("browser") == []
