@@ -41,9 +41,11 @@ def kept(true: NDArray[np.int64], places: NDArray[np.float64]) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) for a, b in zip(true, around, strict=True)]) / true.shape[1])
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    started = time.perf_counter()
-    return work(), time.perf_counter() - started
+def timed(work: Callable[[], T]) -> tuple[T, str]:
+    """The result of ``work``, and the wall and CPU time that it took."""
+    started, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, f"{time.perf_counter() - started:.1f} s, {time.process_time() - cpu:.1f} s of CPU"
 
 
 def main() -> None:
@@ -64,8 +66,8 @@ def main() -> None:
     print(f"{len(units):,} pictures, {grid.columns} x {grid.lines} cells, {given.threads} threads")
     print(f"kept by chance                  {NEAR / max(1, len(units) - 1):.3f}")
     print(f"kept by two principal components {kept(true, (centered @ axes[:2].T).astype(np.float64)):.3f}")
-    print(f"kept by the embedding           {kept(true, plane.astype(np.float64)):.3f}   {embedding:.1f} s")
-    print(f"kept by the wall                {kept(true, cells):.3f}   {assignment:.1f} s")
+    print(f"kept by the embedding           {kept(true, plane.astype(np.float64)):.3f}   {embedding}")
+    print(f"kept by the wall                {kept(true, cells):.3f}   {assignment}")
 
 
 if __name__ == "__main__":
