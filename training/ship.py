@@ -31,7 +31,7 @@ from training.train import Places, checkpoints_of, float_trainer, quantized_trai
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
 NAME = "mobilenet_v1_1.0_160"
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy", "pillow")
 
 
@@ -42,7 +42,7 @@ def card_of(network: MobileNetV1, data: bytes, notes: dict[str, Any]) -> ModelCa
         identity=network.identity,
         engine="int8",
         dimension=graph.feature_dimension(network.depth_multiplier),
-        licence=LICENCE,
+        license=LICENSE,
         input_spec=network.input_spec,
         file_sha256=hashlib.sha256(data).hexdigest(),
         notes=notes,
@@ -55,7 +55,7 @@ def measured(network: MobileNetV1, data: bytes, places: Places) -> dict[str, Any
     labeled = photographs.labeled(folder / "labels.tsv", folder, photographs.MISNAMED)
     sets = {"validation": labeled, "aside": (photographs.split(places.data).aside, None)}
     engines: dict[str, Callable[[UInt8Array], Float32Array]] = {
-        "tensorflow": network_model(network, "embedded", LICENCE),
+        "tensorflow": network_model(network, "embedded", LICENSE),
         "int8": LiteRTModel(card_of(network, data, {}), data),
     }
     return {

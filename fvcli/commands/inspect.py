@@ -129,7 +129,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     if len(found.failures) > _KINDS:
         yield "", f"and {len(found.failures) - _KINDS} more kinds; all are in {found.folder}/failures"
     model = found.model
-    yield "model", f"{model['name']} ({str(model['identity'])[:12]}, {model['licence']})"
+    yield "model", f"{model['name']} ({str(model['identity'])[:12]}, {model['license']})"
     recipe = ", ".join(f"{name} {value}" for name, value in found.recipe.items() if name not in ("model", "identity"))
     yield "recipe", recipe
     yield "made with", ", ".join(f"{name} {value}" for name, value in found.environment.items())

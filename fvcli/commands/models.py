@@ -163,7 +163,7 @@ def _summary(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ImageNet", f"top-1 {values['published_top1']} %{top5} (published)"
     if "identity" in values:
         yield "identity", values["identity"]
-    yield "license", values["licence"]
+    yield "license", values["license"]
     if "archive" in values:
         yield "handle", values["hub_handle"]
         yield "archive", values["archive"]

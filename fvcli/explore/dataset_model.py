@@ -44,7 +44,7 @@ def _cached(found: Manifest) -> FeatureModel | None:
     if embedded_file()[0].identity == identity:
         return load_model(EMBEDDED, engine)
     if engine in ("int8", "float"):
-        compiled = read_compiled(identity, engine, _name(found), found.model["licence"])
+        compiled = read_compiled(identity, engine, _name(found), found.model["license"])
         if compiled is not None:
             from fvcli.models.litert import LiteRTModel
 

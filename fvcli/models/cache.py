@@ -51,8 +51,8 @@ def compiled_path(identity: str, engine: CompiledEngine) -> Path:
     return cache_folder() / "compiled" / f"{identity}-{engine}-{COMPILER}.tflite"
 
 
-def read_compiled(identity: str, engine: CompiledEngine, name: str, licence: str) -> tuple[ModelCard, bytes] | None:
-    """A compiled model under the name and licence it has here; None if it is not cached, or damaged."""
+def read_compiled(identity: str, engine: CompiledEngine, name: str, license: str) -> tuple[ModelCard, bytes] | None:
+    """A compiled model under the name and license it has here; None if it is not cached, or damaged."""
     path = compiled_path(identity, engine)
     try:
         data = path.read_bytes()
@@ -61,7 +61,7 @@ def read_compiled(identity: str, engine: CompiledEngine, name: str, licence: str
         return None
     if card.file_sha256 != hashlib.sha256(data).hexdigest() or (card.identity, card.engine) != (identity, engine):
         return None
-    return replace(card, name=name, licence=licence), data
+    return replace(card, name=name, license=license), data
 
 
 def write_compiled(card: ModelCard, data: bytes) -> None:

@@ -38,7 +38,7 @@ class ForeignModel:
     """
 
     name: str
-    licence: str
+    license: str
     input_spec: InputSpec
     dimension: int
     identity: str
@@ -60,7 +60,7 @@ class _Signature:
         return self.function(**{self.input_name: images})[self.output_name]
 
 
-def load_saved_model(folder: Path, name: str, licence: str, options: SourceOptions) -> ForeignModel:
+def load_saved_model(folder: Path, name: str, license: str, options: SourceOptions) -> ForeignModel:
     """Loads a SavedModel or hub.Module that has the image feature vector signature.
 
     Its input range is not in its files, so ``options`` has to give it, and a size where it takes any. Raises
@@ -83,10 +83,10 @@ def load_saved_model(folder: Path, name: str, licence: str, options: SourceOptio
         _refuse(name, signatures, options)
     spec = _input_spec(signature.size, name, options)
     identity = _folder_identity(folder, spec, options.output)
-    return ForeignModel(name, licence, spec, signature.dimension, identity, loaded, signature.run)
+    return ForeignModel(name, license, spec, signature.dimension, identity, loaded, signature.run)
 
 
-def load_keras(path: Path, name: str, licence: str, options: SourceOptions) -> ForeignModel:
+def load_keras(path: Path, name: str, license: str, options: SourceOptions) -> ForeignModel:
     """Loads a Keras model (``.keras`` or ``.h5``) with one image input and one vector output.
 
     ``options`` has to give its input range, and a size where it takes any. Raises ModelError for another model, or
@@ -121,7 +121,7 @@ def load_keras(path: Path, name: str, licence: str, options: SourceOptions) -> F
     if not is_vector(result):
         raise ModelError(f"{name}: its output {list(result)} is no vector [n, d]; give another model or output")
     identity = options_identity(file_sha256(path), options)
-    return ForeignModel(name, licence, spec, max(result[1:]), identity, model, run)
+    return ForeignModel(name, license, spec, max(result[1:]), identity, model, run)
 
 
 def tensorflow_model(model: ForeignModel) -> TensorFlowModel:
@@ -138,7 +138,7 @@ def tensorflow_model(model: ForeignModel) -> TensorFlowModel:
         input_spec=spec,
         dimension=model.dimension,
         identity=model.identity,
-        licence=model.licence,
+        license=model.license,
         function=tf.function(run, input_signature=[shape], autograph=False),
         pixel_values=pixel_values(spec),
     )
@@ -160,7 +160,7 @@ def converted(model: ForeignModel) -> tuple[ModelCard, bytes]:
         reason = first_line(error)
         raise ModelError(f"{model.name}: does not convert to LiteRT ({reason}); use --engine tensorflow") from error
     digest = hashlib.sha256(data).hexdigest()
-    card = ModelCard(model.name, model.identity, "float", model.dimension, model.licence, spec, digest)
+    card = ModelCard(model.name, model.identity, "float", model.dimension, model.license, spec, digest)
     image = np.random.default_rng(0).integers(0, 100, (1, spec.height, spec.width, 3), np.uint8)
     before, after = tensorflow_model(model)(image), LiteRTModel(card, data)(image)
     # The converter leaves some variables out without an error, and LiteRT then computes with whatever is there.

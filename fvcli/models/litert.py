@@ -67,8 +67,8 @@ class LiteRTModel:
         return self._card.engine
 
     @property
-    def licence(self) -> str:
-        return self._card.licence
+    def license(self) -> str:
+        return self._card.license
 
     @property
     def card(self) -> ModelCard:

@@ -43,14 +43,14 @@ def load_model(name: str = EMBEDDED, engine: Engine | None = None) -> FeatureMod
     from fvcli.models.source_options import split_name
 
     if split_name(name)[0] == EMBEDDED:
-        return _network_model(load_network(name), name, engine, embedded_file()[0].licence)
+        return _network_model(load_network(name), name, engine, embedded_file()[0].license)
     source = find_source(name)
     fingerprint = source.fingerprint()
     known = read_known(fingerprint)
     if known is not None:
         chosen = engine or known.engine
         if chosen in ("int8", "float"):
-            cached = read_compiled(known.identity, chosen, name, source.licence)
+            cached = read_compiled(known.identity, chosen, name, source.license)
             if cached is not None:
                 return _litert(*cached)
     return _read_model(source, engine, fingerprint)
@@ -66,19 +66,19 @@ def _read_model(source: Source, engine: Engine | None, fingerprint: str) -> Feat
     if network is None:
         return _foreign(local, engine, fingerprint)
     write_known(fingerprint, KnownSource(network.identity, _default_engine(network)))
-    return _network_model(network, source.name, engine, source.licence)
+    return _network_model(network, source.name, engine, source.license)
 
 
 def _default_engine(network: MobileNetV1) -> CompiledEngine:
     return "int8" if network.quantized else "float"
 
 
-def _network_model(network: MobileNetV1, name: str, engine: Engine | None, licence: str) -> FeatureModel:
+def _network_model(network: MobileNetV1, name: str, engine: Engine | None, license: str) -> FeatureModel:
     if engine == "tensorflow":
         from fvcli.models.mobilenet.reference import network_model
 
-        return network_model(network, name, licence)
-    return _litert(*compiled(network, engine or _default_engine(network), name, licence))
+        return network_model(network, name, license)
+    return _litert(*compiled(network, engine or _default_engine(network), name, license))
 
 
 def load_classifier(name: str) -> Classifier:
@@ -162,7 +162,7 @@ def embedded_file() -> tuple[ModelCard, bytes]:
     return card, (folder / f"{_EMBEDDED_FILE}.tflite").read_bytes()
 
 
-def compiled(network: MobileNetV1, engine: Engine, name: str, licence: str) -> tuple[ModelCard, bytes]:
+def compiled(network: MobileNetV1, engine: Engine, name: str, license: str) -> tuple[ModelCard, bytes]:
     """The network compiled for LiteRT, from the cache or into it. Raises UsageError for the other kind's engine."""
     from fvcli.models.cache import read_compiled, write_compiled
 
@@ -171,7 +171,7 @@ def compiled(network: MobileNetV1, engine: Engine, name: str, licence: str) -> t
     if not network.quantized and engine != "float":
         raise UsageError(f"{name}: a plain network runs with --engine float or --engine tensorflow")
     assert engine in ("int8", "float")
-    cached = read_compiled(network.identity, engine, name, licence)
+    cached = read_compiled(network.identity, engine, name, license)
     if cached is not None:
         return cached
     from fvcli.models.mobilenet.compile import compile_float, compile_int8
@@ -182,7 +182,7 @@ def compiled(network: MobileNetV1, engine: Engine, name: str, licence: str) -> t
         identity=network.identity,
         engine=engine,
         dimension=network.layers[-1].bias.size,
-        licence=licence,
+        license=license,
         input_spec=network.input_spec,
         file_sha256=hashlib.sha256(data).hexdigest(),
     )
@@ -196,18 +196,18 @@ def _foreign(source: Source, engine: Engine | None, fingerprint: str) -> Feature
         _check_engine(source, engine, ("litert",))
         from fvcli.models.tflite_embedder import load_embedder
 
-        return load_embedder(source.path, source.name, source.licence, source.options)
+        return load_embedder(source.path, source.name, source.license, source.options)
     if source.kind == "onnx":
         _check_engine(source, engine, ("onnx",))
         from fvcli.models.onnx import load_onnx
 
-        return load_onnx(source.path, source.name, source.licence, source.options)
+        return load_onnx(source.path, source.name, source.license, source.options)
     _check_engine(source, engine, ("tensorflow",) if source.kind == "keras" else ("tensorflow", "float"))
     from fvcli.models.cache import KnownSource, write_compiled, write_known
     from fvcli.models.foreign import converted, load_keras, load_saved_model, tensorflow_model
 
     load = load_keras if source.kind == "keras" else load_saved_model
-    model = load(source.path, source.name, source.licence, source.options)
+    model = load(source.path, source.name, source.license, source.options)
     write_known(fingerprint, KnownSource(model.identity, "tensorflow"))
     if engine == "float":
         card, data = converted(model)

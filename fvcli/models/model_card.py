@@ -26,7 +26,7 @@ class ModelCard:
     identity: str
     engine: CompiledEngine
     dimension: int
-    licence: str
+    license: str
     input_spec: InputSpec
     file_sha256: str
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class ModelCard:
             "identity": self.identity,
             "engine": self.engine,
             "file_sha256": self.file_sha256,
-            "licence": self.licence,
+            "license": self.license,
             "input": input_spec_to_json(self.input_spec),
             "output": {"dimension": self.dimension},
             **self.notes,
@@ -46,14 +46,14 @@ class ModelCard:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelCard:
         """The inverse of :meth:`to_json`. Raises ModelError where an entry is missing or of another type."""
-        known = {"name", "identity", "engine", "file_sha256", "licence", "input", "output"}
+        known = {"name", "identity", "engine", "file_sha256", "license", "input", "output"}
         try:
             return cls(
                 name=str(values["name"]),
                 identity=str(values["identity"]),
                 engine=cast(CompiledEngine, values["engine"]),
                 dimension=int(values["output"]["dimension"]),
-                licence=str(values["licence"]),
+                license=str(values["license"]),
                 input_spec=input_spec_from_json(values["input"]),
                 file_sha256=str(values["file_sha256"]),
                 notes={name: value for name, value in values.items() if name not in known},

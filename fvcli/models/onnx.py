@@ -37,7 +37,7 @@ class _Network:
     """What the instances for all threads share. channels_first: the input is [1, 3, h, w], else [1, h, w, 3]."""
 
     name: str
-    licence: str
+    license: str
     identity: str
     data: bytes
     input_spec: InputSpec
@@ -85,8 +85,8 @@ class ONNXModel:
         return ENGINE
 
     @property
-    def licence(self) -> str:
-        return self._network.licence
+    def license(self) -> str:
+        return self._network.license
 
     def __call__(self, images: UInt8Array) -> Float32Array:
         """uint8 RGB [n, height, width, 3] -> float32 [n, dimension]. Raises ModelError if ONNX Runtime fails."""
@@ -112,7 +112,7 @@ class ONNXModel:
             raise ModelError(f"{self.name}: ONNX Runtime could not run the model: {first_line(error)}") from error
 
 
-def load_onnx(path: Path, name: str, licence: str, options: SourceOptions) -> ONNXModel:
+def load_onnx(path: Path, name: str, license: str, options: SourceOptions) -> ONNXModel:
     """The model in a file. Its input is float32, float16 or uint8, channels first or last, of fixed or any size.
 
     Float inputs need the range of their pixels from ``options``; uint8 takes pixels as they are. Raises ModelError,
@@ -143,7 +143,7 @@ def load_onnx(path: Path, name: str, licence: str, options: SourceOptions) -> ON
         spec = float_input(height, width, options.ranges)
     network = _Network(
         name=name,
-        licence=licence,
+        license=license,
         identity=options_identity(hashlib.sha256(data).hexdigest(), options),
         data=data,
         input_spec=spec,

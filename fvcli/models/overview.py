@@ -12,7 +12,7 @@ from fvcli.errors import ModelError
 from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
 from fvcli.models.loading import EMBEDDED, embedded_file, load_model
-from fvcli.models.mobilenet.catalog import CATALOG, LICENCE, Entry, find_entry
+from fvcli.models.mobilenet.catalog import CATALOG, LICENSE, Entry, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.model_card import ModelCard, input_spec_to_json
 from fvcli.models.source import Source, find_source, local_source, read_source
@@ -61,7 +61,7 @@ def describe_model(name: str) -> dict[str, Any]:
         return {**_entry_values(entry), "place": "not here"}
     source = local_source(find_source(name))
     found = read_source(source)
-    values: dict[str, Any] = {"name": name, "licence": source.licence, "source": str(source.path)}
+    values: dict[str, Any] = {"name": name, "license": source.license, "source": str(source.path)}
     if entry is not None:
         values = {**_entry_values(entry), **values, "place": "cached"}
     if found is None:
@@ -146,7 +146,7 @@ def _entry_values(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "multiplier": entry.multiplier,
         "size": entry.size,
-        "licence": LICENCE,
+        "license": LICENSE,
         "published_top1": entry.top1,
         "published_top5": entry.top5,
         "archive": entry.url,

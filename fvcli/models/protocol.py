@@ -16,7 +16,7 @@ class FeatureModel(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user calls it: ``embedded``, a catalogue name, a path."""
+        """What the user calls it: ``embedded``, a catalog name, a path."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class FeatureModel(Protocol):
     def engine(self) -> Engine: ...
 
     @property
-    def licence(self) -> str:
+    def license(self) -> str:
         """SPDX expression, or "unknown"."""
         ...
 

@@ -16,7 +16,7 @@ from fvcli.files import file_sha256
 from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
 from fvcli.models.hub import GOOGLE, full_handle, resolve_handle
-from fvcli.models.mobilenet.catalog import LICENCE, find_entry
+from fvcli.models.mobilenet.catalog import LICENSE, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.mobilenet.network_file import OtherNetworkError
 from fvcli.models.source_options import NO_OPTIONS, SourceOptions, input_size, split_name
@@ -30,12 +30,12 @@ _SAVED_MODEL: Final = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's place. name: as the user gave it. licence: SPDX, or "unknown". path: unused for a handle."""
+    """A model's place. name: as the user gave it. license: SPDX, or "unknown". path: unused for a handle."""
 
     name: str
     kind: Kind
     path: Path
-    licence: str
+    license: str
     handle: str = ""
     options: SourceOptions = NO_OPTIONS
 
@@ -75,14 +75,14 @@ def find_source(name: str) -> Source:
     path = Path(place)
     handle = None if path.exists() else full_handle(place)
     if handle is not None:
-        licence = LICENCE if handle.startswith(GOOGLE) else "unknown"
-        return Source(name, "handle", Path(), licence, handle, options)
+        license = LICENSE if handle.startswith(GOOGLE) else "unknown"
+        return Source(name, "handle", Path(), license, handle, options)
     entry = find_entry(place)
     if entry is not None and not path.exists():
         folder = archive_folder(entry)
         if not folder.is_dir():
             raise ModelError(f"{place}: not on this machine yet; fetch it with `fvcli models pull {place}`")
-        return _in_folder(folder, Source(name, "archive", folder, LICENCE, options=options))
+        return _in_folder(folder, Source(name, "archive", folder, LICENSE, options=options))
     given = Source(name, "archive", path, "unknown", options=options)
     if path.is_dir():
         return _in_folder(path, given)

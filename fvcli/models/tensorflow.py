@@ -33,7 +33,7 @@ class TensorFlowModel:
     input_spec: InputSpec
     dimension: int
     identity: str
-    licence: str
+    license: str
     function: Callable[[Any], Any]
     pixel_values: Float32Array
 

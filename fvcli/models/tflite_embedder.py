@@ -49,7 +49,7 @@ class _Layout:
     metadata: TFLiteMetadata
 
 
-def load_embedder(path: Path, name: str, licence: str, options: SourceOptions) -> LiteRTModel:
+def load_embedder(path: Path, name: str, license: str, options: SourceOptions) -> LiteRTModel:
     """The model in a file, under the name it has for the user.
 
     Float and int8 inputs need the range of their pixels: from the file's metadata or from ``options``. A uint8 input
@@ -76,7 +76,7 @@ def load_embedder(path: Path, name: str, licence: str, options: SourceOptions) -
         identity=options_identity(digest, options),
         engine="litert",
         dimension=int(np.prod(output.shape[1:])),
-        licence=licence,
+        license=license,
         input_spec=spec,
         file_sha256=digest,
     )

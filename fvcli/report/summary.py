@@ -40,7 +40,7 @@ def summarize(dataset: Dataset, folder: str) -> Summary:
         dtype=manifest.dtype,
         dimension=manifest.dimension,
         model=readable(str(model.get("name", ""))),
-        license=readable(str(model.get("license", model.get("licence", "")))),
+        license=readable(str(model.get("license", model.get("license", "")))),
         identity=readable(str(model.get("identity", ""))),
         recipe=_pairs(manifest.recipe.to_json(), ("model", "identity")),
         environment=_pairs(manifest.environment, ()),

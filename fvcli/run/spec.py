@@ -30,7 +30,7 @@ from fvcli.run.request import ExtractRequest
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """Taken from a request and a model, or from a plan. ``model`` has the model's name, identity and licence."""
+    """Taken from a request and a model, or from a plan. ``model`` has the model's name, identity and license."""
 
     model: Mapping[str, str]
     dimension: int
@@ -43,7 +43,7 @@ class DatasetSpec:
     def of(cls, request: ExtractRequest, model: FeatureModel) -> DatasetSpec:
         """The dataset that a request asks for."""
         return cls(
-            model={"name": model.name, "identity": model.identity, "licence": model.licence},
+            model={"name": model.name, "identity": model.identity, "license": model.license},
             dimension=model.dimension,
             recipe=Recipe(
                 model.identity,

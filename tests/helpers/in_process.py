@@ -35,7 +35,7 @@ class FakeModel:
     dimension: int = 12
     identity: str = hashlib.sha256(b"fake").hexdigest()
     engine: Engine = "int8"
-    licence: str = "CC0-1.0"
+    license: str = "CC0-1.0"
 
     def __call__(self, images: UInt8Array) -> Float32Array:
         self.images[0] += len(images)

@@ -52,7 +52,7 @@ def write_dataset(
         format,
         dtype,
         dimension,
-        model={"name": "none", "identity": "0" * 64, "licence": "unknown"},
+        model={"name": "none", "identity": "0" * 64, "license": "unknown"},
         recipe=Recipe("0" * 64, "int8", Preprocessing()),
         environment={"fvcli": "0", "python": "0", "cpu": "none", "platform": "none"},
         roots=tuple(sorted({shard.first[0] for shard in described})),

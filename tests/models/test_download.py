@@ -41,7 +41,7 @@ def archive() -> bytes:
 
 @pytest.fixture
 def site(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A server that has the archive, a catalogue that holds its checksum, and a cache of its own."""
+    """A server that has the archive, a catalog that holds its checksum, and a cache of its own."""
     entries = tuple(
         replace(entry, sha256=hashlib.sha256(archive).hexdigest()) if entry.name == NAME else entry for entry in CATALOG
     )
@@ -67,7 +67,7 @@ def test_a_pulled_model_runs_and_is_listed(site: Site, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     model = pull_model(NAME, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(site.files[PATH]), len(site.files[PATH]))
-    assert (model.dimension, model.engine, model.licence) == (256, "int8", "Apache-2.0")
+    assert (model.dimension, model.engine, model.license) == (256, "int8", "Apache-2.0")
     assert np.isfinite(model(random_images(1, 128))).all()
     assert {listed.name: listed.place for listed in list_models()}[NAME] == "cached"
     assert describe_model(NAME)["identity"] == model.identity
@@ -144,7 +144,7 @@ def test_a_damaged_compiled_file_is_named_and_made_again(site: Site, tmp_path: P
     assert not [checked for checked in verify_models() if checked.problem]
 
 
-def test_the_catalogue_is_the_published_one(shared: Path) -> None:
+def test_the_catalog_is_the_published_one(shared: Path) -> None:
     lines = (shared / "models" / "archives.tsv").read_text().splitlines()[1:]
     published = [(line + "\t\t").split("\t")[:4] for line in lines]
     found = [

@@ -31,7 +31,7 @@ def test_card_describes_the_file_beside_it() -> None:
     card = ModelCard.parse((FOLDER / "mobilenet_v1_1.0_160.json").read_text())
     assert card.file_sha256 == hashlib.sha256(FILE.read_bytes()).hexdigest()
     assert (card.input_spec.height, card.input_spec.width, card.dimension) == (160, 160, 1024)
-    assert card.licence == "Apache-2.0"
+    assert card.license == "Apache-2.0"
     assert "Apache License" in (FOLDER / "NOTICE").read_text()
     origin = "3b90af536f810f5f75e9f6d431bc2e8a3c4fc2ff4f693aa0dd4ae429816f8735"
     assert origin in (FOLDER / "mobilenet_v1_1.0_160.json").read_text(), "the frozen graph that the weights come from"

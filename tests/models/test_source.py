@@ -73,8 +73,8 @@ def test_what_is_said_of_the_input_stays_with_the_name(tmp_path: Path) -> None:
     odd = touched(tmp_path / "what?.pb")
     assert find_source(str(odd)).path == odd
     handle = find_source("https://tfhub.dev/google/imagenet/x/1?image-size=96")
-    assert (handle.handle, handle.licence) == ("https://tfhub.dev/google/imagenet/x/1", "Apache-2.0")
-    for bad in ("input-range=1", "input-range=a,b", "input-range=0,nan", "image-size=big", "image-size=3&colour=1"):
+    assert (handle.handle, handle.license) == ("https://tfhub.dev/google/imagenet/x/1", "Apache-2.0")
+    for bad in ("input-range=1", "input-range=a,b", "input-range=0,nan", "image-size=big", "image-size=3&color=1"):
         with pytest.raises(UsageError, match="after the"):
             find_source(f"{path}?{bad}")
 

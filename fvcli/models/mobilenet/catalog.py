@@ -13,7 +13,7 @@ from typing import Final
 
 from fvcli.errors import ModelError
 
-LICENCE: Final = "Apache-2.0"
+LICENSE: Final = "Apache-2.0"
 ARCHIVES_URL: Final = "https://storage.googleapis.com/download.tensorflow.org/models"
 ARCHIVES_VARIABLE: Final = "FVCLI_ARCHIVES_URL"
 """Environment variable that names a mirror of ARCHIVES_URL."""

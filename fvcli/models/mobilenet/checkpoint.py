@@ -1,7 +1,7 @@
 """A TF-Slim checkpoint of MobileNet V1 -> the network in memory.
 
 Variables are found by the end of their names (``Conv2d_0/weights``, ``Conv2d_1_depthwise/BatchNorm/gamma``,
-``Conv2d_0/act_quant/max``): what stands before differs with how a graph was built. With simulated quantisation, a
+``Conv2d_0/act_quant/max``): what stands before differs with how a graph was built. With simulated quantization, a
 kernel is first folded with its BatchNorm and then rounded within weights_quant's range, as in training.
 """
 

@@ -71,14 +71,14 @@ class Int8Layer:
 
 def int8_weights(weights: QuantizedTensor, bias_codes: NDArray[np.int32], axis: int) -> Int8Weights:
     """Re-encodes uint8 codes with one zero point as symmetric int8 codes, ``axis`` counting output channels."""
-    centred = np.moveaxis(weights.codes.astype(np.int32) - weights.zero_point, axis, -1)
-    largest = np.abs(centred).max(axis=tuple(range(centred.ndim - 1)))
+    centered = np.moveaxis(weights.codes.astype(np.int32) - weights.zero_point, axis, -1)
+    largest = np.abs(centered).max(axis=tuple(range(centered.ndim - 1)))
     exact = largest <= INT8_LIMIT
     ratio = np.where(exact, 1.0, largest / INT8_LIMIT)
-    codes = np.rint(centred / ratio)
+    codes = np.rint(centered / ratio)
     if weights.codes.shape[0] > 1:
         for channel in np.flatnonzero(~exact):
-            codes[..., channel] = round_together(centred[..., channel] / ratio[channel])
+            codes[..., channel] = round_together(centered[..., channel] / ratio[channel])
     scales = np.where(exact, weights.scale, (ratio * np.float64(weights.scale)).astype(np.float32))
     return Int8Weights(
         codes=np.moveaxis(codes.astype(np.int8), -1, axis),
@@ -91,7 +91,7 @@ def int8_weights(weights: QuantizedTensor, bias_codes: NDArray[np.int32], axis: 
 def round_together(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Whole numbers near ``values`` (less than 1 away) whose sum is the rounded sum of ``values``, half to even.
 
-    For kernels larger than one pixel: the parts cut off are given back to the numbers that lost most. Neighbouring
+    For kernels larger than one pixel: the parts cut off are given back to the numbers that lost most. Neighboring
     pixels are much alike, so errors that cancel in the kernel's sum nearly cancel in its result. (Across channels,
     which are not alike, it does harm: there each number is rounded by itself, half to even.)
     """
@@ -192,7 +192,7 @@ def compile_float(network: MobileNetV1) -> bytes:
     height, width = network.input_spec.height, network.input_spec.width
     images = writer.tensor("images", (height, width, 3), np.float32)
     doubled = writer.tensor("images_doubled", (height, width, 3), np.float32)
-    image = writer.tensor("images_centred", (height, width, 3), np.float32)
+    image = writer.tensor("images_centered", (height, width, 3), np.float32)
     writer.arithmetic("MUL", images, 2.0, doubled)
     writer.arithmetic("SUB", doubled, 1.0, image)
     channels = 3

@@ -38,7 +38,7 @@ Node: TypeAlias = Any
 """A NodeDef, of the protobuf classes that TensorFlow ships."""
 
 PIXEL_CODES: Final = ActivationRange(np.float32(1 / 128), 128)
-"""The input of Google's quantised graphs without FakeQuant on it: (pixel - 128) / 128, the pixel as it stands."""
+"""The input of Google's quantized graphs without FakeQuant on it: (pixel - 128) / 128, the pixel as it stands."""
 
 _SCOPE: Final = re.compile(r"(Logits/Conv2d_1c_1x1|Conv2d_\d+(?:_depthwise|_pointwise)?)/")
 _SCOPE_DEPTHWISE: Final = re.compile(r"Conv2d_\d+_depthwise/")
@@ -70,7 +70,7 @@ def read_frozen_graph(path: Path) -> MobileNetV1:
 
 
 def parse_frozen_graph(data: bytes) -> MobileNetV1:
-    """As :func:`read_frozen_graph`, from a serialised GraphDef."""
+    """As :func:`read_frozen_graph`, from a serialized GraphDef."""
     try:
         return _Graph(_nodes(data)).network()
     except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:
@@ -170,7 +170,7 @@ class _Graph:
         depthwise = kernel.ndim == 4 and _SCOPE_DEPTHWISE.search(node.name) is not None
         if scale is not None:
             if weights is not None:
-                raise ModelError(f"{node.name}: BatchNorm is not folded into the quantised kernel")
+                raise ModelError(f"{node.name}: BatchNorm is not folded into the quantized kernel")
             kernel = kernel * (scale.reshape(-1, 1) if depthwise else scale.reshape(-1))
         bias = np.broadcast_to(shift.reshape(-1), (kernel.shape[2 if depthwise else 3],))
         return _Found(
@@ -192,7 +192,7 @@ class _Graph:
 
     def _range(self, node: Node, *, narrow: bool = False) -> tuple[float, float]:
         if node.attr["narrow_range"].b != narrow:
-            raise ModelError(f"{node.name} is {'not ' if narrow else ''}quantised in the narrow range")
+            raise ModelError(f"{node.name} is {'not ' if narrow else ''}quantized in the narrow range")
         if node.attr["num_bits"].i not in (0, 8):
             raise ModelError(f"{node.name} simulates {node.attr['num_bits'].i} bits, not 8")
         return float(self._value(node.input[1])), float(self._value(node.input[2]))

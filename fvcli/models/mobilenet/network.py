@@ -21,7 +21,7 @@ from fvcli.errors import ModelError
 from fvcli.records import Float32Array, InputSpec, UInt8Array
 
 WEIGHT_CODES: Final = (1, 255)
-"""Weights are quantised in the narrow range: 254 steps, so that a range around zero can be symmetric."""
+"""Weights are quantized in the narrow range: 254 steps, so that a range around zero can be symmetric."""
 
 ACTIVATION_CODES: Final = (0, 255)
 
@@ -39,8 +39,8 @@ class QuantizedTensor:
 
     def dequantize(self) -> Float32Array:
         """scale * (code - zero_point), float32, the shape of ``codes``."""
-        centred = self.codes.astype(np.int32) - self.zero_point
-        return self.scale * centred.astype(np.float32)
+        centered = self.codes.astype(np.int32) - self.zero_point
+        return self.scale * centered.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def nudged_range(minimum: float, maximum: float, codes: tuple[int, int]) -> Acti
     """
     low, high = np.float32(minimum), np.float32(maximum)
     if not (np.isfinite(low) and np.isfinite(high) and low < high and low <= 0 <= high):
-        raise ModelError(f"a quantisation range of [{minimum}, {maximum}] does not hold zero; the model is damaged")
+        raise ModelError(f"a quantization range of [{minimum}, {maximum}] does not hold zero; the model is damaged")
     first, last = codes
     scale = (high - low) / np.float32(last - first)
     zero = np.float32(first) - low / scale
@@ -236,8 +236,8 @@ def pixel_table(input_range: ActivationRange) -> tuple[int, ...]:
     """The input code of each pixel value 0..255 for images given as pixel / 255 in [0, 1], and 2x - 1 inside."""
     low, high = range_limits(input_range.scale, input_range.zero_point, ACTIVATION_CODES)
     unit = np.arange(256, dtype=np.float32) / np.float32(255)
-    centred = unit * np.float32(2) - np.float32(1)
-    return tuple(int(code) for code in quantize(centred, float(low), float(high), ACTIVATION_CODES).codes)
+    centered = unit * np.float32(2) - np.float32(1)
+    return tuple(int(code) for code in quantize(centered, float(low), float(high), ACTIVATION_CODES).codes)
 
 
 def channel_axis(layer: Layer) -> int:
@@ -246,7 +246,7 @@ def channel_axis(layer: Layer) -> int:
 
 
 def exactness(network: MobileNetV1) -> tuple[Exactness, ...]:
-    """For each quantised layer of the body, the channels in which every |code - zero point| <= 127.
+    """For each quantized layer of the body, the channels in which every |code - zero point| <= 127.
 
     These keep Google's integers and scale as symmetric int8; each other channel is rounded once more.
     Empty for a plain network.
@@ -255,9 +255,9 @@ def exactness(network: MobileNetV1) -> tuple[Exactness, ...]:
     for layer in network.layers:
         if layer.weights is None:
             continue
-        centred = np.abs(layer.weights.codes.astype(np.int32) - layer.weights.zero_point)
-        others = tuple(axis for axis in range(centred.ndim) if axis != channel_axis(layer))
-        largest = centred.max(axis=others)
+        centered = np.abs(layer.weights.codes.astype(np.int32) - layer.weights.zero_point)
+        others = tuple(axis for axis in range(centered.ndim) if axis != channel_axis(layer))
+        largest = centered.max(axis=others)
         reports.append(Exactness(layer.name, int(np.count_nonzero(largest <= INT8_LIMIT)), int(largest.size)))
     return tuple(reports)
 

@@ -12,7 +12,7 @@ from fvcli.models.tensorflow import TensorFlowModel, single_thread, tf
 from fvcli.records import Float32Array
 
 
-def network_model(network: MobileNetV1, name: str, licence: str) -> TensorFlowModel:
+def network_model(network: MobileNetV1, name: str, license: str) -> TensorFlowModel:
     """The FeatureModel of a network's own graph."""
     single_thread()
     variables = graph.network_variables(graph.network_arrays(network))
@@ -24,7 +24,7 @@ def network_model(network: MobileNetV1, name: str, licence: str) -> TensorFlowMo
     shape = tf.TensorSpec([1, spec.height, spec.width, 3], tf.float32)
     function = tf.function(run, input_signature=[shape], autograph=False)
     values = np.repeat(unit_values(network)[:, np.newaxis], 3, axis=1)
-    return TensorFlowModel(name, spec, network.layers[-1].bias.size, network.identity, licence, function, values)
+    return TensorFlowModel(name, spec, network.layers[-1].bias.size, network.identity, license, function, values)
 
 
 def unit_values(network: MobileNetV1) -> Float32Array:

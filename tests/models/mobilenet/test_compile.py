@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,8 @@ def reference(network: MobileNetV1, images: np.ndarray) -> np.ndarray:
         assert layer.weights is not None
         assert layer.bias_codes is not None
         assert layer.output is not None
-        centred = layer.weights.codes.astype(np.float64) - layer.weights.zero_point
-        sums = convolve(codes - before.zero_point, centred, shape.stride, shape.depthwise) + layer.bias_codes
+        centered = layer.weights.codes.astype(np.float64) - layer.weights.zero_point
+        sums = convolve(codes - before.zero_point, centered, shape.stride, shape.depthwise) + layer.bias_codes
         real = sums * (float(before.scale) * float(layer.weights.scale))
         steps = np.rint(np.clip(real, 0, 6) / float(layer.output.scale)) + layer.output.zero_point
         codes, before = np.clip(steps, 0, 255), layer.output
@@ -97,16 +98,16 @@ def test_every_channel_that_fits_has_googles_integers_and_scale_in_the_file(shar
     exact = channels = 0
     for (codes, scale, zero, bias, out), (codes8, scales, zeros, bias8, out8) in zip(google, emitted, strict=True):
         axis = 3 if codes.shape[0] == 1 and codes.shape[1] == 3 else 0
-        centred = np.moveaxis(codes.astype(int) - zero[0], axis, 0).reshape(codes.shape[axis], -1)
+        centered = np.moveaxis(codes.astype(int) - zero[0], axis, 0).reshape(codes.shape[axis], -1)
         found = np.moveaxis(codes8.astype(int), axis, 0).reshape(codes.shape[axis], -1)
-        fits = np.abs(centred).max(axis=1) <= 127
-        assert (found[fits] == centred[fits]).all()
+        fits = np.abs(centered).max(axis=1) <= 127
+        assert (found[fits] == centered[fits]).all()
         assert (scales[fits] == scale[0]).all()
         assert (bias8[fits] == bias[fits]).all()
         assert not zeros.any()
-        largest = np.abs(centred[~fits]).max(axis=1)
+        largest = np.abs(centered[~fits]).max(axis=1)
         np.testing.assert_allclose(scales[~fits], scale[0] * largest / 127, rtol=1e-6)
-        wanted = centred[~fits] * 127 / largest[:, None]
+        wanted = centered[~fits] * 127 / largest[:, None]
         assert (np.abs(found[~fits] - wanted) < 1).all()
         if codes.shape[1] == 1:
             assert (np.abs(found[~fits] - wanted) <= 0.5 + 1e-9).all()
@@ -151,15 +152,19 @@ def test_operators_of_the_compiled_files() -> None:
     body = ["CONV_2D", *["DEPTHWISE_CONV_2D", "CONV_2D"] * 13]
     network = quantops_network()
     assert operators(compile_int8(network)) == [*body, "DEQUANTIZE", "MEAN"]
-    assert operators(compile_int8(network, uint8_input=True)) == ["QUANTIZE", *body, "DEQUANTIZE", "MEAN"]
+    table = ["DEQUANTIZE", "MUL", "SUB", "QUANTIZE"]
+    assert operators(compile_int8(network, uint8_input=True)) == [*table, *body, "DEQUANTIZE", "MEAN"]
+    assert network.input_spec.pixel_table != tuple(range(256))
+    pixels = replace(network, input_spec=replace(network.input_spec, pixel_table=tuple(range(256))))
+    assert operators(compile_int8(pixels, uint8_input=True)) == ["QUANTIZE", *body, "DEQUANTIZE", "MEAN"]
     assert operators(compile_float(plain_network())) == ["MUL", "SUB", *body, "MEAN"]
 
 
 def test_pixels_as_they_are_give_the_same_vectors() -> None:
     network, images = quantops_network(), random_images(2, 128)
-    assert run(network, compile_int8(network), images).tobytes() == (
-        run(network, compile_int8(network, uint8_input=True), images).tobytes()
-    )
+    raw = replace(network, input_spec=replace(network.input_spec, pixel_table=tuple(range(256))))
+    exported = compile_int8(network, uint8_input=True)
+    assert run(network, compile_int8(network), images).tobytes() == run(raw, exported, images).tobytes()
 
 
 @pytest.mark.slow

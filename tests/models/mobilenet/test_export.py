@@ -193,7 +193,7 @@ def test_damaged_folders_are_refused(exported: Exported, form: str, tmp_path: Pa
 
 
 def test_any_image_feature_vector_runs_as_it_is(exported: Exported, tmp_path: Path) -> None:
-    """A SavedModel that fvcli knows nothing of: three colour means out of images of any size."""
+    """A SavedModel that fvcli knows nothing of: three color means out of images of any size."""
     tf = tensorflow()
     module = tf.Module()
     module.gain = tf.Variable([1.0, 2.0, 4.0])

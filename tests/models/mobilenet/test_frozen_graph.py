@@ -1,4 +1,4 @@
-"""Frozen graphs: Google's own against TensorFlow running it, quantised ones made here, and damaged ones."""
+"""Frozen graphs: Google's own against TensorFlow running it, quantized ones made here, and damaged ones."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def frozen(network: MobileNetV1, change: Callable[[Any], None] = lambda graph: N
     return data
 
 
-def test_a_quantised_graph_reads_back_to_the_same_identity() -> None:
+def test_a_quantized_graph_reads_back_to_the_same_identity() -> None:
     network = quantops_network()
     read = parse_frozen_graph(frozen(network))
     assert read.identity == network.identity

@@ -68,7 +68,7 @@ def test_the_graph_has_the_shapes_of_the_table(size: int) -> None:
     }
 
 
-def test_a_quantised_layer_computes_what_its_integers_say() -> None:
+def test_a_quantized_layer_computes_what_its_integers_say() -> None:
     tf = pytest.importorskip("tensorflow")
     network = quantops_network()
     images = random_images(2, 128)

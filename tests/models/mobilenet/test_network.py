@@ -1,4 +1,4 @@
-"""Folding, quantising and identity against TensorFlow's own kernels."""
+"""Folding, quantizing and identity against TensorFlow's own kernels."""
 
 from __future__ import annotations
 
