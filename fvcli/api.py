@@ -72,8 +72,8 @@ def extract(
 ) -> RunSummary:
     """Brings the dataset in the folder ``output`` up to date with ``sources``, as ``fvcli extract`` does.
 
-    sources: folders, files or globs. observer: hears how it goes on; without one nothing is said or printed.
-    Inputs that fail are no error: they are counted in the summary and listed by the dataset's ``failures()``.
+    sources: folders, files or globs. observer: receives progress; without one nothing is printed.
+    Inputs that fail do not raise: they are counted in the summary and listed by the dataset's ``failures()``.
     Raises UsageError, ModelError, DatasetError (LockedError when another run holds the dataset) and
     TooManyFailuresError; what was committed stays, and the same call resumes from there.
     """

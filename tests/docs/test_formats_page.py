@@ -19,7 +19,7 @@ PAGE = (DOCS / "formats.md").read_text("utf-8")
 @pytest.fixture(scope="module")
 def features(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features")
-    fvcli.extract(sample_images, folder)
+    fvcli.extract(sample_images, folder, labels=3)
     return folder
 
 
