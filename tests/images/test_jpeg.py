@@ -14,6 +14,7 @@ from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images import jpeg
+from fvcli.images.budget import Budget
 from fvcli.images.decode import decode
 from fvcli.images.jpeg import decode_fast, has_fast_path
 from fvcli.images.jpeg_header import JpegHeader, read_header
@@ -184,3 +185,18 @@ def test_without_the_library_pillow_does_it_all(sample_images: Path, monkeypatch
     monkeypatch.setattr(jpeg, "decode_jpeg", None)
     with decode(data, (160, 160), exact=False) as image:
         assert np.array_equal(image.pixels, expected)
+
+
+def test_the_budget_is_whole_again_when_the_fast_path_gives_up() -> None:
+    """A warning that costs no picture, one that does, and a file without an end marker."""
+    data = encoded(scene(200, 150))
+    budget = Budget(1 << 30)
+    warned = data[:-2] + b"remark" + data[-2:]
+    for file in (data, warned, encoded(scene(200, 150).convert("CMYK")), data[:-2]):
+        with decode(file, (60, 60), exact=False, budget=budget):
+            assert budget.used > 0
+        assert budget.used == 0
+    for file in (data[:-2000], warned[:-2], data[:300]):
+        with pytest.raises(ImageError):
+            decode(file, (60, 60), exact=False, budget=budget)
+        assert budget.used == 0
