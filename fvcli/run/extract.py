@@ -176,7 +176,13 @@ class Run:
         inputs, policy = search(self._request, self._spec, standing, self.progress, self._passed_over)
         if resumed:
             policy = replace(policy, retry_failed=False, overwrite=False)
-        planned = make_plan(self._store, standing, inputs, policy)
+        found = policy.settings
+
+        def settings() -> Mapping[str, Any]:
+            self._lease.require()  # all inputs have been seen, and the plan is written next
+            return found()
+
+        planned = make_plan(self._store, standing, inputs, replace(policy, settings=settings))
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
 
