@@ -239,3 +239,75 @@ def test_a_shard_says_what_it_is_without_a_manifest(bench: Bench, undisturbed: c
         said = json.loads(pq.ParquetFile(file).schema_arrow.metadata[b"fvcli"])
         assert said["model"]["identity"] == bench.model.identity
         assert said["recipe"]["fit"] == "squash"
+
+
+def split_a_shard(bench: Bench, **options: object) -> None:
+    """A dataset of one shard, and an update that puts six in its place, of which it commits some."""
+    pictures.make_folder(bench.photographs, range(0, 100, 10))
+    bench.extract(**options)
+    pictures.make_folder(bench.photographs, range(50))
+    stop_after(bench, 25, batch_size=1, workers=1, **options)
+    assert 0 < len(list((bench.features / ".fvcli" / "commits").iterdir())) < 6
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_an_update_that_splits_a_shard_goes_on(bench: Bench, format: str) -> None:
+    split_a_shard(bench, format=format)
+    assert len(bench.rows()) == 10, "the old shard is there until the new ones are"
+    bench.extract(format=format)
+    assert len(bench.rows()) == 55
+    assert bench.damages() == []
+    bench.extract(output=bench.features.with_name("fresh"), format=format)
+    assert contents.rows(bench.features) == contents.rows(bench.features.with_name("fresh"))
+
+
+def test_another_request_publishes_no_part_of_a_split_shard(bench: Bench) -> None:
+    split_a_shard(bench)
+    with pytest.raises(StoppedError):  # what the first update committed is published, then the second is stopped
+        bench.extract(prune=True, meanwhile=lambda count: signal.SIGTERM)
+    assert len(bench.rows()) == 10, "parts of a shard that stand for it together count together"
+    counts = bench.counts()
+    assert (counts["discovered"], counts["reused"], counts["extracted"]) == (10, 10, 0)
+    assert bench.damages() == []
+    bench.extract(prune=True)
+    assert len(bench.rows()) == 55
+    assert bench.damages() == []
+
+
+def test_an_interrupted_overwrite_is_never_published(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    before = contents.state(bench.features)
+    pictures.put(bench.photographs, "0003.png", pictures.picture(77), LATER)
+    stop_after(bench, 15, overwrite=True, batch_size=1, workers=1)
+    assert contents.state(bench.features) == before
+    assert bench.extract() == 1, "what the other request committed is not taken for the dataset"
+    assert len(bench.rows()) == 30
+
+
+def test_a_resumed_overwrite_ends(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    stop_after(bench, 15, overwrite=True, batch_size=1, workers=1)
+    assert bench.extract(overwrite=True) == 20
+    assert bench.extract() == 0
+
+
+def test_a_resumed_retry_tries_once(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(20))
+    for number in range(3):
+        pictures.put(bench.photographs, f"{number:04d}-broken.png", pictures.broken(number))
+    bench.extract()
+    pictures.make_folder(bench.photographs, range(20, 40))
+    stop_after(bench, 15, retry_failed=True, batch_size=1, workers=1)
+    tried: list[int] = []
+    bench.extract(retry_failed=True, meanwhile=lambda done: tried.append(done))
+    assert bench.counts()["failed"] == 3
+    assert len(bench.rows()) == 40
+    assert tried == sorted(tried), "those that have just failed are not tried once more"
+
+
+def test_overwriting_takes_no_old_vector_over(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(12))
+    bench.extract()
+    assert bench.extract(overwrite=True) == 12
