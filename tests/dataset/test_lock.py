@@ -100,20 +100,42 @@ def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not [thread for thread in threading.enumerate() if thread.name == "lock"]
 
 
+def test_a_lock_is_empty_after_its_holder(tmp_path: Path) -> None:
+    """Else a run on another host would wait for two minutes."""
+    with lock.hold(LocalStore(tmp_path)):
+        assert (tmp_path / ".fvcli" / "lock").read_bytes()
+    assert (tmp_path / ".fvcli" / "lock").read_bytes() == b""
+    assert lock.holder(LocalStore(tmp_path)) is None
+
+
+def test_a_lock_from_the_future_counts_from_now(tmp_path: Path) -> None:
+    """A host whose clock was a day ahead has died."""
+    elsewhere(tmp_path, age=-86_400)
+    with pytest.raises(LockedError), lock.hold(LocalStore(tmp_path)):
+        pytest.fail("held by two")
+    assert (tmp_path / ".fvcli" / "lock").stat().st_mtime <= time.time() + 1
+
+
 @pytest.mark.slow
 def test_of_two_commands_one_works_and_one_exits_75(tmp_path: Path) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(200))
-    arguments = ["extract", photographs, "-o", tmp_path / "features", "--shard-size", "20", "-q"]
-    command = [str(commands.FVCLI), *map(str, arguments)]
-    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [child.communicate(timeout=120)[1] for child in children]
-    codes = [child.returncode for child in children]
-    if sorted(codes) == [0, 75]:
-        assert "is in use by another run (process" in said[codes.index(75)]
-    else:  # on a machine this slow the first may have ended before the second began
-        assert codes == [0, 0]
-    assert len(contents.rows(tmp_path / "features")) == 200
-    assert commands.run("verify", tmp_path / "features").code == 0
+    features = tmp_path / "features"
+    command = [str(commands.FVCLI), "extract", str(photographs), "-o", str(features), "--shard-size", "20", "-q"]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not ((features / ".fvcli" / "lock").exists() and (features / ".fvcli" / "lock").read_bytes()):
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)  # it holds the lock for as long as the second takes
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate(timeout=120)
+    assert (first.returncode, said) == (0, "")
+    assert second.returncode == 75
+    assert f"is in use by another run (process {first.pid} on" in second.stderr
+    assert len(contents.rows(features)) == 200
+    assert commands.run("verify", features).code == 0
 
 
 @pytest.mark.slow
