@@ -200,6 +200,8 @@ class Manifest:
                 counts=Counts.from_json(values["counts"]),
                 runs=tuple(values["runs"]),
             )
+            if any(shard.rows > sum(file.bytes for file in shard.files) for shard in found.shards):
+                raise ValueError("a shard has more rows than bytes")
             if not all(shard.is_of(found.format) for shard in found.shards):
                 raise ValueError(f"not all of its shards are of the format {found.format}")
         except ValueError as error:

@@ -165,7 +165,7 @@ def test_a_dataset_that_is_closed_keeps_no_file_open(vectors: Float32Array, tmp_
 def test_a_manifest_that_counts_other_rows_than_a_file_has_is_damage(vectors: Float32Array, tmp_path: Path) -> None:
     write(tmp_path, vectors, "parquet")
     values = json.loads((tmp_path / "manifest.json").read_bytes())
-    values["shards"][0]["rows"] = 2_000_000_000
+    values["shards"][0].update(rows=2_000_000_000, bytes=2_000_000_000)
     (tmp_path / "manifest.json").write_text(json.dumps(values))
     dataset = open_dataset(tmp_path)
     for read in (dataset.metadata, dataset.vectors, lambda: list(dataset.vector_blocks())):

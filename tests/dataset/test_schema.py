@@ -101,3 +101,9 @@ def test_every_schema_is_one(tmp_path: Path) -> None:
 
     for file in Path(schema.__file__).parent.glob("*.schema.json"):
         jsonschema.Draft7Validator.check_schema(json.loads(file.read_text("utf-8")))
+
+
+def test_a_shard_with_more_rows_than_bytes_is_refused(manifest: dict[str, Any]) -> None:
+    manifest["shards"][0]["rows"] = 2_000_000_000
+    with pytest.raises(DatasetError, match="more rows than bytes"):
+        Manifest.from_bytes(json.dumps(manifest).encode(), "manifest.json")
