@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 180.0
 def test_without_ray_the_command_says_what_to_install(sample_images: Path, tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('no ray here')")
     done = subprocess.run(
-        [FVCLI, "extract", sample_images, "-o", tmp_path / "f", "--on", "ray"],
+        [FVCLI, "extract", sample_images, "-o", tmp_path / "f", "--on", "ray", "-q"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from typing import Any
 from fvcli import child_process
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
-from fvcli.errors import DatasetError, UsageError
+from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.locations import is_remote
 from fvcli.run.progress import RunProgress
 from fvcli.run.ray.actor import ActorOptions
@@ -42,14 +42,15 @@ class RayRunner:
     def run(self, job: Job, progress: RunProgress) -> Iterator[Commit]:
         """Yields each commit as it comes, in any order. The job's todo must not be empty.
 
-        Raises UsageError without Ray; RayError; what stopped an actor as DatasetError; StoppedError. Whenever it ends,
+        Raises UsageError without Ray; RayError; what stopped an actor as DatasetError. Whenever it ends,
         the actors end with it.
         """
         options = self._options
         actor = ActorOptions(self._output, os.getcwd(), job.plan.id, options.cpus_per_worker, self._batch_size)
         shards = {shard.index: shard for shard in job.todo}
         job.store.make_folder(layout.TASKS)
-        with _driver(ClusterRequest(options.address, options.workers, list(shards), actor)) as driver:
+        request = ClusterRequest(options.address, options.workers, list(shards), actor)
+        with suppress(StoppedError), _driver(request) as driver:
             for answer in _answers(driver, progress):
                 commit = Commit.from_bytes(answer["commit"].encode())
                 progress.inputs(shards[commit.index].extract, commit.counts.extracted, commit.failures)
