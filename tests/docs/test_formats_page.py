@@ -40,10 +40,3 @@ def test_the_fields_of_a_failure(features: Path) -> None:
 
 def test_the_table_of_metrics() -> None:
     assert re.findall(r"^\| `(fvcli_\w+)` \|", PAGE, re.MULTILINE) == list(metrics._HELP)
-
-
-@pytest.mark.parametrize("page", ["guide.md", "cookbook.md", "formats.md"])
-def test_links_lead_somewhere(page: str) -> None:
-    text = (DOCS / page).read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        assert (DOCS / target).exists(), target
