@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fvcli.dataset.held_store import can_hold
 from fvcli.dataset.layout import DataFormat
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import DamagedError, DatasetError
@@ -171,3 +172,26 @@ def test_a_manifest_that_counts_other_rows_than_a_file_has_is_damage(vectors: Fl
     for read in (dataset.metadata, dataset.vectors, lambda: list(dataset.vector_blocks())):
         with pytest.raises(DamagedError, match=r"(instead of|expected) 2000000000"):
             read()
+
+
+def test_npy_files_of_another_shape_are_damaged(vectors: Float32Array, tmp_path: Path) -> None:
+    """As large as they should be, so that only the header tells."""
+    write(tmp_path, vectors, "npy")
+    for file in (tmp_path / "img_emb").iterdir():
+        rows = np.load(file)
+        np.save(file, rows.reshape(-1, rows.shape[1] // 2))
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(DamagedError, match="expected float32"):
+        list(dataset.vector_blocks())
+    with pytest.raises(DamagedError, match="expected float32"):
+        dataset.take(np.array([0]))
+
+
+@pytest.mark.parametrize(("files", "possible"), [(40, True), (100, False)])
+def test_open_files_leave_room_for_others(files: int, possible: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise ValueError("not allowed to raise the limit")
+
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (300, 300))
+    monkeypatch.setattr("resource.setrlimit", refused)
+    assert can_hold(files) is possible

@@ -107,3 +107,21 @@ def test_a_shard_with_more_rows_than_bytes_is_refused(manifest: dict[str, Any]) 
     manifest["shards"][0]["rows"] = 2_000_000_000
     with pytest.raises(DatasetError, match="more rows than bytes"):
         Manifest.from_bytes(json.dumps(manifest).encode(), "manifest.json")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[1, NaN]"])
+def test_what_only_python_takes_for_json_is_none(value: str) -> None:
+    with pytest.raises(ValueError, match="is no JSON"):
+        schema.decode(f'{{"rows": {value}}}')
+
+
+def test_shards_of_another_format_are_refused(manifest: dict[str, Any]) -> None:
+    assert refusal(lambda data: Manifest.from_bytes(data, "here"), manifest) == ""
+    assert refusal(lambda data: Manifest.from_bytes(data, "here"), {**manifest, "format": "parquet"})
+    manifest["shards"][0]["file"] = "data/part-00000-0123abcd.parquet"
+    assert refusal(lambda data: Manifest.from_bytes(data, "here"), manifest)
+
+
+def test_a_shard_reads_back_as_it_was_written() -> None:
+    shard = Shard(3, 5, (FILE,), ("a", "b"), ("a", "c"), zero_vectors=2)
+    assert Shard.from_json(shard.to_json()) == shard

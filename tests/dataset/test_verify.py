@@ -18,6 +18,7 @@ from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench
+from tests.helpers.synthetic import rows_of, write_dataset
 
 FORMATS = [{"format": "parquet"}, {"format": "npy", "dtype": "float16"}]
 
@@ -109,12 +110,30 @@ def test_rows_that_no_run_writes_are_named(bench: Bench, change: Callable[[pa.Ta
     assert bench.damages() == []
 
 
+def test_a_row_on_both_sides_of_a_boundary_is_damage(tmp_path: Path) -> None:
+    vectors = np.ones((2, 4), np.float32)
+    write_dataset(tmp_path, [rows_of(vectors), rows_of(vectors, start=1)])
+    (damage,) = verify.verify(LocalStore(tmp_path)).damages
+    assert (damage.shard, damage.problem) == (1, "its rows overlap those of shard 0")
+
+
+@pytest.mark.parametrize("file", ["data/part-00007-00000000.parquet", "failures/failures-00000-00000000.jsonl"])
+def test_what_a_reader_of_all_files_would_take_is_damage(bench: Bench, file: str) -> None:
+    pictures.make_folder(bench.photographs, range(5))
+    pictures.put(bench.photographs, "broken.png", pictures.broken(1))
+    bench.extract()
+    (bench.features / file).write_bytes(b"")
+    (problem,) = bench.damages()
+    assert problem.startswith(f"{file}: the manifest does not know it")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda values: values["counts"].update(extracted=29, discovered=30), "it counts 29 rows, its shards hold 30"),
         (lambda values: values["counts"].update(failed=3, discovered=33), "it counts 3 failures, failures/ names 1"),
         (lambda values: values["counts"].update(discovered=7), "do not add up"),
+        (lambda values: values["shards"][1]["last"].__setitem__(1, "0018.png"), "first and last rows are not the"),
         (lambda values: values["shards"].reverse(), "overlap"),
         (lambda values: values["shards"].append(dict(values["shards"][0], number=9)), "overlap"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -70,6 +71,17 @@ def test_size_is_limited(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out", size_limit=1000)
     assert everything_below(tmp_path) == ["big.tgz"]
     unpack(archive, tmp_path / "out", size_limit=1200)
+
+
+def test_what_stands_behind_the_end_has_a_bound(tmp_path: Path) -> None:
+    """A few kilobytes of gzip behind the last member can hold gigabytes."""
+    plain = tar_with(tmp_path / "a.tar", member("a", b"x"), mode="w").read_bytes()
+    archive = tmp_path / "a.tgz"
+    archive.write_bytes(gzip.compress(plain + bytes(5 << 20)))
+    with pytest.raises(ModelError, match="unpacks to more than 2,000,000 bytes"):
+        unpack(archive, tmp_path / "out", size_limit=2_000_000)
+    assert not (tmp_path / "out").exists()
+    unpack(archive, tmp_path / "out", size_limit=6_000_000)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 60, 0.5, 0.99])
