@@ -49,7 +49,7 @@ def decode(files: Sequence[str]) -> Pass:
 
 
 def bare(files: Sequence[str]) -> Pass:
-    """The same straight from libjpeg-turbo into the resizer: no checks, no EXIF, JPEG only."""
+    """Decoding straight from libjpeg-turbo into the resizer: no checks, no EXIF, JPEG only."""
     import hashlib
 
     import numpy as np

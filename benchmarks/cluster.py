@@ -1,4 +1,4 @@
-"""What a second machine brings, and what a shard costs: Ray clusters of one and of two raylets on this machine.
+"""The gain of a second machine and the cost of a shard: Ray clusters of one and of two raylets on this machine.
 
     python -m benchmarks.cluster [FOLDER] [--images 7060] [--shard-size 100] [--rounds N]
 
@@ -67,8 +67,8 @@ def main() -> None:
 
 
 def table(results: dict[str, dict[int, list[float]]], size: int) -> list[str]:
-    """Markdown. results: by runner and images a shard the seconds a shard took in each round."""
-    lines = ["| | images a shard | seconds a shard, each round | images/s in the median |", "|---|---:|---|---:|"]
+    """Markdown. results: by runner and images per shard the seconds per shard of each round."""
+    lines = ["| | images per shard | seconds per shard, each round | images/s in the median |", "|---|---:|---|---:|"]
     for name, sizes in results.items():
         for each, seconds in sizes.items():
             told = ", ".join(f"{one:.3f}" for one in seconds)
@@ -81,7 +81,7 @@ def table(results: dict[str, dict[int, list[float]]], size: int) -> list[str]:
     }.items():
         ratios = [one / two for one, two in zip(results[base][size], results[other][size], strict=True)]
         lines.append(f"| {name} | {statistics.median(ratios):.3f} | {min(ratios):.3f} | {max(ratios):.3f} |")
-    lines += ["", "| beyond its images a shard costs | ms, each round |", "|---|---|"]
+    lines += ["", "| cost of a shard beside its images | ms, each round |", "|---|---|"]
     for name in (LOCAL[0], RAY[0]):
         rounds = zip(results[name][size], results[name][LARGER * size], strict=True)
         told = ", ".join(f"{1000 * (LARGER * small - large) / (LARGER - 1):.0f}" for small, large in rounds)

@@ -22,7 +22,7 @@ class ContestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one go over some images took: seconds by the clock and of CPU, and the largest process's peak memory."""
+    """The cost of one pass over some images: seconds by the clock and of CPU, and the largest process's peak memory."""
 
     images: int
     seconds: float
@@ -96,7 +96,7 @@ def extract(sources: Path, scratch: Path, *options: str) -> Pass:
 
 
 def first_rows(sources: Path, scratch: Path) -> Pass:
-    """The same, from process start until the first shard's file stands in its place; CPU and memory are not taken."""
+    """A Pass from process start until the first shard's file is in place, without CPU and memory."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         data = Path(folder) / "features" / "data"
         started = time.perf_counter()

@@ -60,8 +60,8 @@ if {{"benchmarks.cores", "fvcli.run.worker"}} & set(sys.orig_argv):
         if shape not in blank:
             blank[shape] = np.zeros(shape, np.uint8)
         return blank[shape]
-    jpeg.decode_jpeg = lambda data, colours, min_width, min_height, min_factor: wait(
-        {_DECODE_SECONDS}, (min_height, min_width, 3 if colours == "RGB" else 1))
+    jpeg.decode_jpeg = lambda data, colors, min_width, min_height, min_factor: wait(
+        {_DECODE_SECONDS}, (min_height, min_width, 3 if colors == "RGB" else 1))
     scale.with_vectors = lambda pixels, box, resize, size: wait(
         {_SCALE_SECONDS}, (size[1], size[0], *pixels.shape[2:]))
     class Waiting:

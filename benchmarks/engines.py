@@ -49,7 +49,7 @@ class GoogleFile:
             self._interpreter.get_tensor(self._end)
 
     def output_codes(self, operator: str, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What the first operator of that kind gives for each image, as uint8 codes [n, d]."""
+        """The output of the first operator of that kind for each image, as uint8 codes [n, d]."""
         tensor = next(
             each["outputs"][0] for each in self._interpreter._get_ops_details() if each["op_name"] == operator
         )

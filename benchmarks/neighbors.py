@@ -1,4 +1,4 @@
-"""How long an exact nearest-neighbour query takes, against one numpy matrix-vector product over the same data.
+"""The time of an exact nearest-neighbor query, against one numpy matrix-vector product over the same data.
 
     python -m benchmarks.neighbors [--rows 1000000] [--rounds 5] [--folder /tmp/neighbors] [--like features]
 

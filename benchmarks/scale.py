@@ -52,7 +52,7 @@ def images(files: list[Path], scratch: Path, given: argparse.Namespace) -> list[
         for size, folder in folders.items():
             passes[size].append(extract(folder, scratch))
             print(f"  {size:,}: {passes[size][-1].rate:,.0f} images/s", file=sys.stderr, flush=True)
-    lines = ["| images | images/s | ms an image | CPU ms an image | peak MB |", "|---:|---:|---:|---:|---:|"]
+    lines = ["| images | images/s | ms per image | CPU ms per image | peak MB |", "|---:|---:|---:|---:|---:|"]
     for size, each in passes.items():
         seconds = statistics.median(one.seconds for one in each) / size
         cpu, peak = statistics.median(one.cpu for one in each), max(one.peak_mb for one in each)

@@ -3,12 +3,12 @@
     python -m benchmarks.speed [FOLDER] [--part PART] [--quick] [--rounds N] [--network NAME] [--scratch DIR]
 
 The limit is what the machine gives when each half of the work has all cores to itself: reading, hashing, decoding
-and resizing on the one hand, int8 inference on the other, each in one process a core, so that not even a shared
+and resizing on the one hand, int8 inference on the other, each in one process per core, so that not even a shared
 interpreter stands in the way. Decoding is measured with fvcli's own loader and with the same two libraries bare; the
 faster one counts. In every round each contestant runs in turn, the halves before and after fvcli; ratios are taken
 within a round, and the median over the rounds is told. fvcli is the whole command, from process start to exit, into
 a fresh folder; the script's start (imports, hub.load, a first pass) is not counted. What a longer run comes to is told
-by the ratio "but for the start": the time of a run over one image is taken off.
+by the ratio "without start-up": the time of a run over one image is subtracted.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Scores:
         halves = zip(self.passes[best], self.passes["infer"], strict=True)
         return [1 / (1 / decode.rate + 1 / infer.rate) for decode, infer in halves]
 
-    def but_for_the_start(self) -> list[float]:
+    def without_start_up(self) -> list[float]:
         """fvcli's rates without what a run over one image takes."""
         rounds = zip(self.passes["fvcli"], self.passes["start"], strict=True)
         return [(each.images - 1) / (each.seconds - start.seconds) for each, start in rounds]
@@ -161,7 +161,7 @@ def table(title: str, scores: Scores) -> list[str]:
             lines.append(f"| limit: 1 / (1/decode + 1/infer) | {limit:,.1f} | {limit / ours:.2f} | | |")
     bars = {
         "fvcli / limit": ratios(scores.rates("fvcli"), scores.limit()),
-        "the same but for the start": ratios(scores.but_for_the_start(), scores.limit()),
+        "without start-up": ratios(scores.without_start_up(), scores.limit()),
         "fvcli / TensorFlow Hub script": ratios(scores.rates("fvcli"), scores.rates("tf-hub")),
     }
     if "fvcli -j 1" in scores.passes:
@@ -194,7 +194,7 @@ def formats_table(files: Sequence[Path], scratch: Path, effort: Effort) -> list[
 
 
 def heading(module: str, arguments: Sequence[str]) -> list[str]:
-    """What was run, when, on what."""
+    """The heading of a table: command, time, machine."""
     values = environment()
     versions = ", ".join(f"{name} {value}" for name, value in values.items() if name not in ("cpu", "platform"))
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -14,7 +14,7 @@ def main() -> None:
     try:
         run()
     finally:
-        gc.freeze()  # the process ends: to look through all its objects for rubbish would take a twentieth of a second
+        gc.freeze()  # skip the final garbage collection: the process ends
 
 
 if __name__ == "__main__":

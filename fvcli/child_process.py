@@ -1,4 +1,4 @@
-"""Modules of ours that run as processes of their own, so that the run survives what becomes of them."""
+"""Modules of ours that run as processes of their own, so that the run survives their end."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option, but for its name and type.
+    """An option without its name and type.
 
     help: one line. more: what the guide adds, as Markdown. flag: the short form.
     least, most: the range of a number; both ends belong to it.

@@ -79,7 +79,7 @@ def _version(name: str) -> str:
 
 
 def shortage(error: BaseException) -> str | None:
-    """What the system lacks and what to do, where an error of Python or of a library comes from that; else None."""
+    """A message on what the system lacks and what to do, if that caused an error of Python or a library; else None."""
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
     if "can't start new thread" in text or number == errno.EAGAIN:

@@ -188,7 +188,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a row holds besides its vector. width and height are the upright image's, in pixels.
+    """The fields of a row besides its vector. width and height are the upright image's, in pixels.
 
     labels: the best classes, best first, and scores: their probabilities (float32); empty where none are asked for.
     """

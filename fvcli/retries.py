@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def retried(action: Callable[[], T]) -> T:
-    """What ``action`` returns, after up to ATTEMPTS tries with growing pauses. Raises the last OSError.
+    """Returns the result of ``action``, after up to ATTEMPTS tries with growing pauses. Raises the last OSError.
 
     What is not there, or not allowed, is not tried again.
     """

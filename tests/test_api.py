@@ -76,8 +76,8 @@ def test_a_file_that_cannot_be_used_is_named(sample_images: Path) -> None:
 def test_options_that_mean_nothing_are_refused(sample_images: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fit is one of squash, crop, pad, not 'stretch'"):
         fvcli.extract(sample_images, tmp_path / "f", fit="stretch")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="no option 'colour'"):
-        fvcli.extract(sample_images, tmp_path / "f", colour="red")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="no option 'color'"):
+        fvcli.extract(sample_images, tmp_path / "f", color="red")  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="name a folder"):
         fvcli.extract([], tmp_path / "f")
     assert not (tmp_path / "f").exists()

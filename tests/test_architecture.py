@@ -13,7 +13,7 @@ import pytest
 
 import fvcli
 
-# From the ground up: a module may import its own room and the rooms before it in this list, but for SEPARATE ones.
+# From the ground up: a module may import its own room and the rooms before it in this list, except SEPARATE ones.
 ROOMS = [
     {"errors", "text"},
     {"records"},

@@ -1,4 +1,4 @@
-"""What is freed goes back to the system, however it lies between what is kept."""
+"""Freed memory goes back to the system, however it lies between what is kept."""
 
 from __future__ import annotations
 

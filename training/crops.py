@@ -24,7 +24,7 @@ KERNEL_SHARES = (0.5, 0.2, 0.2, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same n views at the teacher's sizes (uint8 [size, size, 3] each) and at the student's ([n, 160, 160, 3])."""
+    """Views, n of them, at the teacher's sizes (uint8 [size, size, 3] each) and at the student's ([n, 160, 160, 3])."""
 
     teacher: tuple[UInt8Array, ...]
     student: UInt8Array
@@ -50,7 +50,7 @@ def teacher_size(area: float) -> int:
     """The size at which the teacher sees a part of an image, given its share of the area.
 
     The teacher knows objects at the scale of its own training: on the 706 photographs it is right for 0.918 of whole
-    images at 288 and 0.870 at 224, but for 0.932 of central crops (0.57 of the area) at 224 and 0.894 at 288.
+    images at 288 and 0.870 at 224, and for 0.932 of central crops (0.57 of the area) at 224 and 0.894 at 288.
     """
     wanted = WHOLE_IMAGE_SIZE * area**0.5
     return min(TEACHER_SIZES, key=lambda size: abs(size - wanted))

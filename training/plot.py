@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
-COLOURS = ("#1f5fa8", "#c4541a", "#7a7a7a")
+COLORS = ("#1f5fa8", "#c4541a", "#7a7a7a")
 
 
 def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float) -> str:
@@ -33,10 +33,10 @@ def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float)
         f'<text x="{right}" y="{bottom + 16}" text-anchor="end">round {x1:.0f}</text>',
     ]
     for number, (name, line) in enumerate(series.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         path = " ".join(place(x, y) for x, y in line)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        parts.append(f'<text x="{left + MARGIN + 90 * number}" y="36" fill="{colour}">{name}</text>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.6"/>')
+        parts.append(f'<text x="{left + MARGIN + 90 * number}" y="36" fill="{color}">{name}</text>')
     return "\n".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""What decides the result of a training, beside the graph, the images and the library versions."""
+"""The recipe of a training, which decides its result beside the graph, the images and the library versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Recipe:
     frozen: the number of layers, from the first, that keep their weights. Their results are computed once per crop.
     rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
         ``window`` times; the first rounds repeat what there is.
-    kernel_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean square (equalisation
+    kernel_rate, gain_rate: Adam's at the peak; of kernels as a share of each kernel's root mean square (equalization
         makes its unit arbitrary), of gains and biases as they are.
     warm_up, decay: steps, and the share of the stage at its end; between them the rate is level.
     pull: the share of the way back to the stage's start at each step. average: the moving average's memory.

@@ -1,6 +1,6 @@
 """From a trained float network to 8-bit weights, one layer after the other, each making up for the ones before.
 
-Every layer is fitted to the float network's result given the quantised network's input (least squares), then rounded
+Every layer is fitted to the float network's result given the quantized network's input (least squares), then rounded
 weight by weight with the error passed on to the weights still to come (GPTQ: Frantar et al., 2022, the update of
 Hassibi and Stork, 1993), on a grid of one scale for the tensor. The scale is the one with the least error, not that of
 the largest weight; the bias takes up what is left on average.
@@ -38,7 +38,7 @@ class Rounded:
 
 
 def rounded(network: MobileNetV1, images: UInt8Array, seed: int) -> Rounded:
-    """Quantises a plain network so that uint8 ``images`` [n, h, w, 3] give nearly its features."""
+    """Quantizes a plain network so that uint8 ``images`` [n, h, w, 3] give nearly its features."""
     generator = np.random.default_rng(seed)
     real = np.concatenate([_pixels(images[start : start + 32]) for start in range(0, len(images), 32)])
     coarse = graph.fake_quant(tf.constant(real), INPUT_SPAN).numpy()
@@ -74,7 +74,7 @@ def _convolved(maps: Float32Array, layer: Layer, shape: Convolution) -> Float32A
 def _fitted(
     maps: Float32Array, wanted: Float32Array, layer: Layer, shape: Convolution, generator: np.random.Generator
 ) -> tuple[Float32Array, Float32Array, float]:
-    """Kernel on the grid, bias, and the grid's limit, from the quantised input and the float result."""
+    """Kernel on the grid, bias, and the grid's limit, from the quantized input and the float result."""
     rows = generator.permutation(wanted[..., 0].size)[: DEPTHWISE_ROWS if shape.depthwise else ROWS]
     inputs = _patches(maps, shape, rows)  # [rows, taps, in] or [rows, 1, in]
     results = wanted.reshape(-1, shape.channels)[rows].astype(np.float64)

@@ -16,7 +16,7 @@ TOP = 5
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a network makes of n photographs. features: float32 [n, d]. logits: float32 [n, classes]."""
+    """The answers of a network to n photographs. features: float32 [n, d]. logits: float32 [n, classes]."""
 
     features: Float32Array
     logits: Float32Array

@@ -92,10 +92,10 @@ def _figures(
 
 
 def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict[str, Any]:
-    """What the card says besides the model's contract."""
+    """The notes on the card besides the model's contract."""
     reports = exactness(network)
     return {
-        "description": "MobileNet V1 1.00 at 160x160, ImageNet features, trained with simulated 8-bit quantisation",
+        "description": "MobileNet V1 1.00 at 160x160, ImageNet features, trained with simulated 8-bit quantization",
         "what_it_is": (
             "fvcli's own instance of the network of google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3: "
             "Google's float MobileNet_v1_1.0_224 (2017_06_14), fine-tuned at 160x160 through FakeQuant ops (per "

@@ -49,7 +49,7 @@ def activation_maxima(network: MobileNetV1, images: UInt8Array, batch: int = 32)
 
 
 def equalized(network: MobileNetV1, maxima: dict[str, Float32Array]) -> tuple[MobileNetV1, dict[str, Float32Array]]:
-    """Cross-layer equalisation (Nagel et al., 2019) as far as ReLU6 allows it without changing the function.
+    """Cross-layer equalization (Nagel et al., 2019) as far as ReLU6 allows it without changing the function.
 
     A channel may grow until its largest activation reaches 6, and shrink where it never gets there; what produces it
     and what consumes it are scaled inversely, so that no channel owns the tensor's range. Channels that are always
@@ -120,7 +120,7 @@ class Student(tf.Module):
         ]
 
     def tensors(self, *, quantized: bool = True) -> NetworkTensors:
-        """What the product's forward pass reads, at 8 bits or in float."""
+        """The tensors for the product's forward pass, at 8 bits or in float."""
         layers = []
         for index, (kernel, gain, bias) in enumerate(zip(self.kernels, self.gains, self.biases, strict=True)):
             whole = kernel * (gain[:, tf.newaxis] if self.names[index].endswith("_depthwise") else gain)
@@ -138,7 +138,7 @@ class Student(tf.Module):
         return replace(like, layers=tuple(layers))
 
     def network(self, size: int) -> MobileNetV1:
-        """The quantised network as it is now."""
+        """The quantized network as it is now."""
         before = INPUT
         after = nudged_range(0.0, CEILING, ACTIVATION_CODES)
         layers: list[Layer] = []

@@ -130,7 +130,7 @@ def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Which chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``."""
+    """The chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``."""
 
     model: Path
     data: Path

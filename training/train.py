@@ -1,7 +1,7 @@
 """Trains the embedded model: ``python -m training.train --help``. See training/README.md.
 
 Four steps, each resumed where it was left: how far kernels reach at 160, the float stage, rounding to the 8-bit grid,
-the quantised stage.
+the quantized stage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LOGGED = 250
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What training reads, and the folder it works in.
+    """The files that training reads, and the folder it works in.
 
     graph: Google's frozen float network. data: the folder of photos/, bsds500/ and more/. labels: of the 1,001 classes.
     """
@@ -180,7 +180,7 @@ class Window:
         return max(0, number - self._trainer.recipe.window + 1)
 
     def task(self, places: Places, first: int) -> teacher.Task:
-        """What the teacher has to write for the rounds from ``first`` on."""
+        """The task of the teacher for the rounds from ``first`` on."""
         recipe = self._trainer.recipe
         return teacher.Task(
             model=places.work / TEACHER,

@@ -22,7 +22,7 @@ from training.student import Student
 class Trainer(tf.Module):
     """Trains ``network`` as the recipe says; all its state is in variables, for checkpoints.
 
-    limits: of the kernels' grids, for a stage behind FakeQuant. factors: by layer name, what equalisation multiplied
+    limits: of the kernels' grids, for a stage behind FakeQuant. factors: by layer name, what equalization multiplied
     its channels by, so that hints can be compared. original: Google's network, whose classifier is used.
     """
 

@@ -55,7 +55,7 @@ def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
-    """Fetch an official archive, check it, and make it ready to run; goes on where it was interrupted."""
+    """Fetch an official archive, check it, and make it ready to run. Resumes an interrupted download."""
     with reported():
         from fvcli.models.loading import pull_model
 

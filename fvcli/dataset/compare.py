@@ -1,4 +1,4 @@
-"""What there is to do: discovered inputs held against the rows and failures a dataset already has.
+"""The work of a run: discovered inputs compared with the rows and failures that a dataset has.
 
 Rows are sorted by (root, path) over the whole dataset, shard after shard, before and after every update: a new input
 belongs to the shard whose range it falls in, and only shards that change are written again.
@@ -37,7 +37,7 @@ _OPAQUE = ("/", "!")  # ends of the path of a folder that cannot be listed, and 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an update may do.
+    """The policy of an update.
 
     base_folder: see :class:`fvcli.records.ImageRef`.
     request: what was asked, for telling on resuming whether it is the same again.
@@ -289,7 +289,7 @@ class _Group:
 
     @property
     def counts(self) -> Counts:
-        """What the group amounts to as long as it is untouched."""
+        """The counts of the group as long as it is untouched."""
         present = self._states[RowState.PRESENT]
         return Counts(
             discovered=present,

@@ -11,8 +11,8 @@ from fvcli.errors import DatasetError
 from fvcli.files import file_sha256
 
 _ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space and repeat the command, it goes on where it stopped",
-    errno.EDQUOT: "the disk quota is used up; free some space and repeat the command, it goes on where it stopped",
+    errno.ENOSPC: "the disk is full; free some space and run the same command to resume",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command to resume",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",

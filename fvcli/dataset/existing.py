@@ -108,7 +108,7 @@ class ExistingVectors:
         self._unchanged.add(shard.number)
 
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The first 64 bits of every row's hash, sorted, and its shard << 32 | row: 16 bytes a row."""
+        """The first 64 bits of every row's hash, sorted, and its shard << 32 | row: 16 bytes per row."""
         prefixes, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for position, shard in enumerate(self._shards):
             table = shard_file.read_metadata(self._store, shard, ["sha256"])

@@ -149,7 +149,7 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """What a plan remembers of the manifest that it builds on: SHA-256 (hex) of its bytes."""
+        """The SHA-256 (hex) of the manifest's bytes, by which a plan knows the manifest that it builds on."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def with_run(self, run: Mapping[str, Any]) -> Manifest:

@@ -48,7 +48,7 @@ _SCHEMA = pa.schema(
 
 
 class RowState(IntEnum):
-    """What is known of the file of a row that stays. GONE: looked for and not there. ELSEWHERE: not looked for."""
+    """The state of the file of a row that stays. GONE: looked for and not there. ELSEWHERE: not looked for."""
 
     PRESENT = 0
     GONE = 1

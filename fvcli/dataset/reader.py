@@ -48,15 +48,14 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         try:
             return Dataset(HeldStore(store.folder, files), found)
         except FileNotFoundError:
-            if manifest.load(store) == found:  # no run is to blame: what is missing is told when it is wanted
+            if manifest.load(store) == found:  # no run is to blame: a missing file is an error when it is read
                 return Dataset(store, found)
 
 
 def _why_none(store: Store) -> str:
     if store.exists(layout.PLAN) or store.exists(layout.PENDING_MANIFEST):
         return (
-            f"{store.place} holds an unfinished run and no manifest yet; "
-            "repeat its fvcli extract command, it goes on where it stopped"
+            f"{store.place} holds an unfinished run and no manifest yet; run the same fvcli extract command to resume"
         )
     if not store.exists(""):
         return f"there is no folder {store.place}; fvcli extract makes one"
@@ -80,7 +79,7 @@ class Dataset:
 
     @property
     def manifest(self) -> Manifest:
-        """What the dataset says of itself."""
+        """The manifest of the dataset."""
         return self._manifest
 
     @property
@@ -261,6 +260,6 @@ class Dataset:
 
 
 def _cast(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The same arrays under the dataset's schema, whatever the file adds to its own."""
+    """The arrays under the dataset's schema, without what the file adds to it."""
     for batch in batches:
         yield pa.RecordBatch.from_arrays([batch.column(name) for name in schema.names], schema=schema)

@@ -22,7 +22,7 @@ from fvcli.files import is_torn
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is published, and what is still to be done.
+    """The published dataset and the work that remains.
 
     manifest: None before the first run has ended. plan: the frozen work, None where there is none.
     commits: the plan's finished shards by index, their files in place. failures: earlier ones that the plan keeps.
@@ -194,7 +194,7 @@ def _orphans(store: Store, wanted: set[str]) -> Iterator[str]:
 
 
 def _torn(store: Store) -> Iterator[str]:
-    """What a process that died while it replaced a small file left of the new one."""
+    """The remains of a small file that a process was replacing when it died."""
     for name in store.names(""):
         if is_torn(name) and name.startswith(layout.MANIFEST):
             yield name

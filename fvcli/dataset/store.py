@@ -24,7 +24,7 @@ class Store(Protocol):
 
     @property
     def place(self) -> str:
-        """What the user calls it."""
+        """The name that the user gave."""
         ...
 
     def path(self, key: str) -> Path:
@@ -48,7 +48,7 @@ class Store(Protocol):
         ...
 
     def using(self, key: str, action: Callable[[pa.NativeFile], T]) -> T:
-        """What ``action`` makes of a file, opened for random access; it may be called more than once."""
+        """Returns the result of ``action`` on a file, opened for random access; it may be called more than once."""
         ...
 
     def sha256(self, key: str) -> str:

@@ -1,4 +1,4 @@
-"""What a comparison found per root, and whether that may be true."""
+"""The findings of a comparison per root, and whether they are plausible."""
 
 from __future__ import annotations
 

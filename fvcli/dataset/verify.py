@@ -22,7 +22,7 @@ _AGAIN_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with one file. ``shard`` is its shard's number, None for files that hold no rows."""
+    """The damage of one file. ``shard`` is its shard's number, None for files that hold no rows."""
 
     file: str
     problem: str
@@ -59,8 +59,8 @@ def load_manifest(store: Store) -> Manifest:
 def verify(store: Store) -> Verdict:
     """Checks every file, row and count. Raises DatasetError where there is no manifest to check against.
 
-    A run that ends meanwhile replaces files that were about to be looked at: that is no damage, and all is looked at
-    again.
+    A run that ends meanwhile replaces files that were about to be checked. This does not count as damage: everything is
+    checked again.
     """
     while True:
         found = load_manifest(store)

@@ -62,5 +62,5 @@ def _name(found: Manifest) -> str:
 
 
 def loader_of(found: Manifest, model: FeatureModel) -> ImageLoader:
-    """What made pixels of a dataset's files."""
+    """The preprocessing of a dataset's files."""
     return ImageLoader(model.input_spec, found.recipe.preprocessing, DEFAULT_LIMITS)

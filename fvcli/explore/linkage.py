@@ -168,7 +168,7 @@ class _Bounds:
         return np.stack([self.places[first + left], self.places[second + right]], axis=1)
 
     def _far_bounds(self, left: Rows, right: Rows, left_norms: Float32Array, right_norms: Float32Array) -> Float32Array:
-        """What the directions beyond the first can add to the cosines; norms: of what the first leave of the rows.
+        """A bound on what the directions beyond the first add to the cosines; norms: of the rows without the first.
 
         With x = q + e, where q is what the 8 bits hold: x . y <= q . q' + |x| |e'| + |e| |x'| + |e| |e'|.
         """
@@ -261,7 +261,7 @@ class _UnionFind:
         return self._parents
 
     def apart(self, pairs: Pairs) -> NDArray[np.bool_]:
-        """Which of the pairs, [m, 2], are in different sets."""
+        """A mask, bool [m], of the pairs [m, 2] whose two are in different sets."""
         parents = self._parents
         result: NDArray[np.bool_] = parents[pairs[:, 0]] != parents[pairs[:, 1]]
         return result

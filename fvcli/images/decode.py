@@ -1,6 +1,6 @@
 """Bytes to an upright RGB or gray image, no larger than the fit needs.
 
-Pillow and its plugins (``codecs.py``) do the decoding, but for ordinary JPEGs (``jpeg.py``) and unusual TIFFs
+Pillow and its plugins (``codecs.py``) do the decoding, except for ordinary JPEGs (``jpeg.py``) and unusual TIFFs
 (``tiff.py``).
 """
 
@@ -58,7 +58,7 @@ _LOW_BYTE_MODES = {
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What decode() was asked for."""
+    """The arguments of decode()."""
 
     needed: Needed | Size
     exact: bool

@@ -1,4 +1,4 @@
-"""What decoders raise, as errors of fvcli."""
+"""Exceptions of decoders as errors of fvcli."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNSUPPORTED_WORDS = ("pixel mode", "unsupported", "not supported", "unimplement
 
 
 def explain(error: Exception, data: bytes) -> ImageError:
-    """What a decoder raised, as an ImageError: OutOfMemory, TooManyPixels, Truncated, Unsupported or Corrupt."""
+    """The ImageError for an exception of a decoder: OutOfMemory, TooManyPixels, Truncated, Unsupported or Corrupt."""
     text = str(error)
     if isinstance(error, MemoryError):
         return ImageError("decode", "OutOfMemory", "not enough memory to decode it")

@@ -6,7 +6,7 @@ from fvcli.images.decoded import DecodedImage
 from fvcli.images.scale import scale
 from fvcli.records import InputSpec, Preprocessing, UInt8Array
 
-#: What surrounds the image with ``pad``: mid-grey, the pixel nearest to 0 in a model's [-1, 1], which is also what
+#: What surrounds the image with ``pad``: mid-gray, the pixel nearest to 0 in a model's [-1, 1], which is also what
 #: its convolutions pad with.
 PAD_VALUE = 128
 
@@ -15,7 +15,7 @@ class Fitter:
     """Puts images into slots of a batch, as one model's input size and one preprocessing ask. Usable by any thread.
 
     squash: the whole image, its aspect ratio changed. crop: the centre, of the slot's aspect ratio and
-    ``crop_fraction`` of the largest such rectangle. pad: the whole image, centred on grey, its aspect ratio kept.
+    ``crop_fraction`` of the largest such rectangle. pad: the whole image, centered on gray, its aspect ratio kept.
     """
 
     def __init__(self, spec: InputSpec, preprocessing: Preprocessing) -> None:

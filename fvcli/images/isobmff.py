@@ -1,4 +1,4 @@
-"""What an AVIF announces: the cropping of its primary image, and the sizes of the frames that it is coded in.
+"""The header of an AVIF: the cropping of its primary image, and the sizes of the frames that it is coded in.
 
 ISO 14496-12 (boxes), ISO 23008-12 (items and their properties), AV1 Bitstream and Decoding Process, section 5.5.
 """

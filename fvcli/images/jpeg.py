@@ -28,7 +28,7 @@ def decoded_by_pillow() -> bool:
 
 
 def has_fast_path(header: JpegHeader) -> bool:
-    """Whether the fast path decodes such a file: 8-bit Huffman codes, grey or three components, usual segments."""
+    """Whether the fast path decodes such a file: 8-bit Huffman codes, gray or three components, usual segments."""
     return (
         decode_jpeg is not None
         and header.usual
@@ -61,7 +61,7 @@ def count_scans(data: bytes, header: JpegHeader) -> int:
 
 
 def decode_fast(data: bytes, header: JpegHeader, scale: int) -> UInt8Array | None:
-    """uint8 [H, W, 3] or grey [H, W] at 1/scale (1, 2, 4, 8; sides rounded up); None if libjpeg-turbo warns.
+    """uint8 [H, W, 3] or gray [H, W] at 1/scale (1, 2, 4, 8; sides rounded up); None if libjpeg-turbo warns.
 
     The integer DCT and smooth ("fancy") upsampling of libjpeg-turbo, as Pillow has them decode. Raises ImageError with
     kind Truncated where the data ends before the picture does.

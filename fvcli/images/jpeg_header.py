@@ -28,7 +28,7 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What stands before a JPEG's first scan.
+    """The header of a JPEG, up to its first scan.
 
     frame: the start-of-frame marker's second byte. factors: (identifier, horizontal, vertical) for each component.
     scan: the offset of the first scan's marker. interleaved: whether the first scan has all components.

@@ -105,7 +105,7 @@ def _bare_png(data: bytes) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    """Without application segments and comments before the first scan, but for JFIF's and Adobe's."""
+    """Without application segments and comments before the first scan, except JFIF's and Adobe's."""
     parts, position = [data[:2]], 2
     while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
         kind = data[position + 1]

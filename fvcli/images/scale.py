@@ -2,7 +2,7 @@
 
 The antialiased ones run on the CPU's vector units (cykooz-resizer, a quarter of Pillow's time; the same bytes with and
 without vector instructions; both passes rounded to whole levels). Where that library has no build, Pillow's own do: the
-same kernels, but for the ends of their tails, which Pillow leaves out, so that results differ by a level here and there
+same kernels, except for the ends of their tails, which Pillow omits, so that results differ by a level here and there
 with ``bilinear`` and by more at sharp edges with the others.
 """
 
@@ -42,9 +42,9 @@ def scaled_by_pillow() -> bool:
 
 
 def scale(pixels: UInt8Array, box: Box, resize: Resize, out: UInt8Array) -> None:
-    """Scale ``box`` of ``pixels``, uint8 [H, W, 3] or grey [H, W], to fill ``out``, uint8 [h, w, 3].
+    """Scale ``box`` of ``pixels``, uint8 [H, W, 3] or gray [H, W], to fill ``out``, uint8 [h, w, 3].
 
-    The edges of ``box`` need not be whole, but for ``tf1-bilinear``, which rounds them.
+    The edges of ``box`` need not be whole, except for ``tf1-bilinear``, which rounds them.
     """
     height, width, _ = out.shape
     box = max(box[0], 0.0), max(box[1], 0.0), min(box[2], pixels.shape[1]), min(box[3], pixels.shape[0])
@@ -102,7 +102,7 @@ def with_vectors(pixels: UInt8Array, box: Box, resize: Resize, size: tuple[int, 
 
 
 def with_pillow(pixels: UInt8Array, box: Box, resize: Resize, size: tuple[int, int]) -> UInt8Array:
-    """The same by Pillow."""
+    """Scales by Pillow; arguments as for the vector units."""
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling[_KERNELS[resize][0]], box))
 
 
@@ -110,7 +110,7 @@ def tf1_bilinear(pixels: UInt8Array, height: int, width: int) -> Float32Array:
     """``tf.compat.v1.image.resize_bilinear(pixels, [height, width])`` of uint8 [H, W, C] or [H, W], as float32.
 
     Legacy sampling (align_corners and half_pixel_centers both False): output i lies at i * H / height, computed in
-    float32 as TensorFlow's kernel does, between its two neighbours; nothing is averaged, so pixels are skipped when
+    float32 as TensorFlow's kernel does, between its two neighbors; nothing is averaged, so pixels are skipped when
     an image shrinks to less than half.
     """
     above, below, down = _legacy_samples(pixels.shape[0], height)

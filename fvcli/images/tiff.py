@@ -40,7 +40,7 @@ _RAW_COMPRESSIONS = frozenset([32767, 32769, 32770, 34713, 65000, 65535])
 
 @dataclass(frozen=True, slots=True)
 class TiffHeader:
-    """What the first directory of a TIFF says; values of tags by number, those that are whole numbers."""
+    """The first directory of a TIFF: the integer values of its tags, by number."""
 
     big_endian: bool
     big: bool

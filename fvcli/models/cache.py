@@ -31,7 +31,7 @@ CACHE_VARIABLE: Final = "FVCLI_CACHE"
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """What was found in a source when it was last read; ``engine`` is the one it runs with by default."""
+    """The content of a source when it was last read; ``engine`` is the one it runs with by default."""
 
     identity: str
     engine: Engine
@@ -72,7 +72,7 @@ def write_compiled(card: ModelCard, data: bytes) -> None:
 
 
 def read_known(fingerprint: str) -> KnownSource | None:
-    """What is known of a source, or None."""
+    """The cached knowledge of a source, or None."""
     try:
         values = json.loads(_source_path(fingerprint).read_text("utf-8"))
         return KnownSource(identity=values["identity"], engine=values["engine"])

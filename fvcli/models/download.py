@@ -36,7 +36,7 @@ def archive_folder(entry: Entry) -> Path:
 def pull(entry: Entry, progress: Progress | None = None) -> Path:
     """Downloads, checks and unpacks an official archive, unless that was done before; returns its folder.
 
-    An interrupted download goes on where it stopped. Raises ModelError with what to do when the server cannot be
+    An interrupted download is resumed. Raises ModelError with what to do when the server cannot be
     reached, or when the archive's SHA-256 is not the published one; then nothing of it is kept.
     """
     folder = archive_folder(entry)

@@ -68,7 +68,7 @@ def resolve_handle(handle: str) -> Path:
 
 
 def _without_network(handle: str) -> str:
-    """What to do where a handle cannot be reached."""
+    """The advice for a handle that cannot be reached."""
     entry = entry_of_handle(handle)
     mark = "&" if "?" in handle else "?"
     pull = f", or use the same network from Google's archive: fvcli models pull {entry.name}" if entry else ""

@@ -34,7 +34,7 @@ _INPUTS: Final[dict[str, type[np.generic]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """What the instances for all threads share. channels_first: the input is [1, 3, h, w], else [1, h, w, 3]."""
+    """The state shared by all instances. channels_first: the input is [1, 3, h, w], else [1, h, w, 3]."""
 
     name: str
     license: str

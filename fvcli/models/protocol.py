@@ -16,7 +16,7 @@ class FeatureModel(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user calls it: ``embedded``, a catalog name, a path."""
+        """The name that the user gave: ``embedded``, a catalog name, a path."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What ``--model`` names (a file, a folder, an archive, a catalog entry or a handle), and how it is read.
+"""Sources of models: the file, folder, archive, catalog entry or handle that ``--model`` names, and its reading.
 
 Options of the input stand after the name: see :mod:`fvcli.models.source_options`.
 """

@@ -1,4 +1,4 @@
-"""What a user adds to a model's name: ``model.tflite?input-range=-1,1&image-size=224``.
+"""Options after a model's name: ``model.tflite?input-range=-1,1&image-size=224``.
 
 A model file does not always state these. As part of the name they stay with it wherever it goes: the environment, a
 manifest, another machine.
@@ -80,7 +80,7 @@ def float_input(height: int, width: int, ranges: tuple[Range, Range, Range]) -> 
 
 
 def normalized_ranges(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Range, Range, Range]:
-    """What pixels 0 and 255 become by (pixel - mean) / std; one or three of each. Raises ValueError for others."""
+    """The values of pixels 0 and 255 after (pixel - mean) / std; one or three of each. Raises ValueError for others."""
     if len(mean) not in (1, 3) or len(std) not in (1, 3) or not all(math.isfinite(value) for value in (*mean, *std)):
         raise ValueError("mean and std have one or three numbers")
     if min(std) <= 0:

@@ -31,7 +31,7 @@ _MEAN, _STD = 0, 1  # of NormalizationOptions
 
 @dataclass(frozen=True, slots=True)
 class TFLiteMetadata:
-    """What the metadata states of the first input and of the outputs.
+    """The statements of the metadata on the first input and of the outputs.
 
     normalization: (mean, std), one or three numbers each; the input is (pixel - mean) / std with pixels 0 to 255.
     output_names: in the order of the outputs; "" for one without a name.

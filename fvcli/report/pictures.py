@@ -61,7 +61,7 @@ class Picture:
 
 
 def sides(count: int, budget: int) -> Sides:
-    """What ``count`` previews and tiles may measure for ``budget`` bytes of base64 in all."""
+    """The sizes of ``count`` previews and tiles for ``budget`` bytes of base64 in all."""
     tile = next((side for most, side in ((400, 96), (1500, 72)) if count <= most), 56)
     each = budget * 3 / 4 / max(1, count) - _HEADER - _PER_PIXEL * tile**2
     preview = (max(0.0, each) / _PER_PIXEL / _FILLED) ** 0.5

@@ -152,7 +152,7 @@ class Crew:
         return [] if isinstance(step, _Opening) else self.outcomes(step)
 
     def outcomes(self, batch: Batch) -> list[Outcome]:
-        """What becomes of a batch, by whichever worker is free. Raises what the worker raises."""
+        """The outcomes of a batch, by any free worker. Raises what the worker raises."""
         while True:
             worker = self._idle.get()
             if isinstance(worker, Exception):

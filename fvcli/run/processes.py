@@ -231,7 +231,7 @@ class RemoteWorker:
         return _unpacked(*answer)
 
     def _answer(self) -> Any:
-        """What comes of the batch. Meanwhile the process may ask for existing rows, by their content's SHA-256."""
+        """The outcomes of the batch. Meanwhile the process may ask for existing rows, by their content's SHA-256."""
         while True:
             while not self._connection.poll(_LOOK_SECONDS):
                 if self._group.stopped():

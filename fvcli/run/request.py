@@ -63,7 +63,7 @@ class ExtractRequest:
     ray: RayOptions | None = None
 
     def fingerprint(self, recipe: Recipe) -> dict[str, Any]:
-        """What decides a plan, as JSON values: the same again means that an unfinished plan is to be continued."""
+        """The fields that decide a plan, as JSON values: an unfinished plan is resumed if they are equal."""
         sources = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.sources).items()
         }

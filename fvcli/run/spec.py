@@ -77,7 +77,7 @@ class DatasetSpec:
             raise DatasetError(f"the plan lacks {error}; make it again with the fvcli in use here") from error
 
     def settings(self) -> dict[str, Any]:
-        """What a plan keeps besides its request, so that ``planned`` gives the same; JSON values."""
+        """The JSON values that a plan keeps besides its request, so that ``planned`` returns an equal spec."""
         return {"model": dict(self.model), "dimension": self.dimension, "limits": asdict(self.limits)}
 
     def load_model(self) -> FeatureModel:
@@ -102,7 +102,7 @@ class DatasetSpec:
 
     @property
     def circumstances(self) -> str:
-        """What decides besides a file whether it can be decoded, as a short hash: limits and decoding libraries."""
+        """A short hash of the limits and decoding libraries, which decide with a file whether it can be decoded."""
         return environment_id({**decoders(), **{name: str(value) for name, value in asdict(self.limits).items()}})
 
     def require_same(self, standing: Standing, output: str) -> None:
@@ -117,7 +117,7 @@ class DatasetSpec:
             _compare(output, _named(there, plan.settings["model"]), _named(now, self.model))
 
     def describe(self, standing: Standing, merged: Merged, started: float, extracted: int) -> Manifest:
-        """The manifest of the merged shards, but for its list of failures.
+        """The manifest of the merged shards, without its list of failures.
 
         started: of this process's part, by the monotonic clock; extracted: the vectors that it computed.
         """

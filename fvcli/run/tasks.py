@@ -33,7 +33,7 @@ _NOTE = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a plan asks for. ``done`` is the number of its shards that are committed already."""
+    """The extent of a plan. ``done`` is the number of its shards that are committed already."""
 
     output: str
     shards: int
@@ -209,7 +209,7 @@ def _state(note: Mapping[str, Any] | None) -> str:
 
 
 def notes(store: Store) -> list[dict[str, Any]]:
-    """What tasks that have begun say of themselves: task, of, host, began, ended."""
+    """The notes of tasks that have begun: task, of, host, began, ended."""
     found = []
     for name in store.names(layout.TASKS):
         if name.endswith(_NOTE):

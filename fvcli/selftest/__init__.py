@@ -103,7 +103,7 @@ def selftest(engine: Engine = "int8") -> Selftest:
         golden = np.load(io.BytesIO(stored), allow_pickle=False)
         expected, made = golden[engine], json.loads(str(golden["made"]))
     except (OSError, KeyError, ValueError) as error:
-        raise ModelError(f"the golden vectors are not to be had ({error}); reinstall fvcli") from error
+        raise ModelError(f"the reference vectors cannot be read ({error}); reinstall fvcli") from error
     model = load_model(engine=engine)
     comparisons = tuple(
         Comparison(name, bool(np.array_equal(now, then)), float(np.abs(now - then).max()), _cosine(now, then))

@@ -39,7 +39,7 @@ def is_archive(name: str) -> bool:
 def inputs(ref: ImageRef, storage: Storage, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
     """The images in the archive ``ref``, ascending by path; what makes a member an image is what makes a file one.
 
-    All of them have the archive's time: it says nothing of a member's when it is packed anew. Where the archive cannot
+    All of them have the archive's time: it does not tell a member's when it is packed anew. Where the archive cannot
     be opened or read to its end, an input whose member has no name stands for what is missing, and says so when read.
     """
     try:
@@ -145,7 +145,7 @@ def with_marks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _unreadable(archive: ImageRef, offset: int, mtime_ns: int) -> ImageRef:
-    """What stands for the members that cannot be known: a member without a name."""
+    """The member without a name, which stands for the members that cannot be known."""
     raw = None if archive.path_bytes is None else archive.path_bytes + SEPARATOR.encode()
     return ImageRef(archive.root, SEPARATOR.join(cut_query(archive.path)), raw, -1, mtime_ns, offset)
 

@@ -30,7 +30,7 @@ _TELL_EVERY = 1000
 
 @dataclass(frozen=True)
 class Sources:
-    """What the user named.
+    """The sources that the user named.
 
     paths: folders, files and globs.
     files_from: a file that lists files, one per line (NUL-separated with ``null_separated``); "-" is stdin.
@@ -270,7 +270,7 @@ def _resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOv
 
 
 def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
-    """What a glob matches that the shell left alone, taken as a walk takes what it finds."""
+    """The matches of a glob that the shell did not expand, filtered as a walk filters them."""
     matched = False
     for name in glob.iglob(pattern, recursive=True):
         matched = True

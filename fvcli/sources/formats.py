@@ -53,7 +53,7 @@ class Format:
 
     @property
     def remedy(self) -> str:
-        """What helps where the format cannot be read here."""
+        """The advice if the format cannot be read here."""
         if not self.readable:
             return self.note
         if self.extra:
@@ -160,7 +160,7 @@ _OTHER = frozenset(
 
 
 def kind_of_name(name: str) -> NameKind | None:
-    """What the extension of a file's base name says; None where only the first bytes can tell.
+    """The verdict by the extension of a file's base name; None where only the first bytes can tell.
 
     None for names without an extension, with one that fvcli does not know, and with one that several kinds of files
     have (``.rgb``, ``.fits``). For those :func:`sniff` decides, and a file that it does not know is no image.

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 _RUN = 1 << 15  # names sorted together
-_PIECE = 1 << 9  # of them compressed together: neighbours in order are alike, so they take a few bytes each
+_PIECE = 1 << 9  # of them compressed together: neighbors in order are alike, so they take a few bytes each
 
 
 class Names:

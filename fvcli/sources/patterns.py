@@ -6,7 +6,7 @@ import re
 
 
 class Filter:
-    """Which paths are wanted: those that an include pattern matches (all, without one) and no exclude pattern does.
+    """A filter of paths: an include pattern matches (any path, without one) and no exclude pattern does.
 
     A pattern is compared with the path below its source folder (the path as given for listed files) and with the base
     name, case and all. ``*`` and ``?`` stand for characters of one name, ``[abc]``, ``[a-z]`` and ``[!a]`` for one,

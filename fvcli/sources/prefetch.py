@@ -11,7 +11,7 @@ from fvcli.records import ImageFile, ImageRef
 from fvcli.sources.places import is_slow
 from fvcli.sources.read import read
 
-#: Requests under way at once: at 50 ms each this keeps up with some 600 images a second.
+#: Requests under way at once: at 50 ms each this keeps up with some 600 images per second.
 REQUESTS = 32
 #: Bytes that are being read or wait for their worker, in all processes of a run.
 LIMIT_BYTES = 256 * 1024**2

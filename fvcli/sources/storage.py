@@ -34,7 +34,7 @@ class OpenFile(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """What changes with the file's content, as far as its place tells."""
+        """A value that changes with the file's content, as far as its place tells."""
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:

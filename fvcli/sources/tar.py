@@ -151,7 +151,7 @@ def _plain(name: bytes) -> bytes:
 
 
 def _pax(record: bytes) -> dict[bytes, bytes]:
-    """What matters here of the "length key=value" lines of a pax header: however many there are, three keys at most."""
+    """The three keys that matter here, from the "length key=value" lines of a pax header, however many there are."""
     found, at = {}, 0
     while at < len(record):
         space = record.index(b" ", at, at + _LONGEST_NUMBER)

@@ -26,7 +26,7 @@ from fvcli.sources.storage import Folder, Kind, Storage
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search takes, and the tally of what it leaves aside.
+    """The rules of a search, and the tally of what it passes over.
 
     base_folder: see :class:`fvcli.records.ImageRef`. archives: those named one by one.
     """

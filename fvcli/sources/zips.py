@@ -105,7 +105,7 @@ class _Entry:
         return b"".join(pieces)
 
     def checksums(self, size: int) -> tuple[int, ...]:
-        """What may be the CRC-32 of the whole content, which has been read and has ``size`` bytes."""
+        """The candidates for the CRC-32 of the whole content, which has been read and has ``size`` bytes."""
         if not self._flags & _DESCRIBED_AFTERWARDS:
             return (self._crc,)
         end = self._begin + size if self.stored else self._end

@@ -1,4 +1,4 @@
-"""What others read of fvcli's files, untouched: the same names with the same vectors as fvcli's own reader gives."""
+"""Other readers of fvcli's files get the same names with the same vectors as fvcli's own reader gives."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_float16_is_read_by_all_in_the_test_extra(
 
 @pytest.mark.slow
 def test_the_embedding_projector(folder: Path, tmp_path: Path, expected: dict[str, np.ndarray]) -> None:
-    """What TensorBoard's plug-in does with the files, by its own code where it is installed."""
+    """The files as TensorBoard's plug-in reads them, by its own code where it is installed."""
     import subprocess
     import sys
 

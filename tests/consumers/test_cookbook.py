@@ -25,7 +25,7 @@ def named(block: tuple[str, str]) -> str:
 
 
 def missing(code: str) -> list[str]:
-    """What the example imports and this environment lacks."""
+    """The modules that the example imports and this environment lacks."""
     modules = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):

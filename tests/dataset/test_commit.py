@@ -1,4 +1,4 @@
-"""What crashes, other programs and people leave behind, and what the next command makes of it."""
+"""Remains of crashes, other programs and people, and how the next command treats them."""
 
 from __future__ import annotations
 

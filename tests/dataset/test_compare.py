@@ -1,4 +1,4 @@
-"""What an update does: only what is new or changed is extracted, and the result is that of a fresh extraction."""
+"""Updates: only what is new or changed is extracted, and the result is that of a fresh extraction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inodes(features: Path) -> dict[str, int]:
 
 
 def fresh_rows(bench: Bench) -> dict[tuple[str, str], contents.Row]:
-    """What an extraction from nothing gives for the photographs as they are now."""
+    """The rows of a fresh extraction of the photographs as they are now."""
     output = bench.features.with_name("fresh")
     shutil.rmtree(output, ignore_errors=True)
     bench.extract(output=output)

@@ -18,7 +18,7 @@ from tests.helpers.in_process import Bench
 
 @dataclass
 class Disk:
-    """What a run asks of the disk, in order: (what, path, path)."""
+    """The calls of a run to the disk, in order: (what, path, path)."""
 
     folder: Path
     calls: list[tuple[str, str, str]] = field(default_factory=list)
@@ -65,7 +65,7 @@ def disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 def assert_all_flushed(disk: Disk) -> None:
-    """What takes a name that counts was flushed under its name before."""
+    """Each file that takes a name that counts was flushed before."""
     current: dict[str, str] = {}  # a file's name now -> the name under which it was made
     synced: set[str] = set()
     for what, path, target in disk.calls:

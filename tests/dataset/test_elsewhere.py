@@ -57,7 +57,7 @@ def dataset(bench: Bench, tmp_path: Path) -> Path:
 
 
 def read(folder: Path) -> None:
-    """What every reading command does."""
+    """Runs every command that only reads."""
     store = LocalStore(folder)
     verify.verify(store)
     opened = open_dataset(folder)

@@ -1,4 +1,4 @@
-"""What a process keeps on its own disk for a dataset in an object store."""
+"""The files that a process keeps on its own disk for a dataset in an object store."""
 
 from __future__ import annotations
 

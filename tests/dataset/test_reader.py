@@ -81,8 +81,8 @@ def test_chosen_columns(dataset: Dataset, names: list[str]) -> None:
 
 
 def test_an_unknown_column_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(DatasetError, match=r"no column 'colour'; there are root, path"):
-        list(dataset.batches(["colour"]))
+    with pytest.raises(DatasetError, match=r"no column 'color'; there are root, path"):
+        list(dataset.batches(["color"]))
     with pytest.raises(DatasetError, match=r"vectors\(\)"):
         dataset.metadata(["embedding"])
 

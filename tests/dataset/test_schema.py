@@ -36,7 +36,7 @@ def manifest(bench: Bench) -> dict[str, Any]:
 
 
 def refusal(read: Callable[[bytes], object], values: Any) -> str:
-    """What is said of the values, nothing where they are read."""
+    """The message on the values, empty if they are accepted."""
     try:
         read(json.dumps(values).encode())
     except (DatasetError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What docs/formats.md says of columns, metrics and failures is what is written."""
+"""Columns, metrics and failures are written as docs/formats.md describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of object stores share: a server in the place of S3, and what lies in its buckets."""
+"""Helpers for tests of object stores: a server in the place of S3, and what lies in its buckets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset's folder holds, read without fvcli: by pyarrow, NumPy and json alone."""
+"""The contents of a dataset's folder, read without fvcli: by pyarrow, NumPy and json alone."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def state(folder: Path) -> State:
 
 
 def check_moment(folder: Path) -> str:
-    """What must hold at any moment, however a run died; returns the stage it died in.
+    """Asserts what holds at any moment, however a run died; returns the stage it died in.
 
     The manifest is whole, and every file it names is there. Nothing else stands among the data files but shards with a
     commit record of a first run, and, once a run has written down the manifest it decided on, that manifest's files

@@ -163,7 +163,7 @@ def write_onnx(
 
 
 def write_keras(path: Path, *, size: int | None = SIZE) -> Path:
-    """The same as a Keras model: .keras or .h5 by the path's ending."""
+    """The network as a Keras model: .keras or .h5 by the path's ending."""
     tf = tensorflow()
     kernel, bias, matrix = kernels()
     layers = tf.keras.layers

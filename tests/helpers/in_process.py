@@ -111,7 +111,7 @@ class Bench:
         return {line["path"]: line["stage"] for line in contents.failures(self.features)}
 
     def damages(self) -> list[str]:
-        """What verify finds, in the words it uses."""
+        """The findings of verify, in its words."""
         return [f"{damage.file}: {damage.problem}" for damage in verify.verify(LocalStore(self.features)).damages]
 
 

@@ -50,7 +50,7 @@ def quantops_network(size: int = 128, multiplier: float = 0.25, *, seed: int = 1
 
 
 def plain_network(size: int = 128, multiplier: float = 0.25, *, seed: int = 1) -> MobileNetV1:
-    """The same shapes without 8-bit forms."""
+    """A network of these shapes without 8-bit forms."""
     network = quantops_network(size, multiplier, seed=seed)
     assert network.logits is not None
     layers = [Layer(layer.name, layer.kernel, layer.bias) for layer in (*network.layers, network.logits)]

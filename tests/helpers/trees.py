@@ -1,4 +1,4 @@
-"""What tests of sources share: folders of small files, and what a search finds in them."""
+"""Helpers for tests of sources: folders of small files, and what a search finds in them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(*paths: str | Path, **options: object) -> list[str]:
 
 
 def passed_over(*paths: str | Path, **options: object) -> dict[str, int]:
-    """What a search leaves aside, by kind."""
+    """The counts of what a search passes over, by kind."""
     tally = PassedOver()
     for _ in discover(Sources(tuple(map(str, paths)), **options), tally):  # type: ignore[arg-type]
         pass

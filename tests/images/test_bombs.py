@@ -16,7 +16,7 @@ from fvcli.images.jpeg_header import read_header
 from tests.helpers import bombs
 from tests.helpers.samples import picture, saved
 
-#: What becomes of each.
+#: The outcome of each.
 OUTCOMES = {
     "line.png": "row",
     "long-line.png": "TooManyPixels",

@@ -37,7 +37,7 @@ def whole(data: bytes) -> UInt8Array:
 
 
 def rgb(image: DecodedImage) -> UInt8Array:
-    """uint8 [H, W, 3], of grey images too."""
+    """uint8 [H, W, 3], of gray images too."""
     return image.pixels if image.pixels.ndim == 3 else np.repeat(image.pixels[:, :, None], 3, axis=2)
 
 
@@ -132,14 +132,14 @@ def test_a_damaged_exif_block_costs_no_image() -> None:
     assert_close(whole(data), scene(), 6)
 
 
-def test_grey_palette_and_bilevel() -> None:
-    grey = scene().convert("L")
-    spread = np.repeat(np.asarray(grey)[:, :, None], 3, axis=2)
-    assert_close(whole(encoded(grey, "PNG")), spread, 0)
-    assert_close(whole(encoded(grey, "JPEG", quality=95)), spread, 2)
+def test_gray_palette_and_bilevel() -> None:
+    gray = scene().convert("L")
+    spread = np.repeat(np.asarray(gray)[:, :, None], 3, axis=2)
+    assert_close(whole(encoded(gray, "PNG")), spread, 0)
+    assert_close(whole(encoded(gray, "JPEG", quality=95)), spread, 2)
     palette = scene().quantize(32)
     assert_close(whole(encoded(palette, "PNG")), palette.convert("RGB"), 0)
-    bilevel = grey.point(lambda value: 255 * (value > 99)).convert("1")
+    bilevel = gray.point(lambda value: 255 * (value > 99)).convert("1")
     expected = np.repeat(np.asarray(bilevel.convert("L"))[:, :, None], 3, axis=2)
     for format, options in (("PNG", {}), ("TIFF", {"compression": "group4"}), ("BMP", {})):
         assert_close(whole(encoded(bilevel, format, **options)), expected, 0)
@@ -160,7 +160,7 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
         assert_close(whole(encoded(Image.fromarray(values), format)), expected, 0)
 
 
-def test_sixteen_bit_colour_is_scaled() -> None:
+def test_sixteen_bit_color_is_scaled() -> None:
     rng = np.random.default_rng(1)
     values = rng.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
@@ -227,13 +227,13 @@ def test_transparency_is_laid_over_white() -> None:
     for format, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})):
         assert_close(whole(encoded(layered, format, **options)), expected, 0.6)
     assert_close(whole(encoded(layered, "AVIF", quality=95)), expected, 3)
-    grey = scene().convert("L").convert("LA")
-    grey.putalpha(alpha)
+    gray = scene().convert("L").convert("LA")
+    gray.putalpha(alpha)
     expected = np.asarray(scene().convert("L"))[:, :, None] * share + 255 * (1 - share)
-    assert_close(whole(encoded(grey, "PNG")), np.repeat(expected, 3, axis=2), 0.6)
+    assert_close(whole(encoded(gray, "PNG")), np.repeat(expected, 3, axis=2), 0.6)
 
 
-def test_transparent_palette_entries_and_colours_are_white() -> None:
+def test_transparent_palette_entries_and_colors_are_white() -> None:
     palette = Image.new("P", (3, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     palette.putdata([0, 1, 2])
@@ -243,13 +243,13 @@ def test_transparent_palette_entries_and_colours_are_white() -> None:
     assert whole(encoded(palette, "PNG", transparency=bytes([255, 0, 128])))[0, :2].tolist() == [first, white]
     plain = Image.fromarray(np.array([[first, [40, 50, 60]]], np.uint8))
     assert whole(encoded(plain, "PNG", transparency=(40, 50, 60)))[0].tolist() == [first, white]
-    grey = Image.fromarray(np.array([[5, 6]], np.uint8))
-    assert whole(encoded(grey, "PNG", transparency=6))[0, :, 0].tolist() == [5, 255]
+    gray = Image.fromarray(np.array([[5, 6]], np.uint8))
+    assert whole(encoded(gray, "PNG", transparency=6))[0, :, 0].tolist() == [5, 255]
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_the_first_frame_of_an_animation_counts(format: str) -> None:
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "lime", "blue")]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
     assert_close(whole(data), frames[0], 3)
 
@@ -324,7 +324,7 @@ def test_a_cut_file_is_a_failure_or_the_whole_picture(format: str, options: dict
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_jpeg_filled_up_with_zeros_is_no_grey_stripe(exact: bool) -> None:
+def test_a_jpeg_filled_up_with_zeros_is_no_gray_stripe(exact: bool) -> None:
     data = encoded(scene(500, 375), "JPEG")
     for share in (0.4, 0.8):
         kept = int(len(data) * share)
@@ -332,9 +332,9 @@ def test_a_jpeg_filled_up_with_zeros_is_no_grey_stripe(exact: bool) -> None:
             decode(data[:kept] + bytes(len(data) - kept), (160, 160), exact=exact)
 
 
-def png(width: int, height: int, depth: int, colour: int, pixels: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+def png(width: int, height: int, depth: int, color: int, pixels: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG put together chunk by chunk (ISO 15948, section 5)."""
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)), *chunks]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)), *chunks]
     parts += [(b"IDAT", pixels), (b"IEND", b"")]
     body = b"".join(
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -71,7 +71,7 @@ def test_crop_takes_the_centre_square(resize: Resize, shape: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("resize", RESIZES)
-def test_pad_keeps_the_aspect_ratio_on_grey(resize: Resize) -> None:
+def test_pad_keeps_the_aspect_ratio_on_gray(resize: Resize) -> None:
     out = fitted(as_png(np.full((100, 200, 3), 9, np.uint8)), Preprocessing(fit="pad", resize=resize))
     assert (out[:40] == 128).all()
     assert (out[120:] == 128).all()
@@ -122,12 +122,12 @@ def test_scaled_decoding_never_falls_below_the_slot(fit: Fit, size: tuple[int, i
             assert max(width, height) >= 160
 
 
-def test_grey_and_colour_of_the_same_picture_agree() -> None:
-    grey = np.random.default_rng(3).integers(0, 256, (211, 197), dtype=np.uint8)
-    colour = np.repeat(grey[:, :, None], 3, axis=2)
+def test_gray_and_color_of_the_same_picture_agree() -> None:
+    gray = np.random.default_rng(3).integers(0, 256, (211, 197), dtype=np.uint8)
+    color = np.repeat(gray[:, :, None], 3, axis=2)
     for resize in RESIZES:
         preprocessing = Preprocessing(resize=resize)
-        assert np.array_equal(fitted(as_png(grey), preprocessing), fitted(as_png(colour), preprocessing))
+        assert np.array_equal(fitted(as_png(gray), preprocessing), fitted(as_png(color), preprocessing))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (160, 160), (40_000, 2)])

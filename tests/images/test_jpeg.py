@@ -31,7 +31,7 @@ def fast_header(data: bytes) -> JpegHeader | None:
 
 
 def scene(width: int, height: int) -> Image.Image:
-    """Colours and edges in every direction, so that a wrong upsampling or DCT shows."""
+    """Colors and edges in every direction, so that a wrong upsampling or DCT shows."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [x * 255 / width, 255 * ((x // 7 + y // 5) % 2), 127 + 120 * np.sin(x / 11 + y * y / 900)]
     return Image.fromarray(np.stack(planes, axis=-1).astype(np.uint8))

@@ -75,7 +75,7 @@ def repeat(photographs: Path, features: Path) -> Repeated:
 
 
 def calls_that_write(photographs: Path, features: Path) -> list[str]:
-    """The system calls of such a run that change a file or folder, by strace; none where it is not to be had."""
+    """The system calls of such a run that change a file or folder, by strace; none where strace is missing."""
     strace = shutil.which("strace")
     if strace is None:
         return []

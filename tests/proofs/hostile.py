@@ -164,7 +164,7 @@ def types(bed: Bed, changes: int, rng: random.Random) -> Iterator[str]:
 
 
 def _values(bed: Bed, name: str, base: Path) -> Any:
-    """What the file says when it is right."""
+    """The content of the file when it is right."""
     if name == ".fvcli/pending-manifest.json":
         return contents.manifest(base)
     if (base / name).exists():

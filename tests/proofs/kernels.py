@@ -1,4 +1,4 @@
-"""What each resize kernel costs after DCT-scaled decoding, and how far that decoding moves its result.
+"""The cost of each resize kernel after DCT-scaled decoding, and how far that decoding moves its result.
 
     python -m tests.proofs.kernels FOLDER
 

@@ -60,7 +60,7 @@ SCENARIOS = (
 
 
 def make_photographs(folder: Path) -> None:
-    """What the base datasets are made from: some files broken, some contents twice, some in a folder below."""
+    """The inputs of the base datasets: some files broken, some contents twice, some in a folder below."""
     pictures.make_folder(folder, range(_PICTURES - 8))
     for number in range(4):
         pictures.put(folder, f"below/{number}.png", pictures.picture(1000 + number))
@@ -86,7 +86,7 @@ def change_photographs(folder: Path) -> None:
 
 @dataclass
 class Report:
-    """What happened: kills by scenario and by how they came, and the stages in which runs died."""
+    """The record of a proof: kills by scenario and by how they came, and the stages in which runs died."""
 
     kills: collections.Counter[str] = field(default_factory=collections.Counter)
     how: collections.Counter[str] = field(default_factory=collections.Counter)

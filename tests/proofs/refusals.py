@@ -1,7 +1,7 @@
 """The disk refuses one of the calls that a run makes; then it works again, and the run is repeated.
 
 ``python -m tests.proofs.refusals`` fails in turn every call that changes the output (``--calls N``: so many of
-them, at random), but for the single writes to a file, of which ``--writes N`` are taken at random: with each errno,
+them, at random), except for the single writes to a file, of which ``--writes N`` are taken at random: with each errno,
 that call alone or (``+``) it and all after it; in a first run and in an update. Each time the command must exit 1 with
 one line that says where and why (or succeed without what is only tidying up), the dataset must be whole as it stands,
 and the same command must complete it as if nothing had happened.

@@ -1,4 +1,4 @@
-"""The table of faults fits the code: each can still be put in, and what comes of it is a program."""
+"""The table of faults fits the code: each can still be put in, and the result is a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows a page holds, and their names."""
+"""Rows on a page, and their names."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_few_open_files_are_enough(forks: Forks, memory_path: Path) -> None:
 
 
 def test_nothing_is_written_elsewhere(forks: Forks, memory_path: Path) -> None:
-    """A full /tmp is no reason not to work."""
+    """A run works although /tmp is full."""
     prepare(memory_path, forks, update=False)
     script = (
         "import sys, tempfile; tempfile.tempdir = '/nowhere'; sys.argv[0] = 'fvcli'\nfrom fvcli.cli import main; main()"

@@ -26,7 +26,7 @@ def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[st
 
 @pytest.fixture
 def phone(tmp_path: Path, sample_images: Path) -> Path:
-    """What a phone leaves: photographs, films and the edits of both."""
+    """The files of a phone: photographs, films and the edits of both."""
     folder = tmp_path / "phone"
     folder.mkdir()
     for number in range(6):

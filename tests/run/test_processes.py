@@ -1,4 +1,4 @@
-"""Worker processes: the same dataset as with threads, and the run survives what becomes of them."""
+"""Worker processes: the same dataset as with threads, and the run survives their end."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def stream(*arguments: str, names: bytes = b"", cwd: Path, code: int = 0) -> tup
 
 @pytest.fixture(scope="module")
 def vectors(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """What extract writes into a dataset, by path."""
+    """The rows that extract writes into a dataset, by path."""
     folder = tmp_path_factory.mktemp("features")
     fvcli.extract(sample_images, folder)
     dataset = fvcli.open_dataset(folder)

@@ -1,4 +1,4 @@
-"""Which inputs a set of sources names, and in which order."""
+"""Inputs that a set of sources names, and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which names and which first bytes mean which format."""
+"""Formats by names and by first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search leaves aside is counted by kind."""
+"""Files that a search passes over are counted by kind."""
 
 from __future__ import annotations
 

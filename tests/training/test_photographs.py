@@ -1,4 +1,4 @@
-"""Which photographs are trained on, which are set aside, and of what class they are."""
+"""Photographs that are trained on or set aside, and their classes."""
 
 from __future__ import annotations
 

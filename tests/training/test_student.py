@@ -1,4 +1,4 @@
-"""Equalisation, the student's integers, its gradients and its optimiser."""
+"""Equalization, the student's integers, its gradients and its optimizer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def uneven() -> MobileNetV1:
 
 
 def error_of(network: MobileNetV1, expected: np.ndarray) -> float:
-    """Of the quantised features, as a share of their size."""
+    """Of the quantized features, as a share of their size."""
     got = graph.features(Student(network).tensors(), IMAGES / np.float32(255)).numpy()
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
@@ -80,7 +80,7 @@ def test_the_student_in_training_is_the_network_it_becomes(uneven: MobileNetV1) 
         assert before is not None
         assert layer.weights is not None
         seen = graph.fake_quant(tensors.kernel, tensors.weights, narrow_range=True)
-        # But for ties between two codes, which FakeQuant may break the other way.
+        # Except for ties between two codes, which FakeQuant may break the other way.
         assert np.count_nonzero(np.abs(seen - layer.kernel) > 1e-6) <= 1 + 1e-4 * layer.kernel.size
         half_a_code = 0.5001 * float(before.scale) * float(layer.weights.scale)
         np.testing.assert_allclose(layer.bias, tensors.bias, atol=half_a_code)

@@ -130,7 +130,7 @@ def _body(network: MobileNetV1) -> MobileNetV1:
 
 
 def _mapped(tensors: NetworkTensors, change: Callable[[Any], Any]) -> NetworkTensors:
-    """The same structure with ``change`` applied to every tensor."""
+    """The structure with ``change`` applied to every tensor."""
 
     def span(values: Span | None) -> Span | None:
         return values and Span(change(values.minimum), change(values.maximum))

@@ -122,7 +122,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class LayerTensors:
-    """What the forward pass reads of one layer: NumPy arrays, constants or variables. No spans in a plain network."""
+    """One layer's tensors for the forward pass: NumPy arrays, constants or variables. No spans in a plain network."""
 
     kernel: Tensor
     bias: Tensor
@@ -132,7 +132,7 @@ class LayerTensors:
 
 @dataclass(frozen=True, slots=True)
 class NetworkTensors:
-    """What the forward pass reads of a network; ``layers`` are in the order of :func:`convolutions`."""
+    """The tensors of a network for the forward pass; ``layers`` are in the order of :func:`convolutions`."""
 
     depth_multiplier: float
     layers: Sequence[LayerTensors]
@@ -168,7 +168,7 @@ def _span(values: QuantizedTensor | ActivationRange | None, codes: tuple[int, in
 
 
 def network_variables(arrays: NetworkTensors) -> NetworkTensors:
-    """The same numbers as tf.Variables, named as TF-Slim names them: weights, biases and ranges.
+    """The numbers as tf.Variables, named as TF-Slim names them: weights, biases and ranges.
 
     As constants, TensorFlow folds the FakeQuant ops of the weights into other arithmetic; variables stay as they are.
     """

@@ -1,6 +1,6 @@
 """The one in-memory form of a MobileNet V1: what every reader returns and every engine and writer takes.
 
-Quantisation is the affine scheme of Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Quantization is the affine scheme of Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference" (2017): real = scale * (code - zero_point).
 """
 
@@ -45,7 +45,7 @@ class QuantizedTensor:
 
 @dataclass(frozen=True, slots=True)
 class ActivationRange:
-    """What an 8-bit activation can hold: real = scale * (code - zero_point), code in [0, 255]."""
+    """The range of an 8-bit activation: real = scale * (code - zero_point), code in [0, 255]."""
 
     scale: np.float32
     zero_point: int
@@ -121,7 +121,7 @@ class Exactness:
 
 
 def fold_batch_norm(kernel: Float32Array, norm: BatchNorm, *, depthwise: bool) -> FoldedKernel:
-    """What BatchNorm makes of a convolution at inference: w * gamma / sqrt(variance + epsilon), in float32.
+    """A convolution with its BatchNorm folded in for inference: w * gamma / sqrt(variance + epsilon), in float32.
 
     The order of operations is that of TF-Slim's graph and of ``tf.contrib.quantize``'s folding: bias = beta - mean *
     gamma / sqrt(variance + epsilon). ``kernel`` is [height, width, in, out], or [height, width, channels, 1] for a
@@ -241,7 +241,7 @@ def pixel_table(input_range: ActivationRange) -> tuple[int, ...]:
 
 
 def channel_axis(layer: Layer) -> int:
-    """Which axis of the kernel counts output channels: 2 for a depthwise layer, else 3."""
+    """The axis of the kernel that counts output channels: 2 for a depthwise layer, else 3."""
     return 2 if layer.name.endswith("_depthwise") else 3
 
 

@@ -20,7 +20,7 @@ from fvcli.run.request import Silent
 
 @dataclass(frozen=True, slots=True)
 class ActorOptions:
-    """What an actor has to know; everything else is in the plan.
+    """The settings of an actor; everything else is in the plan.
 
     output: absolute path or address of the dataset; folder: what relative sources are relative to; plan: its id.
     """

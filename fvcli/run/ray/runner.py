@@ -32,7 +32,7 @@ _END_SECONDS = 5.0
 
 
 class RayRunner:
-    """A Runner: the nodes of a cluster. output: the dataset as the user named it; batch_size: images a thread holds."""
+    """A Runner: the nodes of a cluster. output: the dataset as the user named it; batch_size: images per thread."""
 
     def __init__(self, output: str, options: RayOptions, batch_size: int) -> None:
         self._output = output if is_remote(output) else os.path.abspath(output)
@@ -96,7 +96,7 @@ def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator
 
 
 def _lines(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[bytes]:
-    """What the driver writes, as it comes, while signals are heard. Raises StoppedError."""
+    """The lines of the driver, as they come, while signals are handled. Raises StoppedError."""
     assert driver.stdout is not None
     rest = b""
     with selectors.DefaultSelector() as selector:

@@ -18,7 +18,7 @@ MULTIPLIER = 0.25
 
 
 def slim_variables(*, quantized: bool) -> dict[str, np.ndarray]:
-    """What a TF-Slim training run saves: BatchNorm apart, ranges under doubled scopes, and what only training needs."""
+    """A checkpoint of a TF-Slim training run: BatchNorm apart, ranges under doubled scopes, and tensors of training."""
     generator = np.random.default_rng(11)
     variables: dict[str, np.ndarray] = {"global_step": np.array(100, np.int64)}
     for shape in [*convolutions(MULTIPLIER), classifier(MULTIPLIER)]:

@@ -35,7 +35,7 @@ class Exported:
     paths: dict[str, Path]
     images: np.ndarray
     floats: np.ndarray
-    """The same images as the Hub takes them: float32 in [0, 1]."""
+    """Images as the Hub takes them: float32 in [0, 1]."""
     features: np.ndarray
     """The tensorflow engine's."""
 
