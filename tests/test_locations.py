@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fvcli.errors import UsageError
-from fvcli.locations import Location, cut_query, is_remote, without_credentials
+from fvcli.locations import AddressError, Location, cut_query, is_remote, without_credentials
 from fvcli.retries import code_of, is_denied, is_final
 
 HEAD = "When reading information for key 'AWS Error ACCESS_DENIED during X operation.jpg' in bucket 'b': "
@@ -79,3 +79,13 @@ def test_credentials_in_the_environment_s_endpoint_are_refused(monkeypatch: pyte
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL") as refusal:
         _ = Location.parse("s3://b/x").filesystem
     assert "the-secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://key:secret@bucket/folder", "gs://token@bucket/a", "s3://bucket/a?endpoint_override=key:secret@host:9000"],
+)
+def test_credentials_in_an_address_are_refused(address: str) -> None:
+    with pytest.raises(AddressError, match="no credentials in a") as refusal:
+        Location.parse(address)
+    assert "secret" not in str(refusal.value)

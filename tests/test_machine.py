@@ -1,12 +1,15 @@
-"""Freed memory goes back to the system, however it lies between what is kept."""
+"""Freed memory goes back to the system, however it lies between what is kept; a quota limits the CPUs."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from fvcli import machine
 
 PROGRAM = """
 from pathlib import Path
@@ -34,3 +37,26 @@ def test_memory_between_what_is_kept_is_given_back() -> None:
     full, before, after = map(float, done.stdout.split())
     assert before > full - 20  # not yet: 2499 images
     assert after < full - 100
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu.max": "damaged"}, 64),
+        ({}, 64),
+    ],
+)
+def test_a_quota_of_the_cgroup_limits_the_cpus(
+    files: dict[str, str], most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)))
+    assert machine.usable_cpus() == most

@@ -177,6 +177,16 @@ def test_a_cut_png_is_cut_however_it_is_closed(closed: bool) -> None:
             decode(cut + bytes(len(data) - len(cut)), (1, 1), exact=True)
 
 
+def test_a_changed_byte_among_the_pixels_of_a_png_is_damage() -> None:
+    """Pillow compares neither checksum of the pixels."""
+    stream = io.BytesIO()
+    noise = np.random.default_rng(4).integers(1, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(stream, "PNG", compress_level=0)
+    data = bytearray(stream.getvalue())
+    data[len(data) // 2] ^= 1
+    assert kind_of_failure(bytes(data)) == "Corrupt"
+
+
 def test_a_png_that_announces_more_rows_than_it_has_is_cut() -> None:
     rows = np.asarray(picture())
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
