@@ -41,7 +41,12 @@ def test_a_file_system_without_flushing_of_folders_is_none(
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
 def test_what_could_not_be_written_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(type(error)), replacing(tmp_path / "a") as file:
-        file.write(b"new")
-        raise error
+
+    def broken_off() -> None:
+        with replacing(tmp_path / "a") as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(type(error)):
+        broken_off()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}

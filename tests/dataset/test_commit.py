@@ -311,3 +311,28 @@ def test_overwriting_takes_no_old_vector_over(bench: Bench) -> None:
     pictures.make_folder(bench.photographs, range(12))
     bench.extract()
     assert bench.extract(overwrite=True) == 12
+
+
+def test_a_shard_of_several_row_groups_is_carried_over_whole(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(600))
+    assert bench.extract(shard_size=1000) == 600
+    pictures.put(bench.photographs, "0300-new.png", pictures.picture(700))
+    assert bench.extract(shard_size=1000) == 1
+    assert len(bench.rows()) == 601
+    assert bench.damages() == []
+    bench.extract(shard_size=1000, output=bench.features.with_name("fresh"))
+    assert contents.rows(bench.features) == contents.rows(bench.features.with_name("fresh"))
+
+
+def test_new_shards_have_numbers_of_their_own_after_pruning(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    for number in range(10, 20):
+        (bench.photographs / f"{number:04d}.png").unlink()
+    bench.extract(prune=True)
+    pictures.make_folder(bench.photographs, range(20, 45))
+    bench.extract()
+    values = contents.manifest(bench.features)
+    assert values is not None
+    numbers = [shard["number"] for shard in values["shards"]]
+    assert len(numbers) == len(set(numbers)) > 3
