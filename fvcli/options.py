@@ -33,7 +33,7 @@ _RECIPE = Preprocessing()
 
 
 class ExtractOptions(TypedDict, total=False):
-    """The options of a run that the command line and Python share. Those left out have the declared defaults."""
+    """The options of a run that the command line and Python share. Omitted ones have the declared defaults."""
 
     files_from: Annotated[str | None, Option("Read names from FILE, one per line; - is stdin.", INPUT, metavar="FILE")]
     null: Annotated[bool, Option("Names in that list end in NUL, as find -print0 writes them.", INPUT, False, "-0")]

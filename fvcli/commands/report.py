@@ -112,7 +112,7 @@ class _Steps:
             threading.Thread(target=self._wait, args=(self._over, time.monotonic()), daemon=True).start()
 
     def _wait(self, over: threading.Event, started: float) -> None:
-        """A line every so often while a step goes on that tells nothing of itself."""
+        """A line every so often during a step that reports no progress."""
         while not over.wait(_LINE_EVERY_SECONDS):
             say(f"... {time.monotonic() - started:.0f} s")
 

@@ -1,4 +1,4 @@
-"""Files and folders that a command is asked to write: refused where something else stands in their place."""
+"""Files and folders that a command is asked to write: refused where something else has their name."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def clear_screen() -> None:
-    """Starts a page anew on a terminal that can; elsewhere a blank line parts it from the one before."""
+    """Clears the page on a terminal that can; elsewhere prints a blank line."""
     typer.echo("\x1b[H\x1b[2J" if _width(sys.stdout) else "", nl=not _width(sys.stdout))
 
 
 def say(line: str) -> None:
-    """Prints a message; where nobody reads it any more, the work goes on without."""
+    """Prints a message, or nothing where the stream is closed."""
     _write(printable(line))
 
 

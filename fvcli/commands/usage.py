@@ -43,7 +43,7 @@ class Command(TyperCommand):
 
 def _show_no_type(parameter: Any) -> None:
     if parameter.param_type_name == "argument" or parameter.is_flag:
-        shown = ""  # an argument's name stands before it
+        shown = ""  # an argument's name comes before it
     else:
         kind = parameter.display_type(None).strip("<>")
         shown = parameter.metavar or _VALUES.get(kind.split()[0], kind)

@@ -24,7 +24,7 @@ from fvcli.dataset.store import Store
 class Commit:
     """The record of one finished shard of a plan. ``shard`` is None where no input of it gave a row.
 
-    environment: the library versions and CPU of whoever extracted it.
+    environment: the library versions and CPU of the extracting host.
     """
 
     plan: str

@@ -210,7 +210,7 @@ class Comparison:
         return self._hidden is not None and row.ref.root == self._hidden[0] and row.ref.path.startswith(self._hidden[1])
 
     def _cut(self) -> None:
-        """Writes full shards out of a group that grows, so that it never stands in memory whole."""
+        """Writes full shards out of a group that grows, so that it is never in memory whole."""
         size = self._policy.shard_size
         if not self._shards:
             if len(self._group.entries) == size:

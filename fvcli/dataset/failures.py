@@ -70,7 +70,7 @@ def read(store: Store, key: str) -> Iterator[FailureLine]:
         except ValueError as error:
             advice = "run fvcli repair"
             if not key.startswith(FAILURES):
-                advice = f"remove {store.describe(STATE)} while no run is going on, and repeat the command"
+                advice = f"remove {store.describe(STATE)} while no run is in progress, and repeat the command"
             raise DatasetError(f"{store.describe(key)}, line {number}, is damaged ({error}); {advice}") from error
 
 

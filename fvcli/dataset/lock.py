@@ -1,9 +1,8 @@
 """One run at a time for each dataset.
 
 The lock is an flock on ``.fvcli/lock``: the kernel drops it when its process ends, however it ends. The file says who
-holds it. Where the folder is shared between hosts whose kernels do not tell each other of locks, the file's time
-decides: its holder touches it every 15 seconds, and another host may take it over once it has stood still for two
-minutes.
+holds it. On a folder that is shared by hosts between which flock does not work, the file's time
+decides: its holder touches it every 15 seconds, and another host may take it over after two minutes without that.
 
 A task that works on a slice of a plan holds a lock of its own under ``.fvcli/tasks``. Tasks and a run that holds the
 dataset's lock keep each other out; tasks with different locks do not.
@@ -42,7 +41,7 @@ class Lease:
         self._place = place
 
     def is_ours(self) -> bool:
-        """Whether the lock still names this holder. The file is opened anew, so that a network mount is asked."""
+        """Whether the lock still names this holder. The file is reopened, so that a network mount is read again."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -171,7 +170,7 @@ def _refuse_if_beating(descriptor: int, folder: str) -> None:
 
 
 def _count_from_now(descriptor: int) -> None:
-    """Sets a time that lies in the future, where a clock was wrong, to now. A living holder sets it again."""
+    """Sets a time in the future (of a wrong clock) to now. A living holder sets it again."""
     if os.fstat(descriptor).st_mtime - time.time() > STALE_SECONDS:
         with suppress(OSError):
             os.utime(descriptor)

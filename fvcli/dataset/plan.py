@@ -1,7 +1,7 @@
 """A frozen plan: which inputs become which shards. Written once, before the first image is read.
 
 ``plan.json`` is the header; ``plan.arrow`` holds one record batch for each shard to be written, so that a million
-paths never stand in memory together.
+paths are never in memory together.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Entry:
 class PlannedShard:
     """A shard to be written. index: its place in the plan; replaces: number of the base's shard it stands for.
 
-    pruned: rows of that shard which this one leaves out.
+    pruned: rows of that shard which this one omits.
     """
 
     index: int

@@ -91,7 +91,7 @@ class Store(Protocol):
 
 
 def open_store(place: str | os.PathLike[str]) -> Store:
-    """The store behind a path or URI. Raises UsageError for an address that cannot mean anything."""
+    """The store behind a path or URI. Raises UsageError for an invalid address."""
     name = os.fspath(place)
     if is_remote(name):
         from fvcli.dataset.object_store import ObjectStore  # brings pyarrow's file systems along

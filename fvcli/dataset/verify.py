@@ -84,7 +84,7 @@ def _settled(store: Store, found: Manifest) -> bool:
 def repair(store: Store) -> tuple[Damage, ...]:
     """Drops damaged shards and failure lists, so that the next run redoes just those. Returns what was dropped.
 
-    Files that fvcli did not write are left where they are. Raises DatasetError, LockedError while a run is going on.
+    Files that fvcli did not write are left alone. Raises DatasetError, and LockedError during a run.
     """
     load_manifest(store)  # no lock, and no folder for one, where there is no dataset
     with lock.hold(store):
@@ -194,7 +194,7 @@ def _named(keys: list[Key]) -> str:
 
 def _strays(store: Store, found: Manifest) -> Iterator[str]:
     """Files that readers of the whole folder would take for the dataset's."""
-    if store.exists(layout.PENDING_MANIFEST):  # a run is ending: its files stand beside those they replace
+    if store.exists(layout.PENDING_MANIFEST):  # a run is ending: its files are beside those that they replace
         return
     known = {file.file for file in found.files}
     suffixes = {folder: suffix for kinds in layout.KINDS.values() for folder, _, suffix in kinds}

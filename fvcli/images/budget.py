@@ -49,7 +49,7 @@ class Budget:
 
     @contextmanager
     def lent(self, amount: int) -> Iterator[None]:
-        """Acquire ``amount`` bytes, which the block keeps if it succeeds: whoever has its result releases them."""
+        """Acquire ``amount`` bytes, which the block keeps if it succeeds: the owner of its result releases them."""
         self.acquire(amount)
         try:
             yield

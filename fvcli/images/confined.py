@@ -150,7 +150,7 @@ def _receive(stream: IO[bytes]) -> dict[str, Any] | None:
 
 def _serve() -> None:
     """Answer requests until there are no more."""
-    with contextlib.suppress(OSError):  # if memory runs out, the kernel is to take this process and not the run
+    with contextlib.suppress(OSError):  # if memory runs out, let the kernel kill this process rather than the run
         Path("/proc/self/oom_score_adj").write_text("1000")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints may come between the answers

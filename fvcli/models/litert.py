@@ -79,7 +79,7 @@ class LiteRTModel:
         features = np.empty((len(images), self._card.dimension), np.float32)
         try:
             for image, row in zip(images, features, strict=True):
-                # The views are made anew each time: LiteRT refuses to run while one is held.
+                # The views are recreated each time: LiteRT refuses to run while one is held.
                 self._feed(image, self._input()[0])
                 self._interpreter.invoke()
                 row[:] = self._output().reshape(-1)

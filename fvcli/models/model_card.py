@@ -18,7 +18,7 @@ CompiledEngine = Literal["int8", "float", "litert"]
 class ModelCard:
     """A compiled model's identity and shape, and whatever else its card tells people.
 
-    file_sha256: of the .tflite that the card stands beside (hex). identity: of the model's numbers (hex).
+    file_sha256: of the .tflite next to the card (hex). identity: of the model's numbers (hex).
     notes: the card's other entries (origin, how it was made, measured accuracy, ...), as JSON values.
     """
 

@@ -135,7 +135,7 @@ def load_onnx(path: Path, name: str, license: str, options: SourceOptions) -> ON
     dtype = _INPUTS[images.type]
     if dtype == np.uint8:
         if options.ranges is not None:
-            raise UsageError(f"{name}: takes pixels as they are; leave out input-range, mean and std")
+            raise UsageError(f"{name}: takes unscaled pixels; omit input-range, mean and std")
         spec = InputSpec(height, width, pixel_table=tuple(range(256)))
     elif options.ranges is None:
         raise asked_range(name)

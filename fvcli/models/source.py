@@ -133,7 +133,7 @@ def with_options(network: MobileNetV1, options: SourceOptions, name: str) -> Mob
     """The network for images of another size: its body takes any. Raises UsageError for options it does not have."""
     if options.ranges is not None or options.output is not None:
         given = " and ".join(option for option in options.given() if option != "image-size")
-        raise UsageError(f"{name}: a MobileNet V1 states its own input and output; leave out {given}")
+        raise UsageError(f"{name}: a MobileNet V1 states its own input and output; omit {given}")
     if options.image_size is None:
         return network
     height, width = input_size((None, None), options, name)

@@ -104,7 +104,7 @@ def input_size(shape: tuple[int | None, int | None], options: SourceOptions, nam
             f"{name}: takes images of any size; add one to its name, most often {mark}image-size=224"
         )
     if wanted is not None and (height, width) != (wanted, wanted):
-        raise UsageError(f"{name}: takes images of {height} x {width} pixels only; leave out image-size={wanted}")
+        raise UsageError(f"{name}: takes images of {height} x {width} pixels only; omit image-size={wanted}")
     return height, width
 
 

@@ -92,7 +92,7 @@ class _Table:
         return _Table(flatbuffers.table.Table(self._table.Bytes, position))
 
     def _offset(self, number: int) -> int:
-        """Where a field lies in the table; 0 for one that is not there."""
+        """The offset of a field in the table; 0 for one that is not there."""
         return int(self._table.Offset(4 + 2 * number))
 
     def _vector(self, number: int) -> tuple[int, int]:

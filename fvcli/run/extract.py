@@ -40,7 +40,7 @@ class RunSummary:
     """``counts`` describe the dataset as the run left it; ``extracted`` is how many vectors this process computed.
 
     failures_file: path of the list of inputs without a vector, None where there is none.
-    passed_over: what the search for inputs left aside, by kind.
+    passed_over: what the search for inputs passed over, by kind.
     zero_vectors: rows of the dataset whose vector is all zeros.
     remembered: inputs among them that failed before and were not tried again.
     """

@@ -56,7 +56,7 @@ def preview(request: ExtractRequest, found: Found, observer: Observer) -> Previe
     """Returns what ``extract`` would do with this request.
 
     found: called for each input or row that differs, in no order. Only files that may be renamed are read, to compare
-    their content. Raises UsageError, ModelError, DatasetError, and SourceError where the run would refuse to go on.
+    their content. Raises UsageError, ModelError, DatasetError, and SourceError where the run itself would refuse.
     """
     model = load_model(request.model, request.engine)
     store = open_store(request.output)

@@ -87,7 +87,7 @@ class ProcessGroup:
         except OSError as error:
             with self._lock:
                 alone = self._joined and not self._processes
-            if alone:  # else the run goes on with the workers that it has
+            if alone:  # else the run continues with the workers that it has
                 self._crew.fail(DatasetError(f"cannot start a worker process: {error.strerror}; try --processes 0"))
             return
         with self._lock:

@@ -81,7 +81,7 @@ class ExtractRequest:
 
 
 class Observer(Protocol):
-    """Hears how a run goes on; all calls come from one thread."""
+    """The protocol of a run's observer; all calls come from one thread."""
 
     def discovered(self, inputs: int) -> None:
         """So many inputs have been found; called now and then while looking."""
@@ -92,7 +92,7 @@ class Observer(Protocol):
         ...
 
     def passed_over(self, counts: Mapping[str, int]) -> None:
-        """The search for inputs has ended; ``counts`` by kind are what it left aside, the largest first."""
+        """The search for inputs has ended; ``counts`` by kind are what it passed over, the largest first."""
         ...
 
     def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
@@ -100,7 +100,7 @@ class Observer(Protocol):
         ...
 
     def stopped(self) -> int | None:
-        """The number of the signal that asks the run to end, None to go on."""
+        """The number of the signal that stops the run, None to continue."""
         ...
 
 

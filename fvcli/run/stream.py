@@ -66,7 +66,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     """Writes a row for each input of ``request``, in the order of the input, as often as it is named.
 
     Folders and files named as sources come first, sorted; then the lines of ``files_from``, as they are read. Of
-    ``request``, what concerns a dataset's folder has no part in this. The observer hears of failures in the same order.
+    ``request``, fields about a dataset's folder have no effect. The observer receives failures in the same order.
     Raises UsageError, ModelError, TooManyFailuresError, StoppedError, DatasetError where the rows cannot be written,
     and BrokenPipeError where their reader has gone.
     """

@@ -109,7 +109,7 @@ class ImageWorker:
     """Serves one thread.
 
     read: gives an input's bytes. existing: rows to take over by content.
-    note: hears the shard and position of the input in hand, -1 and -1 of none. stopped: asked between two images.
+    note: receives the shard and position of the input in hand, -1 and -1 for none. stopped: polled between images.
     """
 
     def __init__(

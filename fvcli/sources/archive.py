@@ -119,7 +119,7 @@ def locate(file: OpenFile, archive: Archive, member: bytes) -> Member | None:
 
 def _index(archive: Archive) -> dict[bytes, Member]:
     found = {}
-    with suppress(DamagedArchiveError, NoImagesError):  # what stands before the damage can be read
+    with suppress(DamagedArchiveError, NoImagesError):  # members before the damage can be read
         for member in archive.members():
             if member.offset != NO_BYTES:
                 found[member.name] = member

@@ -1,4 +1,4 @@
-"""An iterator that runs in a thread of its own, so that whoever waits for it can stop waiting."""
+"""An iterator that runs in a thread of its own, so that a waiting caller can stop waiting."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class BucketFile:
     mtime_ns = -1
 
     def __init__(self, location: Location, shared: bool, mtime_ns: int = -1) -> None:
-        """shared: the handle stays open for whoever asks for the object of this time. Raises OSError."""
+        """shared: the handle stays open for other readers of this version of the object. Raises OSError."""
         self._file = _kept_open(location, mtime_ns) if shared else _opened(location)
         self._shared = shared
         self._location = location

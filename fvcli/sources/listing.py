@@ -15,9 +15,9 @@ from fvcli.sources.formats import SNIFF_BYTES, sniff
 from fvcli.sources.names import Names
 
 _BLOCK = 1 << 20
-#: Bytes of one name, far more than any system allows: what goes on without a separator is no list.
+#: Bytes of one name, far more than any system allows: without a separator this far it is not a list.
 _LONGEST_NAME = 1 << 20
-#: Bytes of a list, some hundred million names: what goes on for longer has no end.
+#: Bytes of a list, some hundred million names: a longer one has no end.
 _LONGEST_LIST = 1 << 34
 
 _UTF8_BOM = b"\xef\xbb\xbf"

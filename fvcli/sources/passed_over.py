@@ -1,4 +1,4 @@
-"""Counts of what a search for inputs leaves aside, by kind."""
+"""Counts of what a search for inputs passes over, by kind."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Folder(Protocol):
         ...
 
     def expect(self, names: Iterable[str]) -> None:
-        """Announces names, in this order, whose first bytes will be asked for; may be left out."""
+        """Announces names, in this order, whose first bytes will be requested; optional."""
         ...
 
     def start(self, name: str, length: int) -> bytes:

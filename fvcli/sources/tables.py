@@ -1,6 +1,6 @@
 """Parquet tables with images in a column, as datasets on the Hugging Face Hub have them: each row is a member.
 
-The images stand in a binary column, or in a struct of ``bytes`` and ``path``. A row is called by its path where every
+The images are in a binary column, or in a struct of ``bytes`` and ``path``. A row is called by its path where every
 row has one of its own, else by its number, from 0. Parquet cannot be read row by row: a row group is copied to a
 temporary file when the first of its rows is wanted.
 """

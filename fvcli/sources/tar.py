@@ -12,7 +12,7 @@ from fvcli.sources.member import NO_BYTES, DamagedArchiveError, Member, changed,
 from fvcli.sources.storage import OpenFile
 
 _BLOCK = 512
-_SHORT_NAME = 99  # bytes; shorter ASCII names stand in the header itself, whatever wrote it
+_SHORT_NAME = 99  # bytes; shorter ASCII names are in the header itself, whatever wrote it
 _LONGEST_RECORD = 1 << 20  # bytes that a pax or long-name record may take; real ones take hundreds
 _LARGEST = 2**63 - 1
 _LONGEST_NUMBER = 20  # digits
@@ -119,7 +119,7 @@ def _stands(header: bytes, name: bytes) -> bool:
     except (ValueError, IndexError):
         return False
     if len(name) > _SHORT_NAME or not name.isascii():
-        return True  # its whole name stands in a record before the header
+        return True  # its whole name is in a record before the header
     return _plain(_name(header)) == name
 
 

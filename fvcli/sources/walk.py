@@ -155,7 +155,7 @@ def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
 
 
 def _file(root: str, path: str, name: str, level: _Level, search: Search) -> ImageRef | None:
-    """The input that a file in a level's folder is; None where it is no image's file."""
+    """The input for a file in a level's folder, or None if it is not an image."""
     named = has_image_extension(name)
     try:
         found = level.folder.stat(name)

@@ -1,6 +1,6 @@
 """Zip archives: members found by the central directory (zipfile reads it), read by offset, stored or deflated.
 
-The format is PKWARE's APPNOTE 6.3; the numbers of its sections stand beside what follows them.
+The format is PKWARE's APPNOTE 6.3; the numbers of its sections are beside the code that follows them.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def test_another_image_size_is_applied_to_every_form_of_mobilenet(tmp_path: Path
 def test_options_that_a_mobilenet_does_not_have_are_refused(tmp_path: Path, option: str) -> None:
     path = touched(tmp_path / "m.tflite", compile_int8(quantops_network()))
     for name in (str(path), EMBEDDED):
-        with pytest.raises(UsageError, match="states its own input and output; leave out"):
+        with pytest.raises(UsageError, match="states its own input and output; omit"):
             load_model(f"{name}?{option}")
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from fvcli.errors import FvcliError
 from fvcli.run.ray.actor import ActorOptions, RayWorker
 
-#: How often a worker may be started anew, and a shard handed out again, before the run gives up.
+#: How often a worker may be restarted, and a shard assigned again, before the run fails.
 RESTARTS = 8
 _CONNECT_SECONDS = 10.0
 

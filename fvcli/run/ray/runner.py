@@ -77,7 +77,7 @@ def _driver(request: ClusterRequest) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[dict[str, Any]]:
-    """The answers that are commits. Raises what the others stand for, and StoppedError."""
+    """The answers that are commits. Raises the errors that the others describe, and StoppedError."""
     for line in _lines(driver, progress):
         match json.loads(line):
             case {"done": True}:
