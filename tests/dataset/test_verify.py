@@ -117,6 +117,19 @@ def test_a_row_on_both_sides_of_a_boundary_is_damage(tmp_path: Path) -> None:
     assert (damage.shard, damage.problem) == (1, "its rows overlap those of shard 0")
 
 
+def test_fewer_vectors_than_rows_are_damage(tmp_path: Path) -> None:
+    """As a program that rewrites files leaves them: the manifest's hash is that of the short file."""
+    write_dataset(tmp_path, [rows_of(np.ones((5, 4), np.float32))], "npy")
+    values = json.loads((tmp_path / "manifest.json").read_bytes())
+    (shard,) = values["shards"]
+    file = tmp_path / shard["file"]
+    np.save(file, np.load(file)[:3])
+    shard.update(bytes=file.stat().st_size, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    (damage,) = verify.verify(LocalStore(tmp_path)).damages
+    assert "its vectors are [3, 4] instead of 5 rows" in damage.problem
+
+
 @pytest.mark.parametrize("file", ["data/part-00007-00000000.parquet", "failures/failures-00000-00000000.jsonl"])
 def test_what_a_reader_of_all_files_would_take_is_damage(bench: Bench, file: str) -> None:
     pictures.make_folder(bench.photographs, range(5))
