@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fvcli.records import Float32Array
 from fvcli.report.facts import Cluster, Grouping, Kind, packed
 from fvcli.report.names import readable
-from fvcli.report.rows import PageRows, whole_path
+from fvcli.report.rows import PageRows
 
 Indices = NDArray[np.int64]
 
@@ -23,7 +23,7 @@ _MOSTLY = 0.6  # share of a cluster in one folder that is worth saying
 
 def by_folder(rows: PageRows) -> Grouping:
     """The folders at the first level where there are several; the largest have a kind each, the rest share one."""
-    paths = [whole_path(ref).split("/")[:-1] for ref in rows.refs]
+    paths = [ref.name.split("/")[:-1] for ref in rows.refs]
     depth, deepest = 0, max(map(len, paths), default=0)
     while depth < deepest and len({tuple(path[: depth + 1]) for path in paths}) < 2:
         depth += 1
@@ -122,6 +122,6 @@ def _folder(rows: PageRows, members: Indices, folders: Grouping) -> str:
     """The folder that holds most of a cluster, "" where none does or all rows are in one."""
     if len(folders.kinds) < 2 or not len(members):
         return ""
-    names = Counter(whole_path(rows.refs[row]).rpartition("/")[0] for row in members.tolist())
+    names = Counter(rows.refs[row].name.rpartition("/")[0] for row in members.tolist())
     name, many = min(names.items(), key=lambda one: (-one[1], one[0]))
     return readable(name) if many >= _MOSTLY * len(members) else ""

@@ -111,7 +111,7 @@ def table(rows: PageRows) -> RowTable:
     runs: list[tuple[int, int]] = []
     names, exact, raw = [], {}, {}
     for place, ref in enumerate(rows.refs):
-        path = whole_path(ref)
+        path = ref.name
         folder, slash, name = path.rpartition("/")
         shown_folder, shown_name = readable(folder + slash, NAME_CHARACTERS), readable(name, NAME_CHARACTERS)
         number = folders.setdefault(shown_folder, len(folders))
@@ -150,8 +150,3 @@ def labels(rows: PageRows) -> Labels | None:
     shown = tuple(readable(name) for name in list(names)[:65535])
     quantized = np.rint(np.nan_to_num(np.clip(scores, 0, 1)) * 255).astype(np.int64)
     return Labels(shown, _LABELS, packed(best, "u2"), packed(quantized, "u1"))
-
-
-def whole_path(ref: ImageRef) -> str:
-    """Root and path as one path, relative to where ``extract`` ran."""
-    return f"{ref.root.rstrip('/')}/{ref.path}" if ref.root else ref.path

@@ -35,6 +35,8 @@ def test_an_update_costs_as_many_inferences_as_there_are_new_contents(bench: Ben
         "reused": 1176,
         "failed": 0,
         "stale": 0,
+        "elsewhere": 0,
+        "pruned": 24,
         "rows": 1308,
     }
     fresh = bench.features.with_name("fresh")
