@@ -100,7 +100,7 @@ def main() -> None:
     rotated(small_cat, 6, TARGET / "cat-exif-6.jpg")
     rotated(small_coffee, 3, TARGET / "coffee-exif-3.jpg")
     rotated(small_rocket, 7, TARGET / "rocket-exif-7.jpg")
-    camera.convert("L").save(TARGET / "camera-grey.jpg", quality=80)
+    camera.convert("L").save(TARGET / "camera-gray.jpg", quality=80)
     small_coffee.convert("CMYK").save(TARGET / "coffee-cmyk.jpg", quality=80)
     ycck(small_cat, TARGET / "cat-ycck.jpg")
 

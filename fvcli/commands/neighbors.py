@@ -40,7 +40,7 @@ def neighbors(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the rows most like each image, by cosine, exactly.
+    """Find the rows most similar to each image by cosine; the search is exact.
 
     Examples:
 

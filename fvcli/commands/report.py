@@ -33,10 +33,9 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a dataset as one HTML file: a wall of pictures sorted by likeness, near-duplicates, clusters, outliers.
+    """Show a dataset as one HTML file: a wall of pictures sorted by similarity, near-duplicates, clusters, outliers.
 
-    The file needs no network and nothing beside it. Run it where extract ran: pictures come from the image files,
-    and names are relative to that folder. Prints the page's address.
+    The file needs no network and no other files. Pictures come from the image files. Prints the page's address.
 
     Examples:
 

@@ -17,7 +17,7 @@ from fvcli.errors import UsageError
 
 @options.plan_options
 def plan(**values: Any) -> None:
-    """Freeze what extract would do, for several machines to share; fvcli finalize ends it.
+    """Freeze the work of extract for several machines to share; fvcli finalize completes it.
 
     Examples:
 

@@ -141,7 +141,7 @@ def _laid_out(dataset: Dataset, rows: PageRows, options: Options, observer: Obse
         return _Layout(rows, wall, near, np.empty((0, 2), np.float32), arrange(np.empty((0, 2), np.float32)))
     observer.step("nearest neighbors")
     near = likeness(dataset, rows.numbers, wall, NEAREST)
-    observer.step(f"arranging {len(wall):,} pictures by likeness")
+    observer.step(f"arranging {len(wall):,} pictures by similarity")
     plane = embed(directions(dataset.take(rows.numbers[wall])), options.seed, options.threads)
     observer.step("filling the wall")
     return _Layout(rows, wall, near, spread_from(plane, wall, near), arrange(plane))
