@@ -1,4 +1,4 @@
-"""A dataset searched by images: which of its rows are most like each of them."""
+"""A dataset searched by images: the rows most similar to each of them."""
 
 from __future__ import annotations
 
