@@ -91,6 +91,13 @@ class Location:
         """Whether a web server has it, where each address stands alone."""
         return self.scheme in _WEB
 
+    def copy_command(self, folder: str) -> str:
+        """A command line that copies everything below this place into a local folder."""
+        return {
+            "gs": f"gcloud storage cp --recursive gs://{self.path}/ {folder}",
+            "az": f"azcopy copy --recursive https://ACCOUNT.blob.core.windows.net/{self.path} {folder}",
+        }.get(self.scheme, f"aws s3 cp --recursive s3://{self.path} {folder}")
+
     @property
     def bucket(self) -> Location:
         return Location(self.scheme, self.path.split("/", 1)[0], self.options)

@@ -53,11 +53,11 @@ def duplicates(
         if as_json and wanted is not None:
             raise UsageError("--json and --print exclude each other")
         import_lean()
-        from fvcli.dataset.reader import open_dataset
+        from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.duplicates import find_duplicates
         from fvcli.report.histograms import in_bytes
 
-        opened = open_dataset(dataset)
+        opened = open_local_dataset(dataset)
         with _progress(len(opened), quiet) as progress:
             groups = find_duplicates(opened, threshold, exact, progress)
         images, saving = sum(len(group.images) for group in groups), sum(group.saving for group in groups)

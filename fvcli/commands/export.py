@@ -27,10 +27,10 @@ def export(
         import_lean()
         from pathlib import Path
 
-        from fvcli.dataset.reader import open_dataset
+        from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.projector import write_projector
 
-        opened = open_dataset(dataset)
+        opened = open_local_dataset(dataset)
         write = {"projector": write_projector}[form]
         files = write(opened, Path(output))
         if not quiet:

@@ -52,7 +52,7 @@ def neighbors(
         if null and files_from is None:
             raise UsageError("-0 belongs to --files-from")
         import_lean(matrices=True)
-        from fvcli.dataset.reader import open_dataset
+        from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.search import neighbors as search
         from fvcli.sources.listing import read_listing
 
@@ -61,7 +61,7 @@ def neighbors(
             names += [path if raw is None else os.fsdecode(raw) for path, raw in read_listing(files_from, null)]
         if not names:
             raise UsageError("name an image file or a row, or give --files-from")
-        found = search(open_dataset(dataset), names, count, unique=unique, model=model)
+        found = search(open_local_dataset(dataset), names, count, unique=unique, model=model)
         if as_json:
             rows = zip(names, found, strict=True)
             print_json([{"query": name, **row.to_json()} for name, near in rows for row in near])

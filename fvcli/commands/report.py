@@ -46,14 +46,14 @@ def report(
     with reported():
         target = file_to_write(output, "-o")  # checked now rather than after the work
         from fvcli.dataset.local_store import LocalStore
-        from fvcli.dataset.reader import open_dataset
+        from fvcli.dataset.reader import open_local_dataset
         from fvcli.machine import usable_cpus
         from fvcli.report.gather import Options, gather
         from fvcli.report.page import render
 
         options = Options(seed, threshold, pictures, usable_cpus())
         with _Steps(quiet) as steps:
-            facts = gather(open_dataset(dataset), dataset, options, steps)
+            facts = gather(open_local_dataset(dataset), dataset, options, steps)
         page = render(facts)
         LocalStore(target.parent).replace(target.name, page)
         address = target.resolve().as_uri()

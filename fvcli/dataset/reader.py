@@ -25,7 +25,8 @@ from fvcli.dataset.row_format import ROW_GROUP
 from fvcli.dataset.shard_file import reading
 from fvcli.dataset.store import Store, open_store
 from fvcli.dataset.vector_files import Piece, VectorFiles, spread
-from fvcli.errors import DatasetError
+from fvcli.errors import DatasetError, UsageError
+from fvcli.locations import STORES, Location, is_remote
 from fvcli.records import Float32Array
 
 R = TypeVar("R")
@@ -50,6 +51,18 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         except FileNotFoundError:
             if manifest.load(store) == found:  # no run is to blame: a missing file is an error when it is read
                 return Dataset(store, found)
+
+
+def open_local_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """As :func:`open_dataset`, for what reads vectors again and again.
+
+    Raises UsageError for a dataset in an object store, before anything is read.
+    """
+    name = os.fspath(path)
+    if is_remote(name) and (location := Location.parse(name)).scheme in STORES:
+        copy = location.copy_command("features")
+        raise UsageError(f"{name} is in an object store, and this command needs a local copy: {copy}")
+    return open_dataset(path)
 
 
 def _why_none(store: Store) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from fvcli.cli import app
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.reader import Dataset
 from fvcli.errors import UsageError
@@ -30,6 +32,16 @@ def dataset(tmp_path: Path) -> Dataset:
         vectors,
     )
     return write_dataset(tmp_path / "features", [rows])
+
+
+@pytest.mark.parametrize("command", ["neighbors", "duplicates", "report", "export"])
+@pytest.mark.parametrize(("place", "copy"), [("s3", "aws s3 cp"), ("gs", "gcloud storage cp"), ("az", "azcopy copy")])
+def test_a_dataset_in_a_bucket_is_refused_with_the_command_that_copies_it(command: str, place: str, copy: str) -> None:
+    query = {"neighbors": ["cat.jpg"], "export": ["--as", "projector"]}.get(command, [])
+    done = CliRunner().invoke(app, [command, f"{place}://bucket/features", *query])
+    assert done.exit_code == 2
+    assert f"{copy} --recursive" in done.stderr
+    assert "/bucket/features" in done.stderr.split(copy)[1]
 
 
 def test_several_queries_are_answered_in_their_order(dataset: Dataset) -> None:
