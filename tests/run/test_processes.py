@@ -60,7 +60,7 @@ def alive(process: int) -> bool:
 
 
 def in_shared_memory() -> set[str]:
-    """What stands in /dev/shm, but for the folders of other tests."""
+    """The names in /dev/shm, without the folders of other tests."""
     return {name for name in os.listdir("/dev/shm") if not name.startswith("fvcli-test-")}
 
 
