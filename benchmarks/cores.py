@@ -1,4 +1,4 @@
-"""How the speed of one command grows with the number of cores, also for more cores than there are.
+"""The speed of one command by the number of cores, also for more cores than there are.
 
     python -m benchmarks.cores simulate [--workers 2 4 8 ...] [--images N] [--processes N ...]
     python -m benchmarks.cores real     [--workers 1 2 ...]   [--images N] [--processes N ...]

@@ -1,4 +1,4 @@
-"""How long ``fvcli duplicates`` takes for many rows, and the memory it needs.
+"""The time and memory of ``fvcli duplicates`` for many rows.
 
     python -m benchmarks.duplicates --like features [--rows 200000] [--folder /tmp/duplicates]
 

@@ -1,4 +1,4 @@
-"""How near the engines come to Google's files, and how fast they are.
+"""The accuracy and speed of the engines against Google's files.
 
     python benchmarks/engines.py accuracy FILE.tflite ... --photos PHOTOS [--head HEAD.tflite]
     python benchmarks/engines.py speed FILE.tflite ...

@@ -1,4 +1,4 @@
-"""How large the report of many rows is, how long it takes, and how soon it is interactive in a browser.
+"""The size and time of the report of many rows, and the time until it is interactive in a browser.
 
     python -m benchmarks.page [--rows 50000] [--pictures sample_images] [--dimension 1024]
 

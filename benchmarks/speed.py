@@ -32,7 +32,7 @@ PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured. passes: of a contestant at a time, as one takes half a second, no longer than a hiccup."""
+    """The extent of a measurement. passes: per turn of a contestant, since one takes only half a second."""
 
     rounds: int
     passes: int

@@ -1,4 +1,4 @@
-"""How well the report's wall keeps neighbors together, and how long its arrangement takes.
+"""The share of neighbors that the report's wall keeps together, and the time of its arrangement.
 
     python -m benchmarks.wall DATASET [--pictures 3000] [--threads 2]
 

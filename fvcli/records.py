@@ -94,7 +94,7 @@ PIXEL_RULES = 2
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a file becomes pixels: DCT-scaled or full decoding, what of the image is kept, the resize kernel.
+    """The way from a file to pixels: DCT-scaled or full decoding, what of the image is kept, the resize kernel.
 
     rules: the version of the rules that are not options.
     """
@@ -152,7 +152,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many of some things may be affected: a number, or a percentage of all of them."""
+    """A limit on how many of some things may be affected: a number, or a percentage of all of them."""
 
     number: float
     percent: bool = False
@@ -205,7 +205,7 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an input gave no vector."""
+    """The reason why an input gave no vector."""
 
     stage: Stage
     error: str

@@ -46,7 +46,7 @@ def resampled(network: MobileNetV1, reaches: Mapping[str, float]) -> MobileNetV1
 
 
 class Nearness:
-    """How near reaches bring the classes at 160 to the teacher's at 224, on training photographs."""
+    """The nearness of the classes at 160 to the teacher's at 224 for reaches, on training photographs."""
 
     def __init__(self, teacher: MobileNetV1, data: Path) -> None:
         paths = [path for path in photographs.split(data).train if path.parent.name == "photos"]

@@ -80,7 +80,7 @@ FLOAT = Recipe(
 """The network learns to see at 160 what it sees at a larger size."""
 
 FLOAT_SHARE = 1.0
-"""How much of the way from the float stage's start to its result is kept."""
+"""The share of the way from the float stage's start to its result that is kept."""
 
 QUANTIZED = Recipe(
     quantized=True, rounds=2, seed=21, kernel_rate=1e-4, gain_rate=5e-5, warm_up=20, decay=0.9, average=0.97

@@ -1,4 +1,4 @@
-"""How good feature vectors are: per photograph, and as means with standard errors."""
+"""Scores of feature vectors: per photograph, and as means with standard errors."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def schema(dimension: int, dtype: DType, labels: bool = False) -> pa.Schema:
 
 
 def refusal(vector: Float32Array, dtype: DType) -> Failure | None:
-    """Why a vector, float32 [d], cannot be stored as ``dtype``; None where it can."""
+    """The reason why a vector, float32 [d], cannot be stored as ``dtype``; None where it can."""
     largest = float(np.abs(vector).max(initial=0))
     if np.isfinite(largest) and largest <= float(np.finfo(dtype).max):
         return None

@@ -1,4 +1,4 @@
-"""Where everything in a dataset's folder stands and what it is called."""
+"""The names and places of everything in a dataset's folder."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _refuse_if_held(store: Store, key: str) -> None:
 
 
 def _refuse_if_locked(descriptor: int, folder: str) -> None:
-    """Where a process that this kernel knows of has the lock."""
+    """Raises LockedError if a process that this kernel knows of has the lock."""
     with suppress(OSError):  # a file system without locks
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -161,7 +161,7 @@ def _take(descriptor: int, folder: str) -> bytes:
 
 
 def _refuse_if_beating(descriptor: int, folder: str) -> None:
-    """Where another host is the holder and its kernel does not tell ours."""
+    """Raises LockedError if another host holds the lock, which flock need not tell."""
     holder = _holder(descriptor)
     if holder.get("host", socket.gethostname()) != socket.gethostname():
         age = time.time() - os.fstat(descriptor).st_mtime

@@ -54,7 +54,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def open_local_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """As :func:`open_dataset`, for what reads vectors again and again.
+    """Opens a dataset as :func:`open_dataset` does, for reading vectors again and again.
 
     Raises UsageError for a dataset in an object store, before anything is read.
     """

@@ -27,7 +27,7 @@ _PAGE_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a dataset's shards are written. ``metadata`` is repeated in every Parquet file. labels: rows have classes."""
+    """The format of a dataset's shards. ``metadata`` is repeated in every Parquet file. labels: rows have classes."""
 
     format: DataFormat
     dtype: DType

@@ -32,7 +32,7 @@ class Store(Protocol):
         ...
 
     def describe(self, key: str) -> str:
-        """How messages call a key."""
+        """The name of a key in messages."""
         ...
 
     def waiting(self, key: str) -> str:
@@ -40,7 +40,7 @@ class Store(Protocol):
         ...
 
     def draft(self, key: str) -> Path:
-        """Where a large file can be written before ``adopt`` gives it its key."""
+        """A place to write a large file before ``adopt`` gives it its key."""
         ...
 
     def adopt(self, draft: Path, key: str) -> None:

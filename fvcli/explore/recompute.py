@@ -21,7 +21,7 @@ from fvcli.sources.read import read
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """How recomputed rows compare. max_difference is absolute; min_cosine is over the rows that differ, else 1.
+    """The comparison of recomputed rows. max_difference is absolute; min_cosine is over the rows that differ, else 1.
 
     comparable: the same library versions and CPU type made the dataset, so every row should be equal bit for bit.
     """

@@ -134,7 +134,7 @@ class _Queries:
 
 
 def _most_copies(dataset: Dataset) -> int:
-    """How many rows the most frequent file content has, at least 1."""
+    """The number of rows with the most frequent file content, at least 1."""
     counts = pc.value_counts(dataset.metadata(["sha256"]).column(0)).field("counts")
     return int(pc.max(counts).as_py() or 1)
 

@@ -1,4 +1,4 @@
-"""How much decoded image may be in memory at once, over all threads of the process."""
+"""The budget for decoded images in memory, over all threads of the process."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Opener: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How one format is read.
+    """The reader of one format.
 
     reader: module and class. bytes_per_pixel: what a pixel takes at most while a file is decoded, converted and
     scaled: Pillow's image (4), its upright or RGB copy (4) or the array made of it (3, and 3 more on the way), and

@@ -120,7 +120,7 @@ def _timed_out() -> ImageError:
 
 
 def _ended(code: int) -> ImageError:
-    """Why a process that was decoding ended."""
+    """The reason why a decoding process ended."""
     if code == -signal.SIGXCPU:
         return _timed_out()
     if code == -signal.SIGKILL:

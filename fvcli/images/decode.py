@@ -76,7 +76,7 @@ class _Order:
         return 1 if self.exact else dct_scale(size, self.needed, oriented)
 
     def reduction(self, size: Size, oriented: int) -> Size:
-        """How many columns and rows of a very large picture become one before anything else is done with it."""
+        """The numbers of columns and rows of a very large picture that are averaged to one before anything else."""
         if size[0] * size[1] <= LIGHT_PIXELS:
             return 1, 1
         needed = needed_of(size, self.needed, oriented)
@@ -272,7 +272,7 @@ def _raw_mode(arguments: str | tuple[Any, ...] | None) -> str:
 
 
 def _low_bytes(name: str, data: bytes, picture: ImageFile.ImageFile) -> LowBytes | None:
-    """How to read the low bytes of 16-bit color; None for any other picture."""
+    """The way to read the low bytes of 16-bit color; None for any other picture."""
     modes = [_raw_mode(tile.args) for tile in picture.tile]
     if not modes or any(mode not in _LOW_BYTE_MODES for mode in modes):
         return None

@@ -56,7 +56,7 @@ def closed(data: bytes, header: JpegHeader) -> bytes:
 
 
 def count_scans(data: bytes, header: JpegHeader) -> int:
-    """How often decoding goes over the whole picture: 1 unless it is progressive or not interleaved."""
+    """The number of passes of decoding over the whole picture: 1 unless it is progressive or not interleaved."""
     return sum(1 for _ in scans(data, header)) if header.buffered else 1
 
 

@@ -62,7 +62,7 @@ def check_png(data: bytes, picture: Image.Image) -> None:
 
 
 def _inflated(stream: zlib._Decompress, content: bytes) -> int:
-    """How many bytes ``content`` adds."""
+    """The number of bytes that ``content`` adds."""
     size = 0
     while content and not stream.eof:
         size += len(stream.decompress(content, _BLOCK))

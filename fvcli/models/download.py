@@ -29,7 +29,7 @@ _ATTEMPTS: Final = 4
 
 
 def archive_folder(entry: Entry) -> Path:
-    """Where the unpacked archive stands, if it was pulled."""
+    """The path of the unpacked archive, if it was pulled."""
     return cache_folder() / "archives" / entry.name
 
 

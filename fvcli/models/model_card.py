@@ -72,7 +72,7 @@ class ModelCard:
 
 
 def input_spec_to_json(spec: InputSpec) -> dict[str, object]:
-    """As JSON values; ``pixel_table`` is "identity" where every pixel is its own code."""
+    """The card as JSON values; ``pixel_table`` is "identity" where every pixel is its own code."""
     table: object = spec.pixel_table
     if spec.pixel_table == tuple(range(256)):
         table = "identity"

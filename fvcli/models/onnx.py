@@ -156,7 +156,7 @@ def load_onnx(path: Path, name: str, license: str, options: SourceOptions) -> ON
 
 
 def _channels_first(shape: tuple[int | None, ...], name: str) -> bool:
-    """Where the three channels are. Raises ModelError for what is no batch of images."""
+    """The axis of the three channels. Raises ModelError for a shape that is not a batch of images."""
     if len(shape) == 4 and shape[0] in (1, None) and (shape[1] == 3) != (shape[3] == 3):
         return shape[1] == 3
     sizes = ", ".join("any" if size is None else str(size) for size in shape)

@@ -28,7 +28,7 @@ _PULLING = 4
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How rows relate to the anchors, the rows that are embedded.
+    """The relation of rows to the anchors, the rows that are embedded.
 
     places: int64 [rows, k], the anchors with the largest cosine, best first, never the row itself. scores: float32
     [rows, k], the cosines. coordinates: float32 [rows, at most 64], principal components over the anchors.

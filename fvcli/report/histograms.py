@@ -1,4 +1,4 @@
-"""How large the images are, what shape they have and what kind of files they came in."""
+"""Histograms of the sizes, shapes and file formats of images."""
 
 from __future__ import annotations
 

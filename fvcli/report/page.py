@@ -61,5 +61,5 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline element (CSP level 3, 2.3.1)."""
+    """The name of an inline element in a content security policy (CSP level 3, 2.3.1)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -87,7 +87,7 @@ def _go_on() -> None: ...
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How the suspects are to be loaded. ``check`` is called meanwhile; what it raises breaks the trial off."""
+    """The settings for loading the suspects. ``check`` is called meanwhile; what it raises ends the trial."""
 
     spec: InputSpec
     preprocessing: Preprocessing
@@ -171,7 +171,7 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
 
 
 def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
-    """How the process ends that is given the request; None when it takes too long."""
+    """The exit code of the process that gets the request; None when it takes too long."""
     with child_process.start("fvcli.run.crashes", subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + TIMEOUT_SECONDS

@@ -76,7 +76,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """How hard to work. workers: how many, None for all CPUs; batch_size: images that each holds at once.
+    """The resources of a run. workers: how many, None for all CPUs; batch_size: images that each holds at once.
 
     processes: worker processes that share the workers, 0 for threads alone, None for what is fastest.
     """

@@ -189,7 +189,7 @@ class WorkerProcess:
         return True
 
     def ending(self) -> str:
-        """How the process ended, in words."""
+        """The end of the process, in words."""
         code = self._process.wait()
         return f"by {child_process.signal_name(-code)}" if code < 0 else f"with exit code {code}"
 
@@ -214,7 +214,7 @@ class RemoteWorker:
         self._usable = True
 
     def __call__(self, batch: Batch, crashing: Mapping[ImageRef, Failure]) -> list[Outcome]:
-        """As :class:`fvcli.run.worker.ImageWorker`. Raises WorkerLostError where the process died meanwhile."""
+        """Works as :class:`fvcli.run.worker.ImageWorker` does. Raises WorkerLostError if the process died meanwhile."""
         if not self._usable:
             raise BatchDroppedError
         self._usable = False

@@ -90,7 +90,7 @@ class DatasetSpec:
 
     @property
     def encoding(self) -> Encoding:
-        """How shards are written. Each says what it is, so that one that lost its manifest can still be identified."""
+        """The format of shards. Each says what it is, so that one without its manifest can still be identified."""
         values = {
             "schema_version": SCHEMA_VERSION,
             "model": dict(self.model),

@@ -161,7 +161,7 @@ class BucketStorage:
         return BucketFolder(Location.parse(root))
 
     def examine(self, names: Sequence[bytes]) -> list[tuple[int, int]]:
-        """As promised; asked for together, because each would take a round trip."""
+        """Implements the contract; objects are requested together, because each takes a round trip."""
         found: dict[bytes, tuple[int, int]] = {}
         groups: dict[Location, list[tuple[bytes, str]]] = {}
         for name in names:
@@ -240,7 +240,7 @@ _SAFE = "finished shards are saved; run the same command to resume"
 
 
 def _location_of(ref: ImageRef) -> Location:
-    """Where an input stands. Names in a bucket are UTF-8: bytes beside a path only tell that the path was altered."""
+    """The place of an input. Names in a bucket are UTF-8: bytes beside a path only tell that the path was altered."""
     path = ref.path if ref.path_bytes is None else ref.path_bytes.decode(errors="surrogateescape")
     return Location.parse(ref.root).below(path) if ref.root else Location.parse(path)
 

@@ -73,7 +73,7 @@ class Prefetch:
             self._under_way[ref] = self._pool.submit(self._read, ref)
 
     def read(self, ref: ImageRef) -> ImageFile:
-        """As :func:`fvcli.sources.read.read`."""
+        """Returns what :func:`fvcli.sources.read.read` does."""
         future = None
         if self._pool is not None:
             with self._changed:

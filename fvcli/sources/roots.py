@@ -88,7 +88,7 @@ class KnownRoots:
         return None if known is None or not is_utf8(known[0]) else (known[0], known[1] + base)
 
     def place_of(self, name: str) -> str:
-        """Where a known root is, ending in "/"."""
+        """The place of a known root, ending in "/"."""
         return next(place for place, known in self._places.items() if known == name)
 
     def spelled(self, name: str) -> str:

@@ -32,7 +32,7 @@ class TarArchive:
         self._scan = file.scanner()
 
     def members(self) -> Iterator[Member]:
-        """As promised; a member whose bytes are cut off is still named.
+        """Implements the contract; a member whose bytes are cut off is still named.
 
         The archive is damaged where it ends without its end marker or a header is no header.
         """

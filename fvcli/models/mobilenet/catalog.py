@@ -38,7 +38,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """As its archive and checkpoint are called: mobilenet_v1_1.0_160_quant."""
+        """The name of its archive and checkpoint: mobilenet_v1_1.0_160_quant."""
         return f"mobilenet_v1_{self.multiplier}_{self.size}{'_quant' if self.quantized else ''}"
 
     @property
@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def url(self) -> str:
-        """Where the archive is, at Google or at the mirror that FVCLI_ARCHIVES_URL names."""
+        """The address of the archive, at Google or at the mirror that FVCLI_ARCHIVES_URL names."""
         return f"{os.environ.get(ARCHIVES_VARIABLE, ARCHIVES_URL).rstrip('/')}/{self.archive}"
 
     @property

@@ -36,7 +36,7 @@ ExportForm = Literal["hub-module", "saved-model", "tflite", "tflite-uint8"]
 EXPORT_FORMS: Final[tuple[ExportForm, ...]] = get_args(ExportForm)
 
 RECORD: Final = "assets.extra/fvcli.json"
-"""Where a SavedModel says what its graph does not: SavedModel's folder for files that are not part of the graph."""
+"""The file of a SavedModel for what its graph does not say, in the folder for files outside the graph."""
 
 MODULE_DEF: Final = b"\x08\x03"
 """tfhub_module.pb: the protocol buffer ModuleDef with format = FORMAT_V3."""

@@ -70,7 +70,7 @@ def read_frozen_graph(path: Path) -> MobileNetV1:
 
 
 def parse_frozen_graph(data: bytes) -> MobileNetV1:
-    """As :func:`read_frozen_graph`, from a serialized GraphDef."""
+    """Reads a network as :func:`read_frozen_graph` does, from a serialized GraphDef."""
     try:
         return _Graph(_nodes(data)).network()
     except (ValueError, TypeError, IndexError, AttributeError, RecursionError) as error:

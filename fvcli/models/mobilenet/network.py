@@ -113,7 +113,7 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Exactness:
-    """How many channels of a layer keep their integers and scale when they become symmetric int8."""
+    """The number of channels of a layer that keep their integers and scale as symmetric int8."""
 
     layer: str
     exact: int

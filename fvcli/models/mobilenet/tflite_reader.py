@@ -57,7 +57,7 @@ def read_tflite(path: Path) -> MobileNetV1:
 
 
 def parse_tflite(data: bytes) -> MobileNetV1:
-    """As :func:`read_tflite`, from the file's bytes."""
+    """Reads a network as :func:`read_tflite` does, from the file's bytes."""
     if data[4:8] != IDENTIFIER:
         raise ModelError("not a .tflite file (no TFL3 mark); give a model file, or get it again")
     try:

@@ -96,7 +96,7 @@ def _no_cluster(address: str, error: Exception) -> RayError:
 
 
 def _workers(request: ClusterRequest, cpus: int) -> int:
-    """How many actors to start. Raises RayError."""
+    """The number of actors to start. Raises RayError."""
     threads = request.actor.threads
     most = max(1, cpus // threads)
     workers = min(request.workers or most, len(request.todo))
