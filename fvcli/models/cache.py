@@ -47,7 +47,7 @@ def cache_folder() -> Path:
 
 
 def compiled_path(identity: str, engine: CompiledEngine) -> Path:
-    """The path of a model's compiled file, if it is there."""
+    """The path of a model's compiled file, which may be missing."""
     return cache_folder() / "compiled" / f"{identity}-{engine}-{COMPILER}.tflite"
 
 

@@ -29,7 +29,7 @@ _ATTEMPTS: Final = 4
 
 
 def archive_folder(entry: Entry) -> Path:
-    """The path of the unpacked archive, if it was pulled."""
+    """The path of the unpacked archive, which is missing before a pull."""
     return cache_folder() / "archives" / entry.name
 
 
