@@ -35,7 +35,7 @@ class LocalStore:
         path = self._inside(key)
         mode = _mode(path)
         if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise DatasetError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a device')} and no file of a dataset")
+            raise DatasetError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'a device')} and not a file of a dataset")
         return path
 
     def describe(self, key: str) -> str:

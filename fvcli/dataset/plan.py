@@ -118,7 +118,7 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
-        """Raises PlanVersionError for the plan of another fvcli, other ValueErrors for what is no plan."""
+        """Raises PlanVersionError for the plan of another fvcli, other ValueErrors for what is not a plan."""
         values = schema.decode(data)
         version = values.pop("version", None) if isinstance(values, dict) else None
         if type(version) is int and version != PLAN_VERSION:
@@ -150,7 +150,9 @@ def load_plan(store: Store, base: str | None, strict: bool = False) -> Plan | No
         ) from None
     except ValueError as error:
         if strict:
-            raise DatasetError(f"{store.describe(PLAN)} is no plan ({error}); make it again with fvcli plan") from None
+            raise DatasetError(
+                f"{store.describe(PLAN)} is not a plan ({error}); make it again with fvcli plan"
+            ) from None
         return None
     return plan if plan.base == base else None
 

@@ -22,7 +22,7 @@ _BASE: Final = "https://fvcli.invalid/"  # of the schemas' identifiers; nothing 
 def parse(kind: Kind, data: bytes | str) -> Any:
     """The values in a file of this kind.
 
-    Raises ValueError, whose message is one line, for what is no JSON or not of the kind's schema.
+    Raises ValueError, whose message is one line, for what is not JSON or not of the kind's schema.
     """
     values = decode(data)
     check(kind, values)
@@ -50,13 +50,13 @@ def decode(data: bytes | str) -> Any:
             json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
         return values
     except UnicodeEncodeError:
-        raise ValueError("a string in it is no text") from None
+        raise ValueError("a string in it is not text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _explain(kind: Kind, values: Any) -> None:

@@ -119,7 +119,7 @@ def load_keras(path: Path, name: str, license: str, options: SourceOptions) -> F
 
     result = tuple(tf.nest.flatten(model(tf.zeros([1, spec.height, spec.width, 3]), training=False))[position].shape)
     if not is_vector(result):
-        raise ModelError(f"{name}: its output {list(result)} is no vector [n, d]; give another model or output")
+        raise ModelError(f"{name}: its output {list(result)} is not a vector [n, d]; give another model or output")
     identity = options_identity(file_sha256(path), options)
     return ForeignModel(name, license, spec, max(result[1:]), identity, model, run)
 

@@ -57,7 +57,7 @@ def resolve_handle(handle: str) -> Path:
         raise ModelError(f"{handle}: cannot be reached ({reason}); {_without_network(handle)}") from error
     except (tf.errors.OpError, tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise ModelError(
-            f"{handle}: the download is no module ({first_line(error)}); try again, or give another handle"
+            f"{handle}: the download is not a module ({first_line(error)}); try again, or give another handle"
         ) from error
     if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
         raise ModelError(

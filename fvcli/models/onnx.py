@@ -59,7 +59,7 @@ class ONNXModel:
         result = self._run(np.zeros(self._pixels.shape, np.uint8))
         if not is_vector(result.shape) or result.dtype.kind not in "fiu":
             raise ModelError(
-                f"{network.name}: its output {network.output_name} {list(result.shape)} is no vector [1, d] of "
+                f"{network.name}: its output {network.output_name} {list(result.shape)} is not a vector [1, d] of "
                 "numbers; give another model, or name another output with ?output="
             )
         self._dimension = int(result.size)

@@ -154,5 +154,5 @@ def _output(layout: _Layout, name: str, options: SourceOptions) -> _Tensor:
         raise MissingOptionError(f"{name}: has several outputs ({listed}); name one of them, as in ?output={example}")
     (output,) = outputs
     if output.kind not in (_FLOAT, _UINT8, _INT8) or not is_vector(output.shape):
-        raise ModelError(f"{name}: its output {listed} is no vector [1, d] of numbers; give another model or output")
+        raise ModelError(f"{name}: its output {listed} is not a vector [1, d] of numbers; give another model or output")
     return output

@@ -251,7 +251,7 @@ def discover(sources: Sources, passed_over: PassedOver | None = None) -> Iterato
 def _resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
     """Sorts one named source into folders and single files."""
     if not source:
-        raise UsageError("an empty name is no source")
+        raise UsageError("an empty name is not a source")
     source = local_path(source)
     found = storage_of(source).is_folder(source)
     if found:

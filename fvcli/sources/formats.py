@@ -84,7 +84,7 @@ FORMATS: tuple[Format, ...] = (
     _read(
         "JPEG",
         "jpg jpeg jpe jif jfi jfif jps mpo pjpeg pjpg pjp",
-        "the first picture of a multi-picture file; 8 bits a sample",
+        "the first picture of a multi-picture file; 8 bits per sample",
         reader="libjpeg-turbo, Pillow",
     ),
     _read("PNG", "png apng", "an animation's default image"),

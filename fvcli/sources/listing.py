@@ -64,7 +64,7 @@ class NameSplitter:
         *names, self._rest = (self._rest + block).split(self._separator)
         if len(self._rest) > _LONGEST_NAME:
             raise UsageError(
-                f"the list of files has a name of more than {_LONGEST_NAME:,} bytes: it is no list of names"
+                f"the list of files has a name of more than {_LONGEST_NAME:,} bytes: it is not a list of names"
             )
         if self._read > _LONGEST_LIST:
             raise UsageError(f"the list of files has more than {_LONGEST_LIST:,} bytes; split it")

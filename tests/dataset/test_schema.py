@@ -111,7 +111,7 @@ def test_a_shard_with_more_rows_than_bytes_is_refused(manifest: dict[str, Any]) 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[1, NaN]"])
 def test_what_only_python_takes_for_json_is_none(value: str) -> None:
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not JSON"):
         schema.decode(f'{{"rows": {value}}}')
 
 
