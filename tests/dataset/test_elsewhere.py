@@ -139,7 +139,7 @@ def test_reading_changes_nothing_after_a_crash_in_the_last_step(bench: Bench, da
 def test_a_first_run_that_died_in_its_last_step_is_not_a_dataset_yet(dataset: Path) -> None:
     os.rename(dataset / "manifest.json", dataset / ".fvcli" / "pending-manifest.json")
     before = tree(dataset)
-    with pytest.raises(DatasetError, match="unfinished run and no manifest yet; repeat its"):
+    with pytest.raises(DatasetError, match="unfinished run and no manifest yet; run the same"):
         open_dataset(dataset)
     assert tree(dataset) == before
 
