@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
@@ -37,20 +36,6 @@ _PAIRS = 1_000_000  # candidate pairs that wait for it
 _SLACK = 1.2e-3  # what rounding to 16 bits may take from a projected product, with room to spare
 
 Pairs = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows linked by near-duplicate pairs, ascending. scores[i]: cosine of rows[i] and rows[0]."""
-
-    rows: Rows
-    scores: Float32Array
-
-
-def near_duplicates(dataset: Dataset, threshold: float = THRESHOLD) -> list[Group]:
-    """The groups of :func:`linked_rows`, largest first, with their scores."""
-    groups = linked_rows(dataset, threshold)
-    return [Group(rows, scores) for rows, scores in zip(groups, similarities(dataset, groups), strict=True)]
 
 
 def linked_rows(

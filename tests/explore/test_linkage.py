@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from fvcli.dataset.layout import DataFormat
-from fvcli.explore.linkage import identical_rows, linked_rows, near_duplicates
+from fvcli.dataset.reader import Dataset
+from fvcli.explore.linkage import THRESHOLD, identical_rows, linked_rows, similarities
+from fvcli.explore.neighbors import Rows
 from fvcli.records import Float32Array
 from tests.helpers.cosines import clusters, cosines, write
 from tests.helpers.synthetic import rows_of, write_dataset
+
+
+class Group(NamedTuple):
+    """Rows of a group, and the cosines of each with the first."""
+
+    rows: Rows
+    scores: Float32Array
+
+
+def near_duplicates(dataset: Dataset, threshold: float = THRESHOLD) -> list[Group]:
+    groups = linked_rows(dataset, threshold)
+    return [Group(*each) for each in zip(groups, similarities(dataset, groups), strict=True)]
 
 
 @pytest.fixture
