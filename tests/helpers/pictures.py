@@ -44,3 +44,13 @@ def make_folder(folder: Path, numbers: Iterable[int], name: str = "{:04d}.png") 
     for number in numbers:
         put(folder, name.format(number), picture(number))
     return folder
+
+
+def linked(folder: Path, copies: int) -> Path:
+    """A new folder of 8 pictures of 256 x 256 pixels and so many hard links to each: much to do from few files."""
+    folder.mkdir()
+    for number in range(8):
+        put(folder, f"{number}.png", picture(number, side=256))
+        for copy in range(copies):
+            os.link(folder / f"{number}.png", folder / f"{number}-{copy:04d}.png")
+    return folder

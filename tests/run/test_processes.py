@@ -17,13 +17,7 @@ from tests.run.test_crashes import SITE
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More photographs than are done in a few seconds: hard links of a few."""
-    folder = tmp_path_factory.mktemp("many") / "photographs"
-    folder.mkdir()
-    for number in range(8):
-        pictures.put(folder, f"{number}.png", pictures.picture(number, side=256))
-        for copy in range(500):
-            os.link(folder / f"{number}.png", folder / f"{number}-{copy:04d}.png")
-    return folder
+    return pictures.linked(tmp_path_factory.mktemp("many") / "photographs", 500)
 
 
 def start(photographs: Path, features: Path, *options: str) -> subprocess.Popen[str]:

@@ -22,13 +22,7 @@ from tests.helpers.in_process import Bench, Observed
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More photographs than are done in a few seconds: hard links of a few larger ones."""
-    folder = tmp_path_factory.mktemp("many") / "photographs"
-    folder.mkdir()
-    for number in range(8):
-        pictures.put(folder, f"{number}.png", pictures.picture(number, side=256))
-        for copy in range(1000):
-            os.link(folder / f"{number}.png", folder / f"{number}-{copy:04d}.png")
-    return folder
+    return pictures.linked(tmp_path_factory.mktemp("many") / "photographs", 1000)
 
 
 def start(photographs: Path, features: Path) -> subprocess.Popen[str]:
