@@ -21,6 +21,7 @@ from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 from tests.helpers.commands import FVCLI
+from tests.helpers.processes import children
 from tests.helpers.samples import picture, samples, saved
 
 SPEC = InputSpec(32, 32)
@@ -136,12 +137,8 @@ def test_signals_are_heard_while_an_image_takes_long(tmp_path: Path, slow: bytes
     run = subprocess.Popen(
         [FVCLI, "extract", tmp_path, "-o", tmp_path / "f", "-j", "2", "-q"], stderr=subprocess.DEVNULL
     )
-    children = Path(f"/proc/{run.pid}/task")
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        lines = [path.read_text() for path in children.glob("*/children") if path.exists()]
-        if any(lines):
-            break
+    while time.monotonic() < deadline and not children(run.pid):
         time.sleep(0.05)
     time.sleep(0.5)
     run.send_signal(number)

@@ -14,6 +14,7 @@ from fvcli.records import ImageRef, InputSpec, Preprocessing
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
+from tests.helpers.processes import children
 
 pytestmark = pytest.mark.slow
 
@@ -157,8 +158,7 @@ def test_ctrl_c_at_the_terminal_blames_nobody(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    while child.poll() is None and not children.read_text().strip():
+    while child.poll() is None and not children(child.pid):
         pass
     os.killpg(child.pid, signal.SIGINT)
     _, said = child.communicate(timeout=60)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
+from tests.helpers.processes import children
 from tests.run.test_crashes import SITE
 
 
@@ -28,13 +29,12 @@ def start(photographs: Path, features: Path, *options: str) -> subprocess.Popen[
     )
 
 
-def children(process: subprocess.Popen[str], number: int) -> list[int]:
+def workers_of(process: subprocess.Popen[str], number: int) -> list[int]:
     """The process's children, once there are so many that have a batch in hand."""
-    place = Path(f"/proc/{process.pid}/task")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None
-        found = [int(name) for task in place.iterdir() for name in (task / "children").read_text().split()]
+        found = children(process.pid)
         if len(found) == number and all(_cpu_seconds(child) > 0.7 for child in found):
             return found
         time.sleep(0.02)
@@ -102,7 +102,7 @@ def test_an_update_takes_rows_over_by_their_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_run_and_processes_within_a_second(many: Path, tmp_path: Path, number: int) -> None:
     run = start(many, tmp_path / "features", "--shard-size", "100")
-    workers = children(run, 2)
+    workers = workers_of(run, 2)
     run.send_signal(number)
     _, said = run.communicate(timeout=30)
     assert run.returncode == 128 + number, said
@@ -115,7 +115,7 @@ def test_a_signal_ends_run_and_processes_within_a_second(many: Path, tmp_path: P
 def test_no_process_outlives_a_run_that_is_killed(many: Path, tmp_path: Path) -> None:
     shared_memory = in_shared_memory()
     run = start(many, tmp_path / "features")
-    workers = children(run, 2)
+    workers = workers_of(run, 2)
     run.kill()
     assert until_gone(workers) < 5
     run.communicate(timeout=30)
@@ -126,7 +126,7 @@ def test_no_process_outlives_a_run_that_is_killed(many: Path, tmp_path: Path) ->
 def test_a_process_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> None:
     run = start(many, tmp_path / "features")
     for _ in range(2):
-        os.kill(children(run, 2)[0], signal.SIGKILL)
+        os.kill(workers_of(run, 2)[0], signal.SIGKILL)
         time.sleep(0.3)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 0, said
