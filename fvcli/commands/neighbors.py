@@ -54,7 +54,7 @@ def neighbors(
         import_lean(matrices=True)
         from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.search import neighbors as search
-        from fvcli.sources.listing import read_listing
+        from fvcli.sources.named import read_listing
 
         names = list(queries or ())
         if files_from is not None:

@@ -110,7 +110,7 @@ class Progress:
         self._say(f"looking: {counted(inputs, 'input')} so far")
 
     def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
-        from fvcli.sources.passed_over import LINKED_FOLDER, told
+        from fvcli.sources.candidates import LINKED_FOLDER, told
 
         hint = " (--follow-symlinks walks them)" if LINKED_FOLDER in counts else ""
         self._say(f"passed over: {told(counts)}{hint}")

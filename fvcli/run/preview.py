@@ -21,7 +21,7 @@ from fvcli.run.extract import search
 from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.spec import DatasetSpec
-from fvcli.sources.passed_over import PassedOver
+from fvcli.sources.candidates import PassedOver
 from fvcli.sources.read import read
 
 Difference: TypeAlias = Literal["new", "changed", "renamed", "gone", "retried", "failed before"]

@@ -28,10 +28,10 @@ from fvcli.records import Failure, ImageRef
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome, Success
+from fvcli.sources.candidates import PassedOver
 from fvcli.sources.discover import Sources, discover
-from fvcli.sources.listing import NameSplitter
-from fvcli.sources.passed_over import PassedOver
-from fvcli.sources.patterns import Filter
+from fvcli.sources.named import NameSplitter
+from fvcli.sources.names import Filter
 
 _AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
 _FIRST_BATCH = 4  # images; each batch then takes one more

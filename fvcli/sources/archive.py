@@ -10,10 +10,10 @@ from contextlib import suppress
 from fvcli.errors import ImageError
 from fvcli.locations import cut_query
 from fvcli.records import ImageRef
+from fvcli.sources.candidates import ARCHIVE_EXTENSIONS, LINKED_MEMBER, PassedOver, is_archive
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.member import NO_BYTES, Archive, DamagedArchiveError, Member, NoImagesError
-from fvcli.sources.passed_over import LINKED_MEMBER, PassedOver
-from fvcli.sources.patterns import Filter
+from fvcli.sources.names import Filter
 from fvcli.sources.storage import OpenFile, Storage
 from fvcli.sources.tables import TableArchive
 from fvcli.sources.tar import TarArchive
@@ -21,19 +21,16 @@ from fvcli.sources.zips import ZipArchive
 
 #: What stands between an archive and its member in an input's path.
 SEPARATOR = "!"
-_KINDS: dict[str, Callable[[OpenFile], Archive]] = {".tar": TarArchive, ".zip": ZipArchive, ".parquet": TableArchive}
-EXTENSIONS = tuple(_KINDS)
+_OPENERS: tuple[Callable[[OpenFile], Archive], ...] = (TarArchive, ZipArchive, TableArchive)
+_KINDS = dict(zip(ARCHIVE_EXTENSIONS, _OPENERS, strict=True))
 
 #: Members by name of the archives that were last read by name, by the identity of their files.
 _indexes: dict[Hashable, dict[bytes, Member]] = {}
 _MOST_INDEXES = 4
 
-_INSIDE = re.compile(rb"(?i:%s)%s" % (b"|".join(re.escape(each.encode()) for each in EXTENSIONS), SEPARATOR.encode()))
-
-
-def is_archive(name: str) -> bool:
-    """Whether a name is that of an archive whose members can be inputs."""
-    return name.lower().endswith(EXTENSIONS)
+_INSIDE = re.compile(
+    rb"(?i:%s)%s" % (b"|".join(re.escape(each.encode()) for each in ARCHIVE_EXTENSIONS), SEPARATOR.encode())
+)
 
 
 def inputs(ref: ImageRef, storage: Storage, wanted: Filter, passed_over: PassedOver) -> list[ImageRef]:
@@ -132,7 +129,9 @@ def with_marks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     No other name may begin as those.
     """
     similar = [
-        shown for shown, _ in pairs if not is_archive(shown) and any(each in shown.lower() for each in EXTENSIONS)
+        shown
+        for shown, _ in pairs
+        if not is_archive(shown) and any(each in shown.lower() for each in ARCHIVE_EXTENSIONS)
     ]
     result = []
     for shown, name in pairs:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import glob
 import heapq
 import itertools
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from fvcli.errors import UsageError
-from fvcli.locations import cut_query, is_remote, local_path
+from fvcli.locations import cut_query, is_remote
 from fvcli.records import ImageRef
 from fvcli.sources.archive import split
-from fvcli.sources.background import in_background
-from fvcli.sources.candidates import is_input
-from fvcli.sources.listing import read_listing
-from fvcli.sources.named import Name, named
-from fvcli.sources.names import Names
-from fvcli.sources.passed_over import COMPRESSED_ARCHIVES, SPECIAL, PassedOver, kind_of
-from fvcli.sources.patterns import Filter
+from fvcli.sources.candidates import PassedOver
+from fvcli.sources.named import Name, bytes_of, named, path_of, read_listing
+from fvcli.sources.names import Filter, Names, decoded, is_utf8, readable
 from fvcli.sources.places import storage_of
-from fvcli.sources.roots import KnownRoots, Roots
-from fvcli.sources.stand_ins import decoded, is_utf8, readable
+from fvcli.sources.roots import KnownRoots, Roots, resolve
 from fvcli.sources.walk import Search, walk
 
+T = TypeVar("T")
+
 _TELL_EVERY = 1000
+_GROUP = 256  # items that pass together from the thread of a search
+_GROUPS = 8  # that wait to be taken
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Sources:
 
     paths: folders, files and globs.
     files_from: a file that lists files, one per line (NUL-separated with ``null_separated``); "-" is stdin.
-    include, exclude: globs, see :class:`fvcli.sources.patterns.Filter`.
+    include, exclude: globs, see :class:`fvcli.sources.names.Filter`.
     follow_symlinks: enter folders that are symbolic links (to files they are always followed).
     limit: of all inputs only the first so many; None for all.
     """
@@ -67,7 +68,7 @@ class Discovery:
         self._roots = Roots(wanted, self._known)
         self._files: set[bytes] = set()
         for source in sources.paths:
-            _resolve(source, self._roots, self._files, self.passed_over)
+            resolve(source, self._roots, self._files, self.passed_over)
         self._listing: Iterable[Name] = ()
         if sources.files_from is not None:
             self._listing = read_listing(sources.files_from, sources.null_separated)
@@ -116,16 +117,16 @@ class Discovery:
             return self._without_root()
         names = Names()
         for name in self._without_root():
-            names.add(self._known.spelled(os.fsdecode(_raw(name))))
+            names.add(self._known.spelled(os.fsdecode(bytes_of(name))))
         return (decoded(os.fsencode(name)) for name in names)
 
     def _without_root(self) -> Iterator[Name]:
         """The files named one by one that no root holds. Those in a known root are noted, the others walked anyway."""
         singles = sorted(decoded(name) for name in self._files)
-        for name in heapq.merge(singles, self._listing, key=_path_of):
-            if self._roots.holds(_raw(name)):
+        for name in heapq.merge(singles, self._listing, key=path_of):
+            if self._roots.holds(bytes_of(name)):
                 continue
-            adopter = self._known.adopter(os.fsdecode(_raw(name)))
+            adopter = self._known.adopter(os.fsdecode(bytes_of(name)))
             if adopter is not None and self._search.wanted.takes(name[0]):
                 self._adopted.setdefault(adopter[0], Names()).add(adopter[1])
             else:
@@ -218,6 +219,58 @@ class BackgroundDiscovery:
         return self._discovery
 
 
+def in_background(items: Callable[[], Iterator[T]], check: Callable[[], None]) -> Iterator[T]:
+    """The items of ``items()``, in order, made ahead by a thread.
+
+    check: called about every tenth of a second while nothing comes; what it raises ends the wait at once, also where
+        the thread hangs in a system call (a dead network mount, a pipe without a writer, a store that does not answer).
+    Raises what ``items`` raises.
+    """
+    passed: queue.Queue[list[T] | BaseException | None] = queue.Queue(_GROUPS)
+    left = threading.Event()
+
+    def put(item: list[T] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                passed.put(item, timeout=_POLL_SECONDS)
+                return
+            except queue.Full:
+                continue
+
+    def run() -> None:
+        group: list[T] = []
+        try:
+            for item in items():
+                group.append(item)
+                if len(group) == _GROUP:
+                    put(group)
+                    group = []
+                if left.is_set():
+                    return
+            put(group)
+            put(None)
+        except BaseException as error:
+            put(group)
+            put(error)
+
+    # A daemon, because nothing can wake it out of a system call.
+    threading.Thread(target=run, name="search", daemon=True).start()
+    try:
+        while True:
+            try:
+                taken = passed.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                check()
+                continue
+            if taken is None:
+                return
+            if isinstance(taken, BaseException):
+                raise taken
+            yield from taken
+    finally:
+        left.set()
+
+
 def _is_gone(ref: ImageRef) -> bool:
     """Whether nothing has the name of a local file; not where a folder on the way refuses to tell."""
     try:
@@ -246,53 +299,6 @@ def discover(sources: Sources, passed_over: PassedOver | None = None) -> Iterato
     cannot be read; while iterating, for a source folder that cannot be listed.
     """
     return iter(Discovery(sources, passed_over))
-
-
-def _resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
-    """Sorts one named source into folders and single files."""
-    if not source:
-        raise UsageError("an empty name is not a source")
-    source = local_path(source)
-    found = storage_of(source).is_folder(source)
-    if found:
-        roots.add(source)
-    elif found is False:
-        if (kind := kind_of(os.path.basename(source))) in COMPRESSED_ARCHIVES:
-            raise UsageError(
-                f"{readable(source)!r}: {kind} archives are not read; unpack it, or pack the images as .tar or .zip"
-            )
-        files.add(os.fsencode(source))
-    elif glob.has_magic(source) and not is_remote(source):
-        _match(source, roots, files, passed_over)
-    else:
-        kind = "object" if is_remote(source) else "file"
-        raise UsageError(f"no such {kind} or folder: {readable(source)!r}")
-
-
-def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
-    """The matches of a glob that the shell did not expand, filtered as a walk filters them."""
-    matched = False
-    for name in glob.iglob(pattern, recursive=True):
-        matched = True
-        base = os.path.basename(name)
-        if os.path.isdir(name):
-            roots.add(name)
-        elif os.path.exists(name) and not os.path.isfile(name):
-            passed_over.add(SPECIAL)
-        elif is_input(name):
-            files.add(os.fsencode(name))
-        else:
-            passed_over.add_file(base)
-    if not matched:
-        raise UsageError(f"no file matches {readable(pattern)!r}")
-
-
-def _raw(name: Name) -> bytes:
-    return name[0].encode() if name[1] is None else name[1]
-
-
-def _path_of(item: Name) -> str:
-    return item[0]
 
 
 def _below_unreadable_root(root: str, ref: ImageRef) -> ImageRef:

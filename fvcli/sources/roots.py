@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fvcli.locations import cut_query, is_remote
-from fvcli.sources.candidates import is_input, may_be_input
-from fvcli.sources.passed_over import is_set_aside
-from fvcli.sources.patterns import Filter
-from fvcli.sources.stand_ins import is_utf8
+from fvcli.errors import UsageError
+from fvcli.locations import cut_query, is_remote, local_path
+from fvcli.sources.candidates import (
+    COMPRESSED_ARCHIVES,
+    SPECIAL,
+    PassedOver,
+    is_input,
+    is_set_aside,
+    kind_of,
+    may_be_input,
+)
+from fvcli.sources.names import Filter, is_utf8, readable
+from fvcli.sources.places import storage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,48 @@ class Roots:
         parts = below.split("/")[:-1]
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
         return not any(map(is_set_aside, parts)) and all(map(self._wanted.enters, paths))
+
+
+def resolve(source: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
+    """Sorts one source that the user named into folders and single files.
+
+    Raises UsageError for one that does not exist and for a glob without a match.
+    """
+    if not source:
+        raise UsageError("an empty name is not a source")
+    source = local_path(source)
+    found = storage_of(source).is_folder(source)
+    if found:
+        roots.add(source)
+    elif found is False:
+        if (kind := kind_of(os.path.basename(source))) in COMPRESSED_ARCHIVES:
+            raise UsageError(
+                f"{readable(source)!r}: {kind} archives are not read; unpack it, or pack the images as .tar or .zip"
+            )
+        files.add(os.fsencode(source))
+    elif glob.has_magic(source) and not is_remote(source):
+        _match(source, roots, files, passed_over)
+    else:
+        kind = "object" if is_remote(source) else "file"
+        raise UsageError(f"no such {kind} or folder: {readable(source)!r}")
+
+
+def _match(pattern: str, roots: Roots, files: set[bytes], passed_over: PassedOver) -> None:
+    """The matches of a glob that the shell did not expand, filtered as a walk filters them."""
+    matched = False
+    for name in glob.iglob(pattern, recursive=True):
+        matched = True
+        base = os.path.basename(name)
+        if os.path.isdir(name):
+            roots.add(name)
+        elif os.path.exists(name) and not os.path.isfile(name):
+            passed_over.add(SPECIAL)
+        elif is_input(name):
+            files.add(os.fsencode(name))
+        else:
+            passed_over.add_file(base)
+    if not matched:
+        raise UsageError(f"no file matches {readable(pattern)!r}")
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from fvcli.errors import ImageError
 from fvcli.sources.formats import SNIFF_BYTES, sniff
 from fvcli.sources.member import DamagedArchiveError, Member, NoImagesError, changed
-from fvcli.sources.seekable import SeekableFile
-from fvcli.sources.storage import OpenFile
+from fvcli.sources.storage import OpenFile, SeekableFile
 
 if TYPE_CHECKING:
     import pyarrow as pa

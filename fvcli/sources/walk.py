@@ -13,14 +13,19 @@ from dataclasses import dataclass, field, replace
 from fvcli.errors import SourceError
 from fvcli.records import ImageRef
 from fvcli.sources import archive
-from fvcli.sources.archive import SEPARATOR, is_archive
-from fvcli.sources.candidates import may_be_input
+from fvcli.sources.archive import SEPARATOR
+from fvcli.sources.candidates import (
+    LINKED_FOLDER,
+    LOST_AND_FOUND,
+    SPECIAL,
+    PassedOver,
+    is_archive,
+    is_set_aside,
+    may_be_input,
+)
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
-from fvcli.sources.names import Names
-from fvcli.sources.passed_over import LINKED_FOLDER, LOST_AND_FOUND, SPECIAL, PassedOver, is_set_aside
-from fvcli.sources.patterns import Filter
+from fvcli.sources.names import Filter, Names, is_utf8, readable, with_stand_ins
 from fvcli.sources.roots import Root
-from fvcli.sources.stand_ins import is_utf8, readable, with_stand_ins
 from fvcli.sources.storage import Folder, Kind, Storage
 
 

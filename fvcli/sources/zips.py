@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 from fvcli.errors import ImageError
 from fvcli.sources.member import DamagedArchiveError, Member, changed, cut_off
-from fvcli.sources.seekable import SeekableFile
-from fvcli.sources.storage import OpenFile
+from fvcli.sources.storage import OpenFile, SeekableFile
 
 _LOCAL_HEADER = struct.Struct("<4s2xHH4xLLLHH")  # 4.3.7: signature, flags, method, CRC, two sizes, two lengths
 _SIGNATURE, _DESCRIPTOR = b"PK\3\4", b"PK\7\x08"

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from fvcli.records import ImageRef
+from fvcli.sources.candidates import PassedOver
 from fvcli.sources.discover import Sources, discover
-from fvcli.sources.passed_over import PassedOver
 
 JPEG_START = b"\xff\xd8\xff\xe0" + b"\0" * 40
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import ImageError, UsageError
-from fvcli.sources import listing
-from fvcli.sources.listing import NameSplitter, read_listing
+from fvcli.sources import named
+from fvcli.sources.named import NameSplitter, read_listing
 from fvcli.sources.read import read
 from tests.helpers.trees import JPEG_START, found, make
 
@@ -84,7 +84,7 @@ def test_a_line_without_an_end_and_a_list_without_one_have_a_bound(
 ) -> None:
     with pytest.raises(UsageError, match="name of more than"):
         listed(tmp_path, b"x" * (1 << 20) + b"xxxx")
-    monkeypatch.setattr(listing, "_LONGEST_LIST", 1000)
+    monkeypatch.setattr(named, "_LONGEST_LIST", 1000)
     with pytest.raises(UsageError, match="split it"):
         listed(tmp_path, b"a.jpg\n" * 1000)
     with pytest.raises(UsageError, match="split it"):

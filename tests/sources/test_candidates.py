@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli.sources.passed_over import PassedOver, told
+from fvcli.sources.candidates import PassedOver, told
 from tests.helpers.trees import JPEG_START, found, make, names, passed_over
 
 
