@@ -16,15 +16,7 @@ from fvcli.dataset.existing import BaseRow
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
-from fvcli.dataset.plan import (
-    EXTRACT,
-    EntriesWriter,
-    Entry,
-    Plan,
-    PlannedShard,
-    RowState,
-    count_extract,
-)
+from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, RowState, count_extract
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
 from fvcli.dataset.tallies import Tallies
@@ -69,6 +61,10 @@ class Inputs(Protocol):
 
     def looked_for(self, row: ImageRef) -> bool:
         """Whether the file of a row that was not found is gone, and not only out of sight."""
+        ...
+
+    def renamed(self, row: ImageRef) -> bool:
+        """Whether the file of a row that was not found is an input under another root."""
         ...
 
 
@@ -188,7 +184,11 @@ class Comparison:
         self._cut()
 
     def _missing(self, row: BaseRow) -> None:
-        """A row whose file was not found."""
+        """A row whose file was not found under its name. One with a new name is dropped: a file has one row."""
+        if self._inputs.renamed(row.ref):
+            self.tallies[row.ref.root].renamed += 1
+            self._group.drop()
+            return
         if self._below_hidden(row) or not self._inputs.looked_for(row.ref):
             self._group.keep(row, RowState.ELSEWHERE)
             return

@@ -11,11 +11,19 @@ from fvcli.records import Limit
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one root. inputs: found now; rows: there were; gone: of these, looked for and not found."""
+    """Counts of one root. inputs: found now; rows: there were; gone: of these, looked for and not found.
+
+    renamed: of these, found under another root.
+    """
 
     inputs: int = 0
     rows: int = 0
     gone: int = 0
+    renamed: int = 0
+
+    def staying(self, pruned: bool) -> int:
+        """The rows that stay."""
+        return self.rows - self.renamed - (self.gone if pruned else 0)
 
 
 class Tallies(dict[str, Tally]):
@@ -32,9 +40,7 @@ class Tallies(dict[str, Tally]):
 
     def roots(self, pruned: bool) -> tuple[str, ...]:
         """The roots that the dataset will have: those with inputs or with rows that stay."""
-        return tuple(
-            sorted(root for root, tally in self.items() if tally.inputs or tally.rows > (tally.gone if pruned else 0))
-        )
+        return tuple(sorted(root for root, tally in self.items() if tally.inputs or tally.staying(pruned)))
 
     def require_inputs(self, named: Iterable[str], pruned: bool) -> None:
         """Raises SourceError for a named root without any image: a disk that is not mounted looks like that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from fvcli.dataset import shard_file
@@ -14,6 +14,7 @@ from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.plan import Entry
 from fvcli.dataset.standing import join
 from fvcli.dataset.store import open_store
+from fvcli.dataset.tallies import Tally
 from fvcli.errors import ImageError
 from fvcli.models.loading import load_model
 from fvcli.records import ImageRef
@@ -30,7 +31,7 @@ Found: TypeAlias = Callable[[Difference, ImageRef], None]
 
 @dataclass(slots=True)
 class Preview:
-    """Counts of what a run would find. same: inputs whose rows stay. renamed: new names of content whose row is gone.
+    """Counts of what a run would find. same: inputs whose rows stay. renamed: new names of content whose row goes.
 
     gone, elsewhere: rows without a file, looked for and not. passed_over: by kind.
     unfinished: shards of an interrupted run that would be resumed or published first.
@@ -102,10 +103,13 @@ class _Previewed(Comparison):
     def compare(self, ref: ImageRef | None, row: BaseRow | None, failure: FailureLine | None) -> None:
         """Counts what stands under one key."""
         counts = self._counts
-        gone = self.tallies[row.ref.root].gone if row is not None else 0
+        before = replace(self.tallies[row.ref.root]) if row is not None else Tally()
         super().compare(ref, row, failure)
         if row is not None and ref is None:
-            if self.tallies[row.ref.root].gone > gone:
+            now = self.tallies[row.ref.root]
+            if now.renamed > before.renamed:
+                self._gone.append(row)
+            elif now.gone > before.gone:
                 counts.gone += 1
                 self._gone.append(row)
                 self._found("gone", row.ref)

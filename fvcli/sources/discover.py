@@ -171,6 +171,17 @@ class Discovery:
         reached = self._in_scope(row) and self._roots.enters(row.path) and wanted.takes(row.path)
         return reached and (remote or _is_gone(row))
 
+    def renamed(self, row: ImageRef) -> bool:
+        """Whether the search finds the file of a row under another root, because that was not named before.
+
+        Files in buckets are not asked for one by one, so they are never renamed.
+        """
+        if self._limit is not None or self._in_scope(row) or is_remote(row.root or row.path):
+            return False
+        row = replace(row, base_folder=self._search.base_folder)
+        outermost = next((archive for archive, _ in split(row)), row)
+        return self._roots.holds(outermost.location) and not _is_gone(outermost)
+
     def _in_scope(self, ref: ImageRef) -> bool:
         return any(root == ref.root and ref.path.startswith(below) for root, below in self._scopes)
 
@@ -211,6 +222,9 @@ class BackgroundDiscovery:
 
     def looked_for(self, row: ImageRef) -> bool:
         return self._begun.looked_for(row)
+
+    def renamed(self, row: ImageRef) -> bool:
+        return self._begun.renamed(row)
 
     @property
     def _begun(self) -> Discovery:

@@ -194,3 +194,12 @@ def test_a_stream_can_be_limited(sample_images: Path, tmp_path: Path) -> None:
         assert done.returncode in (0, 3), done.stderr
         failed = done.stderr.count('"stage"')
         assert done.stdout.count("\n") + failed == 7
+
+
+def test_files_that_get_another_root_are_renamed(bench: Bench) -> None:
+    fill(bench, range(8))
+    inner = pictures.make_folder(bench.photographs / "inner", range(20, 23))
+    bench.extract(sources=Sources((str(inner),)))
+    counts, found = preview(bench)
+    assert (counts.new, counts.renamed, counts.gone, counts.elsewhere) == (8, 3, 0, 0)
+    assert {path for path, kind in found.items() if kind == "renamed"} == {f"inner/{n:04d}.png" for n in range(20, 23)}

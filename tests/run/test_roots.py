@@ -164,3 +164,30 @@ def test_absolute_names_work_from_a_folder_that_was_removed(place: Path, monkeyp
     gone.rmdir()
     assert commands.run("extract", place / "photos", "-o", place / "own", "-q").code == 0
     assert len(contents.rows(place / "own")) == 10
+
+
+@pytest.mark.parametrize("first", ["a list", "a folder below"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_file_that_is_found_under_another_root_has_one_row(
+    bench: Bench, place: Path, monkeypatch: pytest.MonkeyPatch, first: str, elsewhere: bool
+) -> None:
+    bench.extract(sources=listed("photos", place / "a.txt") if first == "a list" else Sources(("photos/2024",)))
+    rows = len(contents.rows(bench.features))
+    (place / "photos" / "2024" / "0011.png").unlink()
+    if elsewhere:
+        monkeypatch.chdir(place / "x")
+    folder = Sources(("../photos" if elsewhere else "photos",))
+    assert bench.extract(sources=folder) == 10 - rows
+    gone = ("", "photos/2024/0011.png") if first == "a list" else ("photos/2024", "0011.png")
+    kept = {key for key in contents.rows(bench.features) if key[0] != "photos"}
+    assert kept == {gone}, "nobody asked for rows without a file to be dropped"
+    assert len(contents.rows(bench.features)) == 10
+    assert bench.counts()["pruned"] == rows - 1
+    assert bench.counts()["reused"] == rows - 1
+
+
+def test_a_folder_that_a_filter_hides_keeps_its_rows_under_their_root(bench: Bench, place: Path) -> None:
+    bench.extract(sources=Sources(("photos/2024",)))
+    bench.extract(sources=Sources(("photos",), exclude=("2024/*",)))
+    assert {root for root, _ in contents.rows(bench.features)} == {"photos", "photos/2024"}
+    assert bench.counts()["pruned"] == 0
