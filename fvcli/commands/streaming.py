@@ -68,9 +68,8 @@ def _write(values: dict[str, object], output: str, format: RowFormat | None) -> 
     from fvcli.commands.json_log import FailureLines, JsonLog
     from fvcli.commands.progress import Progress
     from fvcli.commands.signals import StopSignals
-    from fvcli.dataset.disk import translated
     from fvcli.dataset.stream_file import open_file, open_stream
-    from fvcli.files import replacing
+    from fvcli.files import replacing, translated
     from fvcli.run.stream import stream as run
 
     request = options.request({**values, "format": "parquet"})

@@ -2,7 +2,7 @@
 
 A shard is written under ``.fvcli/staging``, made durable, hashed, and recorded in ``.fvcli/commits``: the record is the
 commit. In a first run the files then move to their final place at once; where the run changes an existing dataset they
-wait for :func:`fvcli.dataset.publish.publish`.
+wait for :func:`fvcli.dataset.standing.publish`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from fvcli.dataset import layout, schema
+from fvcli.dataset import layout
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import KINDS, DataFormat
 from fvcli.dataset.manifest import Counts, DataFile, Shard
@@ -53,7 +53,7 @@ class Commit:
     @classmethod
     def from_bytes(cls, data: bytes) -> Commit:
         """Raises ValueError for the bytes of something else."""
-        values = schema.parse("commit", data)
+        values = layout.parse("commit", data)
         shard = None if values["shard"] is None else Shard.from_json(values["shard"])
         lines = tuple(FailureLine.from_json(line) for line in values["failures"])
         counts = Counts.from_json(values["counts"])

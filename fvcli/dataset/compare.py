@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from fvcli.dataset import existing, failures
-from fvcli.dataset.existing import BaseRow
+from fvcli.dataset.existing import BaseRow, Tallies
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
 from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, RowState, count_extract
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
-from fvcli.dataset.tallies import Tallies
 from fvcli.records import ImageRef, Limit
 
 T = TypeVar("T", ImageRef, BaseRow, FailureLine)

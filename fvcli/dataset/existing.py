@@ -1,10 +1,13 @@
-"""The rows a dataset already has: their keys in order for planning, their vectors for carrying over."""
+"""The rows a dataset already has: in order for planning, by content for carrying vectors over, and counted per root.
+
+The counts tell whether what a search has found of them is plausible.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +18,8 @@ from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.manifest import Manifest, Shard
 from fvcli.dataset.store import Store
-from fvcli.errors import DamagedError
-from fvcli.records import Float32Array, ImageInfo, ImageRef
+from fvcli.errors import DamagedError, SourceError
+from fvcli.records import Float32Array, ImageInfo, ImageRef, Limit
 
 _LOADED = 2  # shards whose rows are held at once; content tends to move in runs
 
@@ -126,3 +129,68 @@ def _hash_prefixes(hashes: pa.ChunkedArray) -> NDArray[np.uint64]:
     shifts = np.arange(60, -1, -4, dtype=np.uint64)
     prefixes: NDArray[np.uint64] = np.bitwise_or.reduce(nibbles << shifts, axis=1)
     return prefixes
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one root. inputs: found now; rows: there were; gone: of these, looked for and not found.
+
+    renamed: of these, found under another root.
+    """
+
+    inputs: int = 0
+    rows: int = 0
+    gone: int = 0
+    renamed: int = 0
+
+    def staying(self, pruned: bool) -> int:
+        """The rows that stay."""
+        return self.rows - self.renamed - (self.gone if pruned else 0)
+
+
+class Tallies(dict[str, Tally]):
+    """A tally per root; "" stands for files named one by one."""
+
+    def __missing__(self, root: str) -> Tally:
+        self[root] = Tally()
+        return self[root]
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """The number of inputs per root that has any."""
+        return {root: tally.inputs for root, tally in sorted(self.items()) if tally.inputs}
+
+    def roots(self, pruned: bool) -> tuple[str, ...]:
+        """The roots that the dataset will have: those with inputs or with rows that stay."""
+        return tuple(sorted(root for root, tally in self.items() if tally.inputs or tally.staying(pruned)))
+
+    def require_inputs(self, named: Iterable[str], pruned: bool) -> None:
+        """Raises SourceError for a named root without any image: a disk that is not mounted looks like that."""
+        for root in named:
+            tally = self[root]
+            if tally.inputs:
+                continue
+            name = root or "the files named"
+            if not tally.rows:
+                raise SourceError(f"no images found in {name}; check the path and --include/--exclude")
+            if not (pruned and tally.gone == tally.rows):
+                raise SourceError(
+                    f"no images found in {name}, and the dataset has {_rows(tally.rows)} from there; nothing was "
+                    "changed. Check that its disk is mounted, the path and --include/--exclude; if the files are "
+                    "gone for good, add --prune --prune-limit 100%"
+                )
+
+    def require_few_gone(self, limit: Limit) -> None:
+        """Raises SourceError for a root that would lose more of its rows than the limit allows."""
+        for root, tally in sorted(self.items()):
+            if tally.gone and limit.exceeded(tally.gone, tally.rows):
+                name = root or "the files named"
+                raise SourceError(
+                    f"--prune would drop {tally.gone:,} of the {_rows(tally.rows)} from {name}, more than {limit}; "
+                    "nothing was changed. Check that its disk is mounted; if the files are gone for good, add "
+                    "--prune-limit 100%"
+                )
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"

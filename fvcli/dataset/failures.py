@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fvcli.dataset import schema
+from fvcli.dataset import layout
 from fvcli.dataset.layout import FAILURES, STATE
 from fvcli.dataset.manifest import Key, Manifest
 from fvcli.dataset.store import Store
@@ -48,7 +48,7 @@ class FailureLine:
     @classmethod
     def from_json(cls, line: str) -> FailureLine:
         """Raises ValueError for a line that is something else."""
-        values = schema.parse("failure", line)
+        values = layout.parse("failure", line)
         path_bytes = bytes.fromhex(values["path_bytes"]) if "path_bytes" in values else None
         ref = ImageRef(values["root"], values["path"], path_bytes, int(values["size_bytes"]), int(values["mtime_ns"]))
         failure = Failure(values["stage"], values["error"], values["message"])

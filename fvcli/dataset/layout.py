@@ -1,9 +1,15 @@
-"""The names and places of everything in a dataset's folder."""
+"""The files of a dataset: the names and places of all, and the schemas that its JSON files are checked against.
+
+The schemas ship with the package. One is compiled when the first file of its kind is read: a first run reads none.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 DataFormat: TypeAlias = Literal["parquet", "npy"]
 DType: TypeAlias = Literal["float32", "float16"]
@@ -33,6 +39,14 @@ DATA_FOLDERS = ("data", "img_emb", "metadata")
 
 _OURS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
 
+#: Kinds of JSON files.
+Kind: TypeAlias = Literal["manifest", "plan", "commit", "failure", "task", "lock"]
+
+_FILE: Final[dict[Kind, str]] = {"manifest": "manifest.schema.json"}
+_STATE: Final = "state.schema.json#/definitions/"
+_TOLD: Final = 200  # characters of a message
+_BASE: Final = "https://fvcli.invalid/"  # of the schemas' identifiers; nothing is fetched
+
 
 def shard_name(prefix: str, number: int, suffix: str, sha256: str) -> str:
     """``part-00003-1a2b3c4d.parquet``: the number orders, the hash makes two attempts at one shard one file."""
@@ -42,3 +56,75 @@ def shard_name(prefix: str, number: int, suffix: str, sha256: str) -> str:
 def is_ours(name: str) -> bool:
     """Whether fvcli wrote a file of this name: nothing else in a user's folder is ever removed."""
     return _OURS.fullmatch(name) is not None
+
+
+def parse(kind: Kind, data: bytes | str) -> Any:
+    """The values in a file of this kind.
+
+    Raises ValueError, whose message is one line, for what is not JSON or not of the kind's schema.
+    """
+    values = decode(data)
+    check(kind, values)
+    return values
+
+
+def check(kind: Kind, values: Any) -> None:
+    """Raises ValueError, whose message is one line, for values that are not of the kind's schema."""
+    try:
+        _checker(kind)(values)
+    except ValueError:
+        _explain(kind, values)
+        raise
+
+
+def decode(data: bytes | str) -> Any:
+    """JSON as values, strictly. Raises ValueError also for a nesting too deep to read and for strings that are no text.
+
+    Bytes of a file name that are not UTF-8 stand as Python reads them (U+DC80 to U+DCFF).
+    """
+    text = data if isinstance(data, str) else data.decode("utf-8")
+    try:
+        values = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        return values
+    except UnicodeEncodeError:
+        raise ValueError("a string in it is not text") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _explain(kind: Kind, values: Any) -> None:
+    """Raises the error again with a message that names the place in the file."""
+    try:
+        _checker(kind, detailed=True)(values)
+    except ValueError as error:
+        told = str(error)
+        told = "it" + told.removeprefix("data") if told.startswith("data ") else told.removeprefix("data.")
+        raise ValueError(told[:_TOLD]) from None
+
+
+@cache
+def _checker(kind: Kind, detailed: bool = False) -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    reference = _FILE.get(kind) or _STATE + kind
+    return fastjsonschema.compile(
+        {"$ref": _BASE + reference},
+        handlers={"https": _shipped},
+        use_default=False,
+        use_formats=False,
+        detailed_exceptions=detailed,  # costs three times as much to compile
+    )
+
+
+@cache
+def _shipped(uri: str) -> Any:
+    from importlib import resources
+
+    name = uri.removeprefix(_BASE).partition("#")[0]
+    return json.loads((resources.files("fvcli.dataset") / name).read_text("utf-8"))

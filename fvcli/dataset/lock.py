@@ -21,11 +21,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fvcli.dataset import schema
-from fvcli.dataset.disk import translated
+from fvcli.dataset import layout
 from fvcli.dataset.layout import LOCK, TASKS
 from fvcli.dataset.store import Store
 from fvcli.errors import LockedError
+from fvcli.files import translated
 
 HEARTBEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -178,7 +178,7 @@ def _count_from_now(descriptor: int) -> None:
 
 def _holder(descriptor: int) -> dict[str, object]:
     try:
-        return schema.parse("lock", os.pread(descriptor, 4096, 0))  # type: ignore[no-any-return]
+        return layout.parse("lock", os.pread(descriptor, 4096, 0))  # type: ignore[no-any-return]
     except ValueError:
         return {}
 

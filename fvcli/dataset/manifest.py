@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
-from fvcli.dataset import schema
+from fvcli.dataset import layout
 from fvcli.dataset.layout import KINDS, MANIFEST, DataFormat, DType
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
@@ -184,7 +184,7 @@ class Manifest:
                     f"{SCHEMA_VERSION}); update fvcli, or replace the dataset with --overwrite",
                     hashlib.sha256(data).hexdigest(),
                 )
-            values = schema.parse("manifest", data)
+            values = layout.parse("manifest", data)
             recipe = values["recipe"]
             found = cls(
                 format=values["format"],
@@ -214,7 +214,7 @@ class Manifest:
 
 def _version(data: bytes) -> int:
     """The schema version that a manifest names, 0 where it names none."""
-    values = schema.decode(data)
+    values = layout.decode(data)
     version = values.get("schema_version") if isinstance(values, dict) else None
     return version if isinstance(version, int) else 0
 

@@ -19,11 +19,10 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from fvcli.dataset.disk import translated
 from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError
-from fvcli.files import temporary_name
+from fvcli.files import temporary_name, translated
 from fvcli.locations import Location
 from fvcli.retries import is_final, reason, retried
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from fvcli.dataset import schema
-from fvcli.dataset.disk import translated
+from fvcli.dataset import layout
 from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
 from fvcli.dataset.manifest import Counts
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
-from fvcli.files import flush
+from fvcli.files import flush, translated
 from fvcli.records import ImageRef, usable_folder
 
 
@@ -119,11 +118,11 @@ class Plan:
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
         """Raises PlanVersionError for the plan of another fvcli, other ValueErrors for what is not a plan."""
-        values = schema.decode(data)
+        values = layout.decode(data)
         version = values.pop("version", None) if isinstance(values, dict) else None
         if type(version) is int and version != PLAN_VERSION:
             raise PlanVersionError(f"plan version {version}, this one has {PLAN_VERSION}")
-        schema.check("plan", values)
+        layout.check("plan", values)
         values["roots"] = tuple(values["roots"])
         values["kept"] = Counts.from_json(values["kept"])
         values["replaced"] = tuple(values["replaced"])

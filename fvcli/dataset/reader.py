@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fvcli.dataset import columns, failures, layout, manifest, shard_file
+from fvcli.dataset.columns import ROW_GROUP
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.held_store import HeldStore, can_hold
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.local_store import HeldStore, LocalStore, can_hold
 from fvcli.dataset.manifest import Key, Manifest, Shard
-from fvcli.dataset.row_format import ROW_GROUP
 from fvcli.dataset.shard_file import reading
 from fvcli.dataset.store import Store, open_store
 from fvcli.dataset.vector_files import Piece, VectorFiles, spread

@@ -15,14 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fvcli.dataset import columns
-from fvcli.dataset.columns import Rows
-from fvcli.dataset.disk import sha256_of, translated
+from fvcli.dataset.columns import ROW_GROUP, Encoding, NpyRows, ParquetRows, Rows, RowWriter
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Shard
-from fvcli.dataset.row_format import ROW_GROUP, Encoding, NpyRows, ParquetRows, RowWriter
 from fvcli.dataset.store import Store
 from fvcli.errors import DamagedError, DatasetError
-from fvcli.files import flush
+from fvcli.files import flush, sha256_of, translated
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 
 

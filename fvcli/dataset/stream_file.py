@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from fvcli.dataset import columns
-from fvcli.dataset.columns import Rows
+from fvcli.dataset.columns import ROW_GROUP, Encoding, NpyRows, ParquetRows, Rows, RowWriter
 from fvcli.dataset.layout import RowFormat, StreamFormat
-from fvcli.dataset.row_format import ROW_GROUP, Encoding, NpyRows, ParquetRows, RowWriter
 from fvcli.errors import DatasetError
 
 

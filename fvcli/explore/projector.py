@@ -14,9 +14,8 @@ from typing import TextIO
 
 import numpy as np
 
-from fvcli.dataset.disk import translated
 from fvcli.dataset.reader import Dataset
-from fvcli.files import replacing
+from fvcli.files import replacing, translated
 from fvcli.text import printable
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"

@@ -23,12 +23,12 @@ import numpy as np
 
 from fvcli import child_process
 from fvcli.dataset import failures, layout
-from fvcli.dataset.disk import translated
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan, read_entries
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, FvcliError, ImageError
+from fvcli.files import translated
 from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing, usable_folder

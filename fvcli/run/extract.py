@@ -17,8 +17,16 @@ from fvcli.dataset.compare import Policy, make_plan
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Manifest
-from fvcli.dataset.publish import merge, publish, require_access, require_in_place
-from fvcli.dataset.standing import Standing, discard, set_aside_damaged, take_up
+from fvcli.dataset.standing import (
+    Standing,
+    discard,
+    merge,
+    publish,
+    require_access,
+    require_in_place,
+    set_aside_damaged,
+    take_up,
+)
 from fvcli.dataset.store import Store, open_store
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel

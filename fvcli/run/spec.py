@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fvcli.dataset.columns import Encoding
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.dataset.manifest import SCHEMA_VERSION, Manifest
 from fvcli.dataset.plan import Plan
-from fvcli.dataset.publish import Merged
-from fvcli.dataset.row_format import Encoding
-from fvcli.dataset.standing import Standing
+from fvcli.dataset.standing import Merged, Standing
 from fvcli.errors import DatasetError
 from fvcli.images.estimate import Limits
 from fvcli.images.libraries import decoder, resizer

@@ -14,10 +14,9 @@ from itertools import count, islice
 
 import numpy as np
 
-from fvcli.dataset.columns import Rows, refusal
+from fvcli.dataset.columns import Encoding, Rows, refusal
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DType
-from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
 from fvcli.images.loader import ImageLoader

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fvcli.dataset import layout, lock, manifest, schema
+from fvcli.dataset import layout, lock, manifest
 from fvcli.dataset.manifest import Counts, Manifest
 from fvcli.dataset.plan import Plan, PlannedShard
 from fvcli.dataset.standing import join, settle, take_up
@@ -214,7 +214,7 @@ def notes(store: Store) -> list[dict[str, Any]]:
     for name in store.names(layout.TASKS):
         if name.endswith(_NOTE):
             try:
-                found.append(schema.parse("task", store.read(f"{layout.TASKS}/{name}") or b""))
+                found.append(layout.parse("task", store.read(f"{layout.TASKS}/{name}") or b""))
             except ValueError:
                 continue
     return found

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fvcli.dataset.held_store import can_hold
 from fvcli.dataset.layout import DataFormat
+from fvcli.dataset.local_store import can_hold
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import DamagedError, DatasetError
 from fvcli.records import Float32Array

@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset import columns, shard_file
-from fvcli.dataset.columns import Rows
-from fvcli.dataset.disk import sha256_of
+from fvcli.dataset.columns import Encoding, Rows
 from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import DataFile, Shard
-from fvcli.dataset.row_format import Encoding
 from fvcli.dataset.shard_file import ShardWriter
 from fvcli.errors import DatasetError
+from fvcli.files import sha256_of
 from fvcli.records import ImageInfo, ImageRef
 
 DIMENSION = 5

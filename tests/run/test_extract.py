@@ -42,7 +42,7 @@ def test_a_run_passes_through_few_files_of_its_own(photographs: Path, tmp_path: 
     )
     package = str(Path(pytest.importorskip("fvcli").__file__).parent) + os.sep
     files = {file.removeprefix(package) for file in json.loads(done.stdout) if file.startswith(package)}
-    assert {"run/extract.py", "run/pool.py", "dataset/publish.py"} <= files
+    assert {"run/extract.py", "run/pool.py", "dataset/standing.py"} <= files
     assert len([file for file in files if file.startswith("run/")]) <= 8
 
 

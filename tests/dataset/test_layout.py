@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fvcli.dataset import schema
+from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError, Shard
@@ -87,7 +87,7 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
         Manifest.from_bytes(data, "here")
     for kind in ("commit", "failure", "task", "lock"):
         with pytest.raises(ValueError, match=r"\S"):
-            schema.parse(kind, data)
+            layout.parse(kind, data)
 
 
 def test_a_newer_dataset_is_named_as_such(manifest: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_a_newer_dataset_is_named_as_such(manifest: dict[str, Any]) -> None:
 def test_every_schema_is_one(tmp_path: Path) -> None:
     import jsonschema
 
-    for file in Path(schema.__file__).parent.glob("*.schema.json"):
+    for file in Path(layout.__file__).parent.glob("*.schema.json"):
         jsonschema.Draft7Validator.check_schema(json.loads(file.read_text("utf-8")))
 
 
@@ -112,7 +112,7 @@ def test_a_shard_with_more_rows_than_bytes_is_refused(manifest: dict[str, Any]) 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[1, NaN]"])
 def test_what_only_python_takes_for_json_is_none(value: str) -> None:
     with pytest.raises(ValueError, match="is not JSON"):
-        schema.decode(f'{{"rows": {value}}}')
+        layout.decode(f'{{"rows": {value}}}')
 
 
 def test_shards_of_another_format_are_refused(manifest: dict[str, Any]) -> None:
