@@ -9,12 +9,11 @@ from typing import Any, Literal, TypeAlias
 
 from fvcli.dataset import shard_file
 from fvcli.dataset.compare import Comparison, is_changed
-from fvcli.dataset.existing import BaseRow
+from fvcli.dataset.existing import BaseRow, Tally
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.plan import Entry
 from fvcli.dataset.standing import join
 from fvcli.dataset.store import open_store
-from fvcli.dataset.tallies import Tally
 from fvcli.errors import ImageError
 from fvcli.models.loading import load_model
 from fvcli.records import ImageRef
