@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fvcli import retries
 from tests.helpers.s3_server import S3Server
+
+#: Imported by Python as it starts: requests are repeated as often as ever, with pauses of a few milliseconds.
+_IMPATIENT = "from fvcli import retries\n\nretries._FIRST_PAUSE_SECONDS = 0.001\n"
 
 
 @contextmanager
 def stand_in_for_s3(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[S3Server]:
-    """A running server that this process and its children take for S3; temporary files go into ``folder``."""
+    """A running server that this process and its children take for S3.
+
+    Temporary files go into ``folder``. Pauses between attempts are short.
+    """
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(_IMPATIENT)
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"), prepend=os.pathsep)
+    monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     (folder / "tmp").mkdir()

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+#: Seconds after which a test stops waiting: many, as the machine may be busy with other things.
+PATIENCE_SECONDS = 60
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Returns once the condition holds. Fails the test with ``what`` after PATIENCE_SECONDS."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS} s for {what}")
+        time.sleep(0.02)
 
 
 def children(process: int) -> list[int]:
@@ -14,3 +30,13 @@ def children(process: int) -> list[int]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether the process has a handler for the signal, False once it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

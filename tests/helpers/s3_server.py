@@ -98,6 +98,7 @@ class S3Server:
 class _Handler(BaseHTTPRequestHandler):
     owner: S3Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body may wait 40 ms for the acknowledgment of its headers
 
     def log_message(self, *_: object) -> None: ...
 

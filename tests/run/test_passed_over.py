@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import PATIENCE_SECONDS, catches, wait_for
 from tests.helpers.trees import make
 
 FVCLI = Path(sys.executable).with_name("fvcli")
@@ -76,9 +77,10 @@ def test_a_search_that_waits_or_never_ends_hears_signals(
     place = ["-o", str(tmp_path / "f")] if output == "dataset" else ["-o", "-", "--format", "jsonl"]
     command = [FVCLI, "extract", "--files-from", *names, *place]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(5)  # nothing tells from outside that it waits
+        wait_for(lambda: catches(process.pid, signal.SIGTERM), "the command's handlers of signals")
+        time.sleep(0.5)  # nothing tells from outside that it searches
         process.send_signal(number)
-        assert process.wait(timeout=20) == 128 + number
+        assert process.wait(timeout=PATIENCE_SECONDS) == 128 + number
 
 
 def test_a_phone_s_folder_is_rows_and_films(shared: Path, sample_images: Path, tmp_path: Path) -> None:

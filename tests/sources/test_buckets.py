@@ -31,8 +31,7 @@ FVCLI = Path(sys.executable).with_name("fvcli")
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    """A running server that this process takes for S3; pauses between attempts are short."""
-    monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
+    """A running server that this process takes for S3."""
     monkeypatch.setattr(buckets, "_good", {})
     with stand_in_for_s3(monkeypatch, tmp_path) as server:
         yield server

@@ -19,8 +19,12 @@ from fvcli.models.mobilenet.graph import logits as logits_of
 from fvcli.models.mobilenet.network import MobileNetV1
 from tests.helpers.networks import plain_network, quantops_network, random_images
 
-tf = pytest.importorskip("tensorflow")
 GOOGLE = "mobilenet_v1_1.0_224_2017_06_14_frozen.pb"
+
+
+def tensorflow() -> Any:
+    """TensorFlow takes seconds to load, which only the tests that need it pay."""
+    return pytest.importorskip("tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,7 @@ def google(shared: Path) -> MobileNetV1:
 
 @pytest.mark.slow
 def test_googles_float_network_has_googles_logits(google: MobileNetV1, shared: Path) -> None:
+    tf = tensorflow()
     photos = sorted((shared / "data" / "photos").glob("*.JPEG"))[::90]
     images = np.stack([np.asarray(Image.open(path).convert("RGB").resize((224, 224))) for path in photos])
     graph = tf.compat.v1.GraphDef()
@@ -54,7 +59,7 @@ def test_googles_float_network_has_googles_logits(google: MobileNetV1, shared: P
 
 def frozen(network: MobileNetV1, change: Callable[[Any], None] = lambda graph: None) -> bytes:
     """The network as a GraphDef of constants with a placeholder, as TF1 tools freeze it."""
-    arrays = network_arrays(network)
+    tf, arrays = tensorflow(), network_arrays(network)
     with tf.Graph().as_default() as graph:
         size = network.input_spec.height
         images = tf.compat.v1.placeholder(tf.float32, [None, size, size, 3], name="input")
@@ -98,7 +103,7 @@ def test_names_of_ranges_do_not_matter() -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_batch_norm_is_folded_whole_or_taken_apart(fused: bool) -> None:
-    network = plain_network()
+    tf, network = tensorflow(), plain_network()
     generator = np.random.default_rng(0)
     with tf.Graph().as_default() as graph:
         images = x = tf.compat.v1.placeholder(tf.float32, [None, 128, 128, 3], name="input")
