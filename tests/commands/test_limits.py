@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, pictures
+from tests.helpers.processes import run_at_start
 
 NO_THREADS = """
 import threading
@@ -29,20 +29,18 @@ subprocess._fork_exec = fork_exec
 """
 
 
-def extract(tmp_path: Path, site: str, *options: str) -> commands.Outcome:
-    """``fvcli extract`` over a few photographs, in a Python that was prepared by ``site``."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(site)
+def extract(tmp_path: Path, *options: str) -> commands.Outcome:
+    """``fvcli extract`` over a few photographs."""
     photographs = pictures.make_folder(tmp_path / "photographs", range(30))
     command = [commands.FVCLI, "extract", photographs, "-o", tmp_path / "features", "-q", "-b", "4", *options]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return commands.Outcome(done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("threads", range(4))
-def test_no_more_threads(tmp_path: Path, threads: int) -> None:
-    done = extract(tmp_path, NO_THREADS % threads)
+def test_no_more_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    run_at_start(monkeypatch, tmp_path / "site", NO_THREADS % threads)
+    done = extract(tmp_path)
     assert done.code == 1
     assert done.said == (
         "fvcli: the system starts no more threads or processes; raise the limit (ulimit -u) "
@@ -50,8 +48,9 @@ def test_no_more_threads(tmp_path: Path, threads: int) -> None:
     )
 
 
-def test_without_more_processes_the_threads_do_the_work(tmp_path: Path) -> None:
-    assert extract(tmp_path, NO_PROCESSES, "--processes", "2") == commands.Outcome(0, "")
+def test_without_more_processes_the_threads_do_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_at_start(monkeypatch, tmp_path / "site", NO_PROCESSES)
+    assert extract(tmp_path, "--processes", "2") == commands.Outcome(0, "")
 
 
 def test_no_memory_for_the_libraries(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli import retries
+from tests.helpers.processes import run_at_start
 from tests.helpers.s3_server import S3Server
 
-#: Imported by Python as it starts: requests are repeated as often as ever, with pauses of a few milliseconds.
+#: Requests are repeated as often as ever, with pauses of a few milliseconds.
 _IMPATIENT = "from fvcli import retries\n\nretries._FIRST_PAUSE_SECONDS = 0.001\n"
 
 
@@ -25,9 +25,7 @@ def stand_in_for_s3(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[S
 
     Temporary files go into ``folder``. Pauses between attempts are short.
     """
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(_IMPATIENT)
-    monkeypatch.setenv("PYTHONPATH", str(folder / "site"), prepend=os.pathsep)
+    run_at_start(monkeypatch, folder / "site", _IMPATIENT)
     monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -1,7 +1,8 @@
-"""What Linux tells of the processes that a test started."""
+"""The processes that a test starts: what they import first, and what Linux tells of them."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,13 @@ import pytest
 
 #: Seconds after which a test stops waiting: many, as the machine may be busy with other things.
 PATIENCE_SECONDS = 60
+
+
+def run_at_start(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> None:
+    """Every Python process started by the test runs ``program`` before anything else. Makes ``folder``."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

@@ -14,7 +14,7 @@ from fvcli.records import ImageRef, InputSpec, Preprocessing
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import children
+from tests.helpers.processes import children, run_at_start
 
 pytestmark = pytest.mark.slow
 
@@ -42,10 +42,7 @@ pipeline.decode = brought_down
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python process started from here has a decoder that dies of marked images."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(SITE)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    run_at_start(monkeypatch, tmp_path / "site", SITE)
 
 
 def extract(folder: Path, *options: str) -> commands.Outcome:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import children
+from tests.helpers.processes import children, run_at_start
 from tests.run.test_crashes import SITE
 
 
@@ -146,9 +146,7 @@ if not {"fvcli.run.worker", "fvcli.run.crashes"} & set(sys.orig_argv):
 
 
 def test_inputs_that_crash_cost_themselves_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITE + _PATIENT)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    run_at_start(monkeypatch, tmp_path / "site", SITE + _PATIENT)
     photographs = pictures.make_folder(tmp_path / "photographs", range(1000))
     for name, mark in (("0800-bad.png", b"segfault"), ("0900-worse.png", b"out of memory")):
         pictures.put(photographs, name, pictures.picture(50) + mark)

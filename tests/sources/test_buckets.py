@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fvcli import retries
 from fvcli.errors import ImageError, SourceError, UsageError
 from fvcli.locations import UnreachableError
 from fvcli.records import ImageRef

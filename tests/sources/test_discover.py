@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -170,8 +171,9 @@ for ref in discover(Sources(({str(tmp_path)!r},))):
     try: read(ref); print(ref.path, "read")
     except ImageError as error: print(ref.path, error.kind)
 """
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    temporary = Path(tempfile.gettempdir())
+    for folder in (tmp_path, *itertools.takewhile(lambda each: each != temporary, tmp_path.parents)):
+        folder.chmod(0o755)  # another user is to come as far as here
     try:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     finally:
