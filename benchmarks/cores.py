@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import pictures
 from benchmarks.speed import PHOTOGRAPHS
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean
 from fvcli.machine import environment, usable_cpus
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from fvcli.commands import (
     report,
     selftest,
     tasks,
-    usage,
     verify,
 )
-from fvcli.commands.startup import open_standard_streams
+from fvcli.commands.invocation import open_standard_streams, run
+from fvcli.commands.options import Command
 
 app = typer.Typer(
     name="fvcli",
@@ -60,11 +60,11 @@ for command in (
     formats.formats,
     selftest.selftest,
 ):
-    app.command(cls=usage.Command)(command)
+    app.command(cls=Command)(command)
 app.add_typer(models.app)
 
 
 def main() -> None:
     """The ``fvcli`` command."""
     open_standard_streams()
-    usage.run(app)
+    run(app)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fvcli.commands.reporting import Dataset, Quiet, reported
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean, reported
+from fvcli.commands.options import Dataset, Quiet
 from fvcli.commands.terminal import counted, say
 
 

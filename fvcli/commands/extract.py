@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fvcli.commands import streaming, tasks
-from fvcli.commands.options import extract_options, request
-from fvcli.commands.recording import Record, recorded
-from fvcli.commands.reporting import EXIT_SOME_FAILED, reported, tell
-from fvcli.commands.startup import import_lean
-from fvcli.commands.target import folder_to_write
-from fvcli.commands.terminal import print_json, print_line, say
+from fvcli.commands.invocation import EXIT_SOME_FAILED, StopSignals, import_lean, reported
+from fvcli.commands.metrics import Record, recorded
+from fvcli.commands.options import extract_options, file_format, folder_to_write, request
+from fvcli.commands.progress import JsonLog, Progress, tell
+from fvcli.commands.terminal import event, print_json, print_line, say
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def extract(context: typer.Context, **values: Any) -> None:
             return
         if not values["sources"] and values["files_from"] is None:
             raise UsageError("name a folder, a file or --files-from; fvcli extract --help shows how")
-        if values["output"] == "-" or streaming.file_format(values["output"]) is not None:
+        if values["output"] == "-" or file_format(values["output"]) is not None:
             streaming.stream(context, record)
             return
         if values["format"] in ("jsonl", "arrow"):
@@ -54,9 +53,6 @@ def _update(values: dict[str, Any], record: Record) -> None:
     """Brings a dataset up to date and says how it went."""
     if values["on"] == "local":  # Ray has a use for pandas
         import_lean()
-    from fvcli.commands.json_log import JsonLog, event
-    from fvcli.commands.progress import Progress
-    from fvcli.commands.signals import StopSignals
     from fvcli.run.extract import extract as run
 
     quiet, as_events = values["quiet"], values["log_format"] == "json"
@@ -77,9 +73,6 @@ def _update(values: dict[str, Any], record: Record) -> None:
 def _preview(values: dict[str, Any]) -> None:
     """Prints what a run would do."""
     import_lean()
-    from fvcli.commands.json_log import JsonLog
-    from fvcli.commands.progress import Progress
-    from fvcli.commands.signals import StopSignals
     from fvcli.run.preview import Difference, preview
 
     quiet = values["quiet"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.invocation import reported
+from fvcli.commands.options import AsJson, Quiet
 from fvcli.commands.terminal import print_json, print_line
 from fvcli.sources.formats import FORMATS, Format
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Dataset, Quiet, reported
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean, reported
+from fvcli.commands.options import AsJson, Dataset, Quiet
 from fvcli.commands.terminal import clear_screen, counted, duration, print_fields, print_json
 
 if TYPE_CHECKING:

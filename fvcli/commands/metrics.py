@@ -1,16 +1,27 @@
-"""A run's outcome for Prometheus, in the text format that node_exporter's textfile collector reads.
+"""``--metrics-file``: a run's outcome, however it ends, in the text format that Prometheus' node_exporter collects.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4).
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fvcli.dataset.local_store import LocalStore
+import typer
+
+from fvcli.commands.options import file_to_write
+from fvcli.errors import FvcliError
+
+if TYPE_CHECKING:
+    from fvcli.run.extract import RunSummary
+
 
 _FINISHED = "fvcli_last_finished_timestamp_seconds"
 
@@ -29,6 +40,56 @@ _HELP = {
 }
 
 
+@dataclass(slots=True)
+class Record:
+    """``values``: filled in by a run that finishes."""
+
+    values: dict[str, float] = field(default_factory=dict)
+
+    def of(self, summary: RunSummary) -> None:
+        self.values = {
+            "fvcli_inputs": summary.counts.discovered,
+            "fvcli_failed_inputs": summary.counts.failed,
+            "fvcli_rows": summary.counts.rows,
+            "fvcli_stale_rows": summary.counts.stale,
+            "fvcli_elsewhere_rows": summary.counts.elsewhere,
+            "fvcli_pruned_rows": summary.counts.pruned,
+            "fvcli_last_run_extracted_images": summary.extracted,
+        }
+
+
+@contextmanager
+def recorded(name: str | None, output: str) -> Iterator[Record]:
+    """Writes the metrics of a run into the file ``name`` when the block ends, with its exit code.
+
+    Raises UsageError at once for a file that must not be replaced, DatasetError where writing fails and nothing else
+    did.
+    """
+    record = Record()
+    path = None if name is None else file_to_write(name, "--metrics-file")
+    started = time.monotonic()
+    try:
+        yield record
+    except (FvcliError, typer.Exit) as error:
+        _write(path, output, error.exit_code, started, record, raising=False)
+        raise
+    except BaseException:
+        _write(path, output, 1, started, record, raising=False)
+        raise
+    _write(path, output, 0, started, record, raising=True)
+
+
+def _write(path: Path | None, output: str, exit_code: int, started: float, record: Record, raising: bool) -> None:
+    if path is None:
+        return
+    from fvcli.locations import is_remote, local_path
+
+    dataset = output if output == "-" or is_remote(output) else os.path.abspath(local_path(output))
+    metrics = RunMetrics(dataset, exit_code, time.time(), time.monotonic() - started, record.values)
+    with suppress(*() if raising else (FvcliError,)):
+        write_metrics(path, metrics)
+
+
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
     """ended: Unix time. values: further metrics by name, of a run that came to its end."""
@@ -45,6 +106,8 @@ def write_metrics(path: Path, metrics: RunMetrics) -> None:
 
     Raises DatasetError when it cannot be written.
     """
+    from fvcli.dataset.local_store import LocalStore
+
     store = LocalStore(path.parent)
     label = metrics.dataset.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     before = _values((store.read(path.name) or b"").decode("utf-8", "replace"), label)

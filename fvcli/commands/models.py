@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Quiet, reported
+from fvcli.commands.invocation import reported
+from fvcli.commands.options import AsJson, Command, Quiet
 from fvcli.commands.terminal import print_json, print_line, say
-from fvcli.commands.usage import Command
 from fvcli.commands.verify import EXIT_DAMAGED
 
 app = typer.Typer(name="models", help="Models: list, show, pull, verify, export.", no_args_is_help=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean, reported
+from fvcli.commands.options import AsJson, Dataset, DatasetModel, Quiet
 from fvcli.commands.terminal import print_json, print_line, print_row
 from fvcli.errors import UsageError
 

@@ -1,21 +1,49 @@
-"""The declared options of a run as parameters of a Typer command."""
+"""Options as a Typer command has them: those that several commands share, those of a run, and their help.
+
+The options of a run are declared in :mod:`fvcli.options`. What an option names to be written to is checked here, before
+anything is done.
+"""
 
 from __future__ import annotations
 
 import inspect
+import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
 import typer
+from typer.core import TyperCommand
 
+from fvcli.dataset.layout import RowFormat
 from fvcli.declared import Declared, Group, declared
 from fvcli.errors import UsageError
 from fvcli.options import GROUPS, CommandOptions, ExtractOptions
+from fvcli.text import printable
 
 if TYPE_CHECKING:
     from fvcli.run.request import ExtractRequest
 
-Command = TypeVar("Command", bound=Callable[..., None])
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DatasetModel = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help="The dataset's model, where it is not embedded or cached."),
+]
+Dataset = Annotated[str, typer.Argument(metavar="DIR", help="The dataset's folder.", show_default=False)]
+
+_VALUES = {"int": "N", "float": "F", "str": "TEXT"}
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., None])
 
 _EXTRACT = tuple(declared(ExtractOptions, CommandOptions))
 _PLAN = tuple(each for each in declared(CommandOptions, ExtractOptions) if each.option.group.plan)
@@ -27,17 +55,17 @@ _SOURCES = Annotated[
 ]
 
 
-def extract_options(command: Command) -> Command:
+def extract_options(command: CommandFunction) -> CommandFunction:
     """A decorator: the command takes ``sources`` and every option of a run, as keywords."""
     return _with(_EXTRACT, command)
 
 
-def plan_options(command: Command) -> Command:
+def plan_options(command: CommandFunction) -> CommandFunction:
     """A decorator: the command takes ``sources`` and the options that decide what is made, as keywords."""
     return _with(_PLAN, command)
 
 
-def _with(options: Iterable[Declared], command: Command) -> Command:
+def _with(options: Iterable[Declared], command: CommandFunction) -> CommandFunction:
     """Writes the options into the signature, from which Typer makes the parser and the help page."""
     ordered = sorted(options, key=lambda each: GROUPS.index(each.option.group))
     named = [
@@ -106,3 +134,94 @@ def request(values: Mapping[str, Any]) -> ExtractRequest:
     if values.get("on") == "ray":
         options["ray"] = RayOptions(values["ray_address"], values["ray_workers"], values["ray_cpus_per_worker"])
     return api.request(values["sources"] or (), values["output"], **options)
+
+
+class Command(TyperCommand):
+    """A command whose help page shows values ("N", "squash|crop|pad") and no names of types ("<bool>")."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        for parameter in self.params:
+            _show_no_type(parameter)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context to run in; each option can also be set by FVCLI_<COMMAND>_<OPTION> in the environment."""
+        path = f"{parent.command_path if parent is not None else 'fvcli'} {info_name}"
+        parameter: Any
+        for parameter in self.params:
+            if parameter.param_type_name == "option" and not isinstance(parameter.envvar, list):
+                own = f"{path} {parameter.opts[0].lstrip('-')}".upper().replace(" ", "_").replace("-", "_")
+                parameter.envvar = [own, parameter.envvar] if parameter.envvar else [own]
+                parameter.show_envvar = False
+        return super().make_context(info_name, args, parent, **extra)
+
+    def get_help_option(self, context: Any) -> Any:
+        """The --help option, without a type either."""
+        option = super().get_help_option(context)
+        if option is not None:
+            _show_no_type(option)
+        return option
+
+
+def _show_no_type(parameter: Any) -> None:
+    if parameter.param_type_name == "argument" or parameter.is_flag:
+        shown = ""  # an argument's name comes before it
+    else:
+        kind = parameter.display_type(None).strip("<>")
+        shown = parameter.metavar or _VALUES.get(kind.split()[0], kind)
+    parameter.display_type_rich = lambda ctx: shown
+
+
+_FILES: dict[str, RowFormat] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".arrow": "arrow"}
+
+
+def file_to_write(name: str, option: str) -> Path:
+    """The path of a file that may be created or replaced.
+
+    Raises UsageError for a device, a pipe, a folder or a symbolic link, none of which is opened, and where the folder
+    does not exist.
+    """
+    path = Path(name)
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            folder = printable(str(path.parent))
+            raise UsageError(f"{option} {printable(name)}: the folder {folder} does not exist") from None
+        return path
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{option} {printable(name)}: {getattr(error, 'strerror', None) or error}") from None
+    if stat.S_ISLNK(mode):
+        aim = printable(os.readlink(path))
+        raise UsageError(f"{option} {printable(name)} is a symbolic link to {aim}: name that file, or remove the link")
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise UsageError(f"{option} {printable(name)} is {kind}, not a file that can be replaced")
+    return path
+
+
+def folder_to_write(name: str, option: str) -> str:
+    """``name``, where it is a folder, a link to one, an address in a bucket, or not there yet. Raises UsageError."""
+    from fvcli.locations import is_remote, local_path
+
+    if is_remote(name):
+        return name
+    path = local_path(name)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            aim = printable(os.readlink(path))
+            raise UsageError(f"{option} {printable(name)} is a symbolic link to {aim}, which does not exist") from None
+        return name
+    except (OSError, ValueError):  # the store says what is wrong
+        return name
+    if not stat.S_ISDIR(mode):
+        raise UsageError(f"{option} {printable(name)} is {_KINDS.get(stat.S_IFMT(mode), 'a file')}, not a folder")
+    return name
+
+
+def file_format(output: str) -> RowFormat | None:
+    """The format of the one file that ``-o`` names by its suffix; None where it names a folder or stdout."""
+    format = _FILES.get(os.path.splitext(output)[1].lower())
+    return None if os.path.isdir(output) else format

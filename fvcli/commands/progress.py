@@ -1,19 +1,25 @@
-"""Progress of a run on stderr: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Progress and outcome of a run on stderr: a bar on a terminal, elsewhere a line every ten seconds or JSON Lines.
+
+Each line of the JSON log is an object with ``time`` (ISO 8601, UTC) and ``event``: looking, planned, passed_over,
+progress, failure, finished, frozen (after ``fvcli plan``) or error.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fvcli.commands.signals import StopSignals
-from fvcli.commands.terminal import counted, duration, say, stderr_width
+from fvcli.commands.invocation import StopSignals
+from fvcli.commands.terminal import counted, duration, event, say, say_json, stderr_width
 from fvcli.text import printable
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine
+    from fvcli.run.extract import RunSummary
 
 _FAILURES_TOLD = 5
 _LINE_EVERY_SECONDS = 10.0
@@ -161,3 +167,60 @@ class Progress:
             self._bar.write(printable(line), file=sys.stderr)
         else:
             say(line)
+
+
+class JsonLog(Progress):
+    """The observer of a run that logs JSON. With ``quiet`` nothing is printed."""
+
+    def _tell_looking(self, inputs: int) -> None:
+        event("looking", inputs=inputs)
+
+    def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
+        event("passed_over", counts=dict(counts))
+
+    def _tell_planned(self) -> None:
+        event("planned", total=self._total, done=self._done)
+
+    def _tell_failure(self, line: FailureLine) -> None:
+        event("failure", **json.loads(line.to_json()))
+
+    def _tell_progress(self, rate: float) -> None:
+        left = round((self._total - self._done) / rate, 1) if rate > 0 else None
+        event(
+            "progress",
+            done=self._done,
+            total=self._total,
+            failed=self._failed,
+            images_per_second=round(rate, 1),
+            seconds_left=left,
+        )
+
+
+class FailureLines(Progress):
+    """The observer of a stream: every failure is a line of its own, and what was passed over another one."""
+
+    def advanced(self, inputs: int, failed: Sequence[FailureLine]) -> None:
+        for line in failed:
+            say_json(json.loads(line.to_json()))
+
+    def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
+        say_json({"passed_over": dict(counts)})
+
+
+def tell(summary: RunSummary) -> None:
+    """A run's outcome on stderr, for a person."""
+    counts = summary.counts
+    values = summary.to_json()
+    parts = [f"{counts.extracted:,} extracted"]
+    named = ("reused", "stale", "elsewhere", "pruned")
+    parts += [f"{number:,} {name}" for name in named if (number := getattr(counts, name))]
+    parts.append(f"{counts.failed:,} failed")
+    rate = f", {values['images_per_second']:,.0f} images/s" if summary.extracted else ""
+    rows = counted(counts.rows, "row")
+    say(f"{summary.output}: {rows} ({', '.join(parts)}) in {summary.seconds:.1f} s{rate}")
+    if summary.zero_vectors:
+        say(f"{counted(summary.zero_vectors, 'vector')} of all zeros: they have no direction to compare")
+    if summary.failures_file is not None:
+        say(f"{counted(counts.failed, 'failure')} listed in {summary.failures_file}")
+    if summary.remembered:
+        say(f"{counted(summary.remembered, 'input')} failed before and skipped; --retry-failed tries again")

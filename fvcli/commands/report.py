@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fvcli.commands.reporting import Dataset, Quiet, reported
-from fvcli.commands.target import file_to_write
+from fvcli.commands.invocation import reported
+from fvcli.commands.options import Dataset, Quiet, file_to_write
 from fvcli.commands.terminal import counted, print_line, say, stderr_width
 
 if TYPE_CHECKING:

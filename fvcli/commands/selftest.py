@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Quiet, reported
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean, reported
+from fvcli.commands.options import AsJson, Quiet
 from fvcli.commands.terminal import print_json, say
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, get_args
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, get_args
 import typer
 
 from fvcli.commands import options
-from fvcli.commands.recording import Record
-from fvcli.commands.reporting import EXIT_SOME_FAILED
-from fvcli.commands.startup import import_lean
-from fvcli.commands.target import file_to_write
+from fvcli.commands.invocation import EXIT_SOME_FAILED, StopSignals, import_lean
+from fvcli.commands.metrics import Record
+from fvcli.commands.options import file_to_write
+from fvcli.commands.progress import FailureLines, JsonLog, Progress
 from fvcli.commands.terminal import counted, print_json, say
 from fvcli.dataset.layout import RowFormat, StreamFormat
 from fvcli.errors import UsageError
@@ -22,19 +21,12 @@ if TYPE_CHECKING:
     from fvcli.run.stream import StreamSummary
 
 _STREAMS: tuple[StreamFormat, ...] = get_args(StreamFormat)
-_FILES: dict[str, RowFormat] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".arrow": "arrow"}
-
-
-def file_format(output: str) -> RowFormat | None:
-    """The format of the one file that ``-o`` names by its suffix; None where it names a folder or stdout."""
-    format = _FILES.get(os.path.splitext(output)[1].lower())
-    return None if os.path.isdir(output) else format
 
 
 def stream(context: typer.Context, record: Record) -> None:
     """Writes rows to stdout or to one file. All options work but those that concern a dataset's folder."""
     values, output = context.params, context.params["output"]
-    format = values["format"] if output == "-" else file_format(output)
+    format = values["format"] if output == "-" else options.file_format(output)
     options.refuse(context, lambda group: group.stream, f"concerns a dataset's folder, and -o {output} writes none")
     if output == "-":
         _check_stdout(format, values["json"])
@@ -65,9 +57,6 @@ def _write(values: dict[str, object], output: str, format: RowFormat | None) -> 
     assert format is not None
     path = None if output == "-" else file_to_write(output, "-o")
     import_lean()
-    from fvcli.commands.json_log import FailureLines, JsonLog
-    from fvcli.commands.progress import Progress
-    from fvcli.commands.signals import StopSignals
     from fvcli.dataset.stream_file import open_file, open_stream
     from fvcli.files import replacing, translated
     from fvcli.run.stream import stream as run
@@ -88,7 +77,7 @@ def _write(values: dict[str, object], output: str, format: RowFormat | None) -> 
 
 def _tell(values: dict[str, object], output: str, summary: StreamSummary) -> None:
     if not values["quiet"] and values["log_format"] == "json":
-        from fvcli.commands.json_log import event
+        from fvcli.commands.terminal import event
 
         event("finished", **summary.to_json(output))
     elif not values["quiet"]:

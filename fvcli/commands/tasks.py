@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from fvcli.commands import options
-from fvcli.commands.recording import recorded
-from fvcli.commands.reporting import EXIT_SOME_FAILED, AsJson, Dataset, Quiet, reported, tell
-from fvcli.commands.startup import import_lean
-from fvcli.commands.target import folder_to_write
-from fvcli.commands.terminal import counted, print_json, say
+from fvcli.commands.invocation import EXIT_SOME_FAILED, StopSignals, import_lean, reported
+from fvcli.commands.metrics import recorded
+from fvcli.commands.options import AsJson, Dataset, Quiet, folder_to_write
+from fvcli.commands.progress import JsonLog, Progress, tell
+from fvcli.commands.terminal import counted, event, print_json, say
 from fvcli.errors import UsageError
 
 
@@ -33,9 +33,9 @@ def plan(**values: Any) -> None:
             raise UsageError("name a folder, a file or --files-from; fvcli plan --help shows how")
         folder_to_write(values["output"], "-o")
         import_lean()
-        from fvcli.commands.json_log import JsonLog, event
-        from fvcli.commands.progress import Progress
-        from fvcli.commands.signals import StopSignals
+        from fvcli.commands.invocation import StopSignals
+        from fvcli.commands.progress import JsonLog, Progress
+        from fvcli.commands.terminal import event
         from fvcli.run import tasks
 
         request = options.request(values)
@@ -60,9 +60,6 @@ def work(context: typer.Context) -> None:
         raise UsageError("--task works on what fvcli plan froze: give SOURCES there")
     options.refuse(context, lambda group: group.task, "has no meaning with --task: fvcli plan froze what is made")
     import_lean()
-    from fvcli.commands.json_log import JsonLog, event
-    from fvcli.commands.progress import Progress
-    from fvcli.commands.signals import StopSignals
     from fvcli.records import Limit
     from fvcli.run import tasks
     from fvcli.run.pool import Resources

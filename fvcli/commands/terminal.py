@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TextIO
 
 import typer
@@ -57,6 +58,12 @@ def say(line: str) -> None:
 def say_json(value: object) -> None:
     """Prints a message as one line of JSON."""
     _write(as_json(value))
+
+
+def event(name: str, **values: object) -> None:
+    """Prints an event of a run as one line of JSON, with its time (ISO 8601, UTC)."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    say_json({"time": now, "event": name, **values})
 
 
 def _write(line: str) -> None:

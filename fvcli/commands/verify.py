@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fvcli.commands.reporting import AsJson, Dataset, DatasetModel, Quiet, reported
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean, reported
+from fvcli.commands.options import AsJson, Dataset, DatasetModel, Quiet
 from fvcli.commands.terminal import counted, print_json, say
 from fvcli.errors import DatasetError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fvcli.commands import progress
+from fvcli.commands.invocation import StopSignals
 from fvcli.commands.progress import Progress, Rate
-from fvcli.commands.signals import StopSignals
 from fvcli.commands.terminal import as_json, counted, duration
 from fvcli.text import printable
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from fvcli.commands.startup import import_lean
+from fvcli.commands.invocation import import_lean
 
 import_lean()
 
