@@ -32,6 +32,7 @@ class LocalStore:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self.permit: Callable[[], None] = permitted
 
     @property
     def place(self) -> str:
@@ -55,6 +56,7 @@ class LocalStore:
         return target.with_name(temporary_name(target.name))
 
     def adopt(self, draft: Path, key: str) -> None:
+        self.permit()
         target = self._inside(key)
         with translated("write", target):
             os.replace(draft, target)
@@ -105,11 +107,13 @@ class LocalStore:
             raise DatasetError(f"cannot read {path}: {error.strerror}") from error
 
     def replace(self, key: str, data: bytes) -> None:
+        self.permit()
         path = self._inside(key)
         with translated("write", path):
             replace_file(path, data)
 
     def move(self, source: str, target: str) -> None:
+        self.permit()
         start, end = self._inside(source), self._inside(target)
         with translated("move into place", end):
             try:
@@ -123,6 +127,7 @@ class LocalStore:
             sync_folder(self._inside(f"{key}/"))
 
     def remove(self, key: str) -> None:
+        self.permit()
         path = self._inside(key)
         with translated("remove", path):
             path.unlink(missing_ok=True)
@@ -149,6 +154,10 @@ class LocalStore:
                     "so put a folder there in its place"
                 )
         return path / name if name else path
+
+
+def permitted() -> None:
+    """The permission of a store that no lock guards."""
 
 
 class HeldStore(LocalStore):

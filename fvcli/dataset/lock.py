@@ -23,8 +23,9 @@ from pathlib import Path
 
 from fvcli.dataset import layout
 from fvcli.dataset.layout import LOCK, TASKS
+from fvcli.dataset.local_store import permitted
 from fvcli.dataset.store import Store
-from fvcli.errors import LockedError
+from fvcli.errors import FvcliError, LockedError
 from fvcli.files import translated
 
 HEARTBEAT_SECONDS = 15.0
@@ -41,30 +42,46 @@ class Lease:
         self._place = place
 
     def is_ours(self) -> bool:
-        """Whether the lock still names this holder. The file is reopened, so that a network mount is read again."""
+        """Whether the lock still names this holder."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return self._read() == self._content
         except OSError:
             return False
+
+    def lost(self) -> LockedError | None:
+        """The error of a run that another one has taken the lock from, None where none has."""
         try:
-            return os.pread(descriptor, 4096, 0) == self._content
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
+            if self._read() == self._content:
+                return None
+        except OSError:  # gone with its folder, or not to be read
+            return None
+        return LockedError(
+            f"{self._place}: another run has taken over while this one was suspended, which has changed nothing "
+            "since; repeat the command when the other has ended"
+        )
 
     def require(self) -> None:
-        """Raises LockedError where another run has taken the lock over. To be called before anything is changed."""
-        if not self.is_ours():
-            raise LockedError(
-                f"{self._place}: another run has taken over while this one was suspended, which has changed nothing "
-                "since; repeat the command when the other has ended"
-            )
+        """Raises LockedError where another run has taken the lock over, DatasetError where it cannot be read.
+
+        To be called before anything is changed.
+        """
+        with translated("read", self._path):
+            self._read()
+        if (lost := self.lost()) is not None:
+            raise lost
+
+    def _read(self) -> bytes:
+        """What the lock says. The file is reopened, so that a network mount is read again."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return os.pread(descriptor, 4096, 0)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
 def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
-    """Holds the dataset's lock, or the task's lock of that name.
+    """Holds the dataset's lock, or the task's lock of that name. Meanwhile the store changes nothing once it is lost.
 
     Raises LockedError naming the holder, DatasetError where none can be made.
     """
@@ -80,8 +97,11 @@ def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
         try:
             for other in task_locks(store) if key == LOCK else [LOCK]:
                 _refuse_if_held(store, other)
-            yield lease
+            store.permit = lease.require
+            with _explained(lease):
+                yield lease
         finally:
+            store.permit = permitted
             stop.set()
             heart.join()
             if lease.is_ours():
@@ -89,6 +109,17 @@ def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
                     os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _explained(lease: Lease) -> Iterator[None]:
+    """Turns the error of a run that has lost its lock into LockedError: what it met is another run's work."""
+    try:
+        yield
+    except FvcliError as error:
+        if (lost := lease.lost()) is not None:
+            raise lost from error
+        raise
 
 
 def is_held(store: Store) -> bool:

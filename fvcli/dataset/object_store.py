@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.local_store import LocalStore, permitted
 from fvcli.errors import DatasetError
 from fvcli.files import temporary_name, translated
 from fvcli.locations import Location
@@ -37,6 +37,7 @@ class ObjectStore:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._notes = LocalStore(_own_folder(location))
+        self.permit: Callable[[], None] = permitted
 
     @property
     def place(self) -> str:
@@ -58,6 +59,7 @@ class ObjectStore:
         return self._notes.path(f"{STAGING}/{temporary_name(key.replace('/', '-'))}")
 
     def adopt(self, draft: Path, key: str) -> None:
+        self.permit()
         self._do("write", key, lambda: self._put(draft, key))
         with translated("remove", draft):
             draft.unlink(missing_ok=True)
@@ -112,6 +114,7 @@ class ObjectStore:
             raise
 
     def replace(self, key: str, data: bytes) -> None:
+        self.permit()
         if _stays_here(key):
             self._notes.replace(key, data)
             return
@@ -132,6 +135,7 @@ class ObjectStore:
         """Nothing to do: an object that was accepted is durable."""
 
     def remove(self, key: str) -> None:
+        self.permit()
         if _stays_here(key):
             self._notes.remove(key)
             return

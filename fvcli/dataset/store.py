@@ -22,6 +22,9 @@ T = TypeVar("T")
 class Store(Protocol):
     """A local folder or a place in an object store. Every method raises DatasetError when the store refuses."""
 
+    permit: Callable[[], None]
+    """Called before each change; the holder of a lock that can be lost sets it. Raises LockedError where it is lost."""
+
     @property
     def place(self) -> str:
         """The name that the user gave."""

@@ -20,6 +20,7 @@ Indices = NDArray[np.int64]
 _FEWEST = 8  # below that, t-SNE has no neighborhood to keep
 _PERPLEXITY = 30.0
 _ITERATIONS = 500  # more keep no more neighbors
+_ALONE = 2000  # rows that one thread embeds: on a busy machine, threads that wait for each other take far longer
 _COMPONENTS = 64  # of the coordinates that clusters are found in
 _BLOCK = 2000
 _SHARPNESS = 30.0  # how fast an anchor's pull falls with its cosine
@@ -88,7 +89,9 @@ def embed(units: Float32Array, seed: int, threads: int) -> Float32Array:
     if len(units) < _FEWEST or deviation < 1e-6:
         return plane
     from sklearn.manifold import TSNE  # takes a second to import
+    from threadpoolctl import threadpool_limits
 
+    threads = threads if len(units) > _ALONE else 1
     model = TSNE(
         perplexity=min(_PERPLEXITY, (len(units) - 1) / 3),
         metric="cosine",
@@ -97,7 +100,8 @@ def embed(units: Float32Array, seed: int, threads: int) -> Float32Array:
         random_state=seed,
         n_jobs=threads,
     )
-    found = np.nan_to_num(model.fit_transform(units)).astype(np.float32)
+    with threadpool_limits(threads):
+        found = np.nan_to_num(model.fit_transform(units)).astype(np.float32)
     return _level(found)
 
 

@@ -26,16 +26,6 @@ from tests.helpers.in_process import Bench
 LATER = pictures.SOME_TIME_NS + 10**9
 
 
-def tree(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Everything in a folder: kind, time, and content or target."""
-    found: dict[str, tuple[object, ...]] = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(folder))] = (status.st_mode, status.st_mtime_ns, content)
-    return found
-
-
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
     """A folder beside the dataset, with files of names that a run would remove or move."""
@@ -78,12 +68,12 @@ def test_a_pending_manifest_moves_nothing_from_elsewhere(bench: Bench, dataset: 
     staging = dataset / ".fvcli" / "staging"
     (staging / "precious.txt").write_bytes(b"not so precious")
     (dataset / ".fvcli" / "pending-manifest.json").write_bytes(manifest_of_another(dataset, name.format(victim=victim)))
-    before, outside = tree(dataset), tree(victim)
+    before, outside = contents.tree(dataset), contents.tree(victim)
     read(dataset)
-    assert tree(dataset) == before
+    assert contents.tree(dataset) == before
     with pytest.raises(DatasetError, match=r"pending-manifest.json is not a dataset's manifest \(shards\[0\].file"):
         bench.extract()
-    assert tree(victim) == outside
+    assert contents.tree(victim) == outside
 
 
 @pytest.mark.parametrize("folder", [".fvcli", ".fvcli/staging", ".fvcli/commits", "data", "failures"])
@@ -93,20 +83,20 @@ def test_a_folder_that_is_a_link_is_refused(bench: Bench, dataset: Path, victim:
     else:
         pictures.put(bench.photographs, "broken.png", pictures.broken(1))
     (dataset / folder).symlink_to(victim)
-    outside = tree(victim)
+    outside = contents.tree(victim)
     with pytest.raises(DatasetError, match=f"{folder} is a symbolic link"):
         bench.extract()
-    assert tree(victim) == outside
+    assert contents.tree(victim) == outside
 
 
 @pytest.mark.parametrize("file", [".fvcli/lock", ".fvcli/in-work"])
 def test_a_file_that_is_a_link_is_not_written_through(bench: Bench, dataset: Path, victim: Path, file: str) -> None:
     (dataset / file).unlink(missing_ok=True)
     (dataset / file).symlink_to(victim / "precious.txt")
-    outside = tree(victim)
+    outside = contents.tree(victim)
     with pytest.raises(DatasetError):
         bench.extract()
-    assert tree(victim) == outside
+    assert contents.tree(victim) == outside
 
 
 @pytest.mark.parametrize("file", ["manifest.json", ".fvcli/plan.json", "data"])
@@ -127,10 +117,10 @@ def test_reading_changes_nothing_after_a_crash_in_the_last_step(bench: Bench, da
     shutil.copyfile(dataset / "manifest.json", old / ".fvcli" / "pending-manifest.json")
     for file in (dataset / "data").iterdir():  # some files are moved in, the others wait
         shutil.copyfile(file, old / "data" / file.name)
-    before, rows = tree(old), contents.rows(old)
+    before, rows = contents.tree(old), contents.rows(old)
     read(old)
     assert [key[1] for key in open_dataset(old).keys(np.arange(12))] == [path for _, path in rows]
-    assert tree(old) == before
+    assert contents.tree(old) == before
     bench.extract(output=old)
     assert contents.rows(old) == contents.rows(dataset)
     assert contents.check_moment(old) == "update"
@@ -138,10 +128,10 @@ def test_reading_changes_nothing_after_a_crash_in_the_last_step(bench: Bench, da
 
 def test_a_first_run_that_died_in_its_last_step_is_not_a_dataset_yet(dataset: Path) -> None:
     os.rename(dataset / "manifest.json", dataset / ".fvcli" / "pending-manifest.json")
-    before = tree(dataset)
+    before = contents.tree(dataset)
     with pytest.raises(DatasetError, match="unfinished run and no manifest yet; run the same"):
         open_dataset(dataset)
-    assert tree(dataset) == before
+    assert contents.tree(dataset) == before
 
 
 def test_a_model_is_found_by_identity_and_never_by_a_path(dataset: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,18 @@ class Row:
     height: int
     format: str
     path_bytes: bytes | None
+
+
+def tree(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Everything in a folder, links not followed: kind, size, time, and content or target."""
+    found: dict[str, tuple[object, ...]] = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            status = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            found[str(path.relative_to(folder))] = (status.st_mode, status.st_size, status.st_mtime_ns, content)
+    return found
 
 
 def manifest(folder: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import Forks
-from tests.proofs import hostile
+from tests.proofs import bed, hostile
 from tests.proofs.attacks import ATTACKS
 
 pytestmark = pytest.mark.slow
@@ -23,15 +23,18 @@ SOME = (
 
 def test_crafted_datasets_touch_nothing_outside(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostile, "ATTACKS", {name: ATTACKS[name] for name in SOME})
-    monkeypatch.setattr(hostile, "READING", hostile.READING[:3])
-    monkeypatch.setattr(hostile, "WRITING", hostile.WRITING[:2])
+    monkeypatch.setattr(hostile, "READING", bed.READING[:3])
+    monkeypatch.setattr(hostile, "WRITING", bed.WRITING[:2])
     with Forks() as forks:
-        bed = hostile.Bed(memory_path, forks)
-        assert list(hostile.attacks(bed))
-        assert len(list(hostile.types(bed, 3, random.Random(1)))) == 5
+        place = bed.Bed(memory_path, forks)
+        assert list(hostile.attacks(place))
+        assert len(list(hostile.types(place, 3, random.Random(1)))) == 5
+    assert not place.findings
 
 
 def test_rotten_shards_are_never_sealed(memory_path: Path) -> None:
     with Forks() as forks:
-        (told,) = hostile.rot(hostile.Bed(memory_path, forks), random.Random(2))
+        place = bed.Bed(memory_path, forks)
+        (told,) = hostile.rot(place, random.Random(2))
     assert "none sealed" in told
+    assert not place.findings
