@@ -83,6 +83,10 @@ class Progress:
                 self._tell_looking(inputs)
             self._looked = True
 
+    def dropped(self, what: str) -> None:
+        if not self._quiet:
+            self._say(f"done again: {what}")
+
     def planned(self, total: int, done: int) -> None:
         self._total, self._done = total, done
         now = time.monotonic()

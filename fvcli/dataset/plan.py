@@ -28,6 +28,14 @@ class PlanVersionError(DatasetError, ValueError):
     """An unfinished run of another version of fvcli."""
 
 
+class DamagedPlanError(DatasetError):
+    """A plan that cannot be read; ``reason`` is why."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place} is not a plan ({reason}); make it again with fvcli plan")
+        self.reason = reason
+
+
 EXTRACT = -1
 PLAN_VERSION = 4
 _AT_ONCE = 256
@@ -130,30 +138,26 @@ class Plan:
         return cls(**values)
 
 
-def load_plan(store: Store, base: str | None, strict: bool = False) -> Plan | None:
-    """The plan of an unfinished run, None where there is none. base: the identity of the manifest there is today.
+def load_plan(store: Store) -> Plan | None:
+    """The plan of an unfinished run, None where there is none.
 
-    A damaged plan counts as none, and so does one that builds on another manifest (after a repair, or with a manifest
-    from a backup): nothing depends on it. strict: a damaged one is a DatasetError. Raises PlanVersionError for the plan
-    of another fvcli.
+    Raises PlanVersionError for the plan of another fvcli, DamagedPlanError for what is none.
     """
     data = store.read(PLAN)
-    if data is None or not store.exists(PLAN_ENTRIES):
+    if data is None:
         return None
+    place = store.describe(PLAN)
+    if not store.exists(PLAN_ENTRIES):
+        raise DamagedPlanError(place, f"{store.describe(PLAN_ENTRIES)} is gone")
     try:
-        plan = Plan.from_bytes(data)
+        return Plan.from_bytes(data)
     except PlanVersionError as error:
         raise PlanVersionError(
             f"{store.place} holds an unfinished run of another version of fvcli ({error}); finish it with that one, or "
             "start over with --overwrite"
         ) from None
     except ValueError as error:
-        if strict:
-            raise DatasetError(
-                f"{store.describe(PLAN)} is not a plan ({error}); make it again with fvcli plan"
-            ) from None
-        return None
-    return plan if plan.base == base else None
+        raise DamagedPlanError(place, str(error)) from None
 
 
 class EntriesWriter:

@@ -19,7 +19,7 @@ from fvcli.dataset import failures, layout, lock, manifest
 from fvcli.dataset.commit import Commit, finished, in_place, records, retract
 from fvcli.dataset.failures import FailureLine, FailureList
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError, Shard
-from fvcli.dataset.plan import Plan, PlannedShard, PlanVersionError, load_plan
+from fvcli.dataset.plan import DamagedPlanError, Plan, PlannedShard, PlanVersionError, load_plan
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, LockedError, SourceError
 from fvcli.files import is_torn
@@ -32,6 +32,7 @@ class Standing:
     manifest: None before the first run has ended. plan: the frozen work, None where there is none.
     commits: the plan's finished shards by index, their files in place. failures: earlier ones that the plan keeps.
     newer: identity of the manifest of a newer fvcli that is to be replaced unread.
+    dropped: why an unfinished run, or a part of it, has to be done again; empty where nothing has.
     """
 
     manifest: Manifest | None = None
@@ -39,6 +40,7 @@ class Standing:
     commits: Mapping[int, Commit] = field(default_factory=dict)
     failures: Iterable[FailureLine] = ()
     newer: str | None = None
+    dropped: str = ""
 
     @property
     def base(self) -> str | None:
@@ -71,15 +73,18 @@ def take_up(store: Store, overwrite: bool = False) -> Standing:
         if not overwrite:
             raise
         return _beside_another(store, error.identity)
-    plan = _plan(store, Standing(current).base, overwrite)
-    if plan is None:  # none, damaged, half gone, or made for another manifest
+    plan, dropped = _plan(store, Standing(current).base, overwrite)
+    if plan is None:
         forget_plan(store)
         remove_orphans(store, current.files if current else ())
-        return Standing(current)
+        return Standing(current, dropped=dropped)
     found = list(records(store, plan))
     files = [file for record in found for file in record.files]
     remove_orphans(store, [*(current.files if current else ()), *files])
-    return Standing(current, plan, finished(store, plan, found), FailureList(store, layout.PLAN_FAILURES))
+    done = finished(store, plan, found)
+    lost = sum(name.endswith(".json") for name in store.names(layout.COMMITS)) - len(done)
+    dropped = f"finished shards that are gone or damaged ({lost})" if lost > 0 else ""
+    return Standing(current, plan, done, FailureList(store, layout.PLAN_FAILURES), dropped=dropped)
 
 
 def join(store: Store, mine: Callable[[Plan], Sequence[PlannedShard]]) -> Standing:
@@ -88,30 +93,36 @@ def join(store: Store, mine: Callable[[Plan], Sequence[PlannedShard]]) -> Standi
     mine: which shards of the plan concern the process. Only their commits are read.
     """
     current = manifest.load(store)
-    plan = load_plan(store, Standing(current).base, strict=True)
-    if plan is None:
+    plan = load_plan(store)
+    if plan is None or plan.base != Standing(current).base:
         return Standing(current)
     found = records(store, plan, mine(plan))
     return Standing(current, plan, finished(store, plan, found), FailureList(store, layout.PLAN_FAILURES))
 
 
-def _plan(store: Store, base: str | None, overwrite: bool) -> Plan | None:
+def _plan(store: Store, base: str | None, overwrite: bool) -> tuple[Plan | None, str]:
+    """The plan that builds on ``base``; without one, why the plan that is there is of no use, if one is."""
     try:
-        return load_plan(store, base)
+        plan = load_plan(store)
     except PlanVersionError:
         if not overwrite:
             raise
-        return None
+        return None, "an unfinished run of another version of fvcli"
+    except DamagedPlanError as error:
+        return None, f"an unfinished run, whose plan is damaged ({error.reason})"
+    if plan is None or plan.base == base:
+        return plan, ""
+    return None, "an unfinished run over an earlier state of the dataset (repaired or restored since)"
 
 
 def _beside_another(store: Store, newer: str) -> Standing:
     """The standing beside the dataset of a newer fvcli: which files are its own is not known, so all stay."""
-    plan = _plan(store, newer, overwrite=True)
+    plan, dropped = _plan(store, newer, overwrite=True)
     if plan is None:
         forget_plan(store)
         for name in store.names(layout.STAGING):
             store.remove(f"{layout.STAGING}/{name}")
-        return Standing(newer=newer)
+        return Standing(newer=newer, dropped=dropped)
     found = finished(store, plan, records(store, plan))
     return Standing(None, plan, found, FailureList(store, layout.PLAN_FAILURES), newer)
 

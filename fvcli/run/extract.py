@@ -151,6 +151,8 @@ class Run:
         standing = take_up(self._store, self._request.overwrite)
         if not self._request.overwrite:
             self._spec.require_same(standing, self._request.output)
+        if standing.dropped:
+            self.progress.observer.dropped(standing.dropped)
         for key in (layout.COMMITS, layout.STAGING, *(folder for folder, _, _ in KINDS[self._spec.format])):
             self._store.make_folder(key)
         return standing

@@ -87,6 +87,10 @@ class Observer(Protocol):
         """So many inputs have been found; called now and then while looking."""
         ...
 
+    def dropped(self, what: str) -> None:
+        """Unfinished work that was found is of no use, and is done again."""
+        ...
+
     def planned(self, total: int, done: int) -> None:
         """``total`` inputs have to be read, ``done`` of them were by an earlier run."""
         ...
@@ -108,6 +112,8 @@ class Silent:
     """An observer that prints nothing and never stops a run."""
 
     def discovered(self, inputs: int) -> None: ...
+
+    def dropped(self, what: str) -> None: ...
 
     def planned(self, total: int, done: int) -> None: ...
 

@@ -53,9 +53,13 @@ class Observed:
     total: int = 0
     done: int = 0
     failed: list[FailureLine] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     _signal: int | None = None
 
     def discovered(self, inputs: int) -> None: ...
+
+    def dropped(self, what: str) -> None:
+        self.again.append(what)
 
     def planned(self, total: int, done: int) -> None:
         self.total, self.done = total, done
@@ -73,11 +77,12 @@ class Observed:
 
 @dataclass
 class Bench:
-    """Photographs, a dataset, and the fake model between them."""
+    """Photographs, a dataset, and the fake model between them. again: what runs had to drop and do again."""
 
     photographs: Path
     features: Path
     model: FakeModel
+    again: list[str] = field(default_factory=list)
 
     def extract(
         self,
@@ -94,7 +99,8 @@ class Bench:
             output=str(output or self.features),
             **{"shard_size": 10, "batch_size": 4, "workers": 2, **options},
         )
-        extraction.extract(request, Observed(meanwhile))
+        observed = Observed(meanwhile, again=self.again)
+        extraction.extract(request, observed)
         return self.model.images[0] - before
 
     def rows(self) -> dict[str, contents.Row]:
