@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
 .PHONY: demo test check lint format docs bench clean
 
@@ -10,13 +11,13 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "The vectors are in features/data/, what failed and why in features/failures/, the summary in features/manifest.json."
 
-# make test ARGS="-k name" runs some of them.
+# make test ARGS="-k name" runs some of them, ARGS="-n 0" one after another.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # What to run before every commit: under a minute.
 check: lint
-	$(BIN)/python -m pytest -q -m "not slow and not ray and not browser" $(ARGS)
+	$(PYTEST) -m "not slow and not ray and not browser" $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

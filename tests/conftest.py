@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 from pathlib import Path
@@ -41,6 +42,40 @@ def photographs(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-avoidable-skips", action="store_true", help="fail where a skipped test only lacks what can be installed"
+    )
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="mix files, and the tests of each, by this number")
+
+
+# --- order ------------------------------------------------------------------------------------------------------
+
+#: Beginnings of files that start browsers or clusters or look at the whole machine: never two of them at a time.
+ONE_AT_A_TIME = ("tests/report/", "tests/run/test_processes", "tests/run/test_ray")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        mixed = random.Random(seed)
+        files = sorted({item.path for item in items})
+        mixed.shuffle(files)
+        mixed.shuffle(items)
+        items.sort(key=lambda item: files.index(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n 2``, each process takes a file at a time: what a module's fixtures made serves all of its tests."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "one at a time" if nodeid.startswith(ONE_AT_A_TIME) else nodeid.split("::")[0]
+
+    return ByFile(config, log)
+
+
 # --- skipped tests ----------------------------------------------------------------------------------------------
 
 #: Why a test may be skipped where everything that can be installed is there.
@@ -55,12 +90,6 @@ UNAVOIDABLE = re.compile(
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--no-avoidable-skips", action="store_true", help="fail where a skipped test only lacks what can be installed"
-    )
-
-
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if config.getoption("--no-avoidable-skips"):
         for reason in sorted(_avoidable(terminalreporter)):
@@ -69,8 +98,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if session.config.getoption("--no-avoidable-skips") and session.exitstatus == 0 and _avoidable(reporter):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # None in a process of pytest-xdist
+    strict = reporter is not None and session.config.getoption("--no-avoidable-skips")
+    if strict and session.exitstatus == 0 and _avoidable(reporter):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

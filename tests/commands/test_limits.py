@@ -11,6 +11,8 @@ import pytest
 from tests.helpers import commands, pictures
 from tests.helpers.processes import run_at_start
 
+pytestmark = pytest.mark.slow
+
 NO_THREADS = """
 import threading
 started = []

@@ -131,6 +131,7 @@ def test_an_archive_that_cannot_be_read_keeps_its_rows(bench: Bench, tmp_path: P
     assert told(bench, "elsewhere", "pruned", "rows") == [0, 5, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sources", [("a",), ("a", "b"), ("a/*.png",)])
 def test_a_source_without_any_image_is_exit_1(tmp_path: Path, sources: tuple[str, ...]) -> None:
     (tmp_path / "a").mkdir()
@@ -144,6 +145,7 @@ def test_a_source_without_any_image_is_exit_1(tmp_path: Path, sources: tuple[str
     assert not (tmp_path / "f" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
 def test_an_unmounted_source_with_prune_is_exit_1_and_every_row_is_still_there(
     bench: Bench, roots: tuple[str, str], quiet: tuple[str, ...]
@@ -180,6 +182,7 @@ def test_a_failure_of_an_option_is_tried_again_when_it_changes(bench: Bench) -> 
     assert bench.failed() == {"broken.png": "decode"}
 
 
+@pytest.mark.slow
 def test_a_run_that_skips_remembered_failures_names_the_option(tmp_path: Path) -> None:
     pictures.make_folder(tmp_path / "a", range(3))
     pictures.put(tmp_path / "a", "broken.png", pictures.broken(9))

@@ -64,6 +64,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_each_bomb_ends_soon_and_small(name: str, files: Path) -> None:
     done = subprocess.run(
@@ -117,6 +118,7 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_a_run_over_all_bombs_stays_small(files: Path, tmp_path: Path) -> None:
     from tests.helpers.commands import FVCLI
 

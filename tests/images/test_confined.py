@@ -48,6 +48,7 @@ def processes(seconds: int = 20) -> DecodingProcesses:
     return DecodingProcesses(SPEC, Preprocessing(), Limits(), seconds)
 
 
+@pytest.mark.slow
 def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
@@ -70,6 +71,7 @@ def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pyt
     assert started[0].wait(10) is not None
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_is_a_failure(slow: bytes) -> None:
     owner = processes(seconds=0)
     with pytest.raises(ImageError, match="more time") as caught:
@@ -106,6 +108,7 @@ def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded
     assert owner.decode(samples()["a.qoi"].data, MEMORY, never).format == "QOI"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs RLIMIT_AS and /proc")
 def test_memory_beyond_the_estimate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of 130 million pixels against a limit that allows for a few."""
@@ -117,6 +120,7 @@ def test_memory_beyond_the_estimate_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.kind == "OutOfMemory"
 
 
+@pytest.mark.slow
 def test_the_budget_is_given_back_whatever_becomes_of_the_image() -> None:
     budget = Budget(1 << 30)
     loader = ImageLoader(SPEC, Preprocessing(), budget=budget)
@@ -130,6 +134,7 @@ def test_the_budget_is_given_back_whatever_becomes_of_the_image() -> None:
         assert budget.used == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_heard_while_an_image_takes_long(tmp_path: Path, slow: bytes, number: signal.Signals) -> None:
     for index in range(3):

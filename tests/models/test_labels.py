@@ -245,6 +245,7 @@ def test_a_damaged_classifier_is_a_model_error() -> None:
         Labeler(Classifier("m", b"no model", 1), 1)
 
 
+@pytest.mark.slow
 def test_neighbors_tell_the_labels_of_their_rows(tmp_path: Path, photographs: Path) -> None:
     fvcli.extract(str(photographs), tmp_path / "f", labels=2)
 

@@ -21,6 +21,7 @@ def bunches(count: int, size: int, dimension: int = 32) -> np.ndarray:
     return (np.repeat(centers, size, axis=0) + generator.normal(0, 0.05, (count * size, dimension))).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_vectors_of_one_bunch_are_side_by_side_on_the_wall() -> None:
     units = directions(bunches(6, 20))
     grid = arrange(embed(units, seed=0, threads=1))
@@ -32,6 +33,7 @@ def test_vectors_of_one_bunch_are_side_by_side_on_the_wall() -> None:
     assert same > 0.75  # by chance 0.16
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_plane_whatever_the_threads() -> None:
     units = directions(bunches(4, 15))
     one = embed(units, seed=3, threads=1)

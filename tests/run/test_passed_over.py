@@ -50,6 +50,7 @@ def test_what_is_passed_over_is_told_everywhere(phone: Path, tmp_path: Path) -> 
     assert run(phone, "-o", tmp_path / "f", "-q").stderr == ""
 
 
+@pytest.mark.slow
 def test_a_stream_tells_it_as_a_line(phone: Path) -> None:
     done = run(phone, "-o", "-", "--format", "jsonl")
     assert [json.loads(line) for line in done.stderr.splitlines()] == [
@@ -57,6 +58,7 @@ def test_a_stream_tells_it_as_a_line(phone: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_plans_and_tasks_keep_it(phone: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "f")
     subprocess.run([FVCLI, "plan", str(phone), "-o", output, "-q"], check=True)
@@ -65,6 +67,7 @@ def test_plans_and_tasks_keep_it(phone: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["passed_over"] == {".aae": 6, ".mov": 6, "symlinked folder": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["dataset", "stream"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("list_of", ["pipe", "zeros"])
@@ -83,6 +86,7 @@ def test_a_search_that_waits_or_never_ends_hears_signals(
         assert process.wait(timeout=PATIENCE_SECONDS) == 128 + number
 
 
+@pytest.mark.slow
 def test_a_phone_s_folder_is_rows_and_films(shared: Path, sample_images: Path, tmp_path: Path) -> None:
     heic = shared / "cases" / "real.heic"
     if not heic.exists():

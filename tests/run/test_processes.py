@@ -14,6 +14,8 @@ from tests.helpers import commands, contents, pictures
 from tests.helpers.processes import children, run_at_start
 from tests.run.test_crashes import SITE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -65,6 +65,7 @@ def test_twenty_runs_that_spell_one_folder_in_ten_ways_give_one_row_per_image(
     assert (values["roots"], values["base_folder"]) == (["photos"], str(place))
 
 
+@pytest.mark.slow
 def test_files_are_found_from_any_working_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert commands.run("extract", "photos", "-o", "own", "-q").code == 0
     monkeypatch.chdir(place / "x" / "deep")
@@ -129,6 +130,7 @@ def test_a_dataset_that_moved_with_its_images_goes_on(
     assert (values["roots"], values["base_folder"]) == (["photos"], str(target))
 
 
+@pytest.mark.slow
 def test_a_task_and_a_resumed_run_read_the_files_from_elsewhere(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert commands.run("plan", "photos", "-o", "own", "-q", "--shard-size", "4").code == 0
     monkeypatch.chdir(random.Random(1).choice([place / "x", place / "x" / "deep"]))
@@ -137,6 +139,7 @@ def test_a_task_and_a_resumed_run_read_the_files_from_elsewhere(place: Path, mon
     assert len(contents.rows(place / "own")) == 10
 
 
+@pytest.mark.slow
 def test_a_recompute_that_compares_nothing_is_exit_1(place: Path) -> None:
     assert commands.run("extract", "photos", "-o", "own", "-q").code == 0
     shutil.move(place / "photos", place / "away")
@@ -157,6 +160,7 @@ def test_members_of_an_archive_are_found_from_elsewhere(
     assert bench.failed() == {}
 
 
+@pytest.mark.slow
 def test_absolute_names_work_from_a_folder_that_was_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = place / "gone"
     gone.mkdir()

@@ -137,6 +137,7 @@ main()
     assert b"Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_command_starts_is_no_traceback(tmp_path: Path, number: int) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(3))

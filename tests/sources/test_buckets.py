@@ -50,6 +50,7 @@ def test_a_listing_of_many_pages_is_whole_and_only_images_are_inputs(server: S3S
     assert passed_over("s3://b/p") == {".mov": 50}
 
 
+@pytest.mark.slow
 def test_lists_of_more_objects_than_are_asked_for_together(server: S3Server, tmp_path: Path) -> None:
     for number in range(0, 1200, 2):
         server.put(f"b/{number:04}.jpg", JPEG)
@@ -175,6 +176,7 @@ def test_credentials_in_an_address_are_refused_and_never_printed(server: S3Serve
         assert "the-secret" not in f"{ref} {error_of(ref)}"
 
 
+@pytest.mark.slow
 def test_a_run_whose_credentials_end_remembers_no_failures_and_resumes(
     server: S3Server, sample_images: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def test_every_channel_is_exact_and_the_file_is_small() -> None:
     assert len(data) <= 3_600_000
 
 
+@pytest.mark.slow
 def test_the_cards_figures_are_what_int8_gives(shared: Path) -> None:
     folder = shared / "data" / "validation"
     if not folder.is_dir():

@@ -31,6 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     evaluate.main()
 
 
+@pytest.mark.slow
 def test_labeled_photographs(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
