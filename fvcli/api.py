@@ -40,7 +40,7 @@ def request(sources: Iterable[Name], output: Name = "features", **given: Unpack[
     ray = named.pop("ray", None)
     values = options.complete(named)
     if values["limit"] is not None and values["prune"]:
-        raise UsageError("--limit and --prune exclude each other: inputs beyond the limit are not searched for")
+        raise UsageError("--limit and --prune cannot be combined: inputs beyond the limit are not searched for")
     for name in ("include", "exclude"):
         values[name] = tuple(values[name] or ())
     values["null_separated"] = values.pop("null")

@@ -76,7 +76,9 @@ class Location:
         if not bucket:
             raise AddressError(f"{scheme}:// needs a bucket: {scheme}://bucket/folder")
         if "@" in bucket or "@" in dict(options).get("endpoint_override", ""):
-            raise AddressError(f"no credentials in a {scheme}:// address: set them in the environment or a profile")
+            raise AddressError(
+                f"no credentials belong in a {scheme}:// address: set them in the environment or a profile"
+            )
         location = cls(scheme, uri if scheme in _WEB else rest.rstrip("/"), options)
         location.require_reachable()
         return location
@@ -167,7 +169,7 @@ def _s3(bucket: str, values: dict[str, Any], anonymous: bool, endpoint: str | No
     if "endpoint_override" not in values and endpoint:
         parts = urlsplit(endpoint)
         if "@" in endpoint:
-            raise UsageError("no credentials in AWS_ENDPOINT_URL: set them in the environment or a profile")
+            raise UsageError("no credentials belong in AWS_ENDPOINT_URL: set them in the environment or a profile")
         values |= {"endpoint_override": parts.netloc or endpoint, "scheme": parts.scheme or "https"}
     if "region" not in values and "endpoint_override" not in values:
         values["region"] = fs.resolve_s3_region(bucket)

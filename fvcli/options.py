@@ -36,11 +36,13 @@ class ExtractOptions(TypedDict, total=False):
     """The options of a run that the command line and Python share. Omitted ones have the declared defaults."""
 
     files_from: Annotated[str | None, Option("Read names from FILE, one per line; - is stdin.", INPUT, metavar="FILE")]
-    null: Annotated[bool, Option("Names in that list end in NUL, as find -print0 writes them.", INPUT, False, "-0")]
+    null: Annotated[bool, Option("Names in FILE end in NUL, as find -print0 writes them.", INPUT, False, "-0")]
     include: Annotated[
-        Sequence[str] | None, Option("Take only names that match; may be repeated.", INPUT, metavar="GLOB")
+        Sequence[str] | None, Option("Take only names that match GLOB; may be repeated.", INPUT, metavar="GLOB")
     ]
-    exclude: Annotated[Sequence[str] | None, Option("Skip names that match; may be repeated.", INPUT, metavar="GLOB")]
+    exclude: Annotated[
+        Sequence[str] | None, Option("Skip names that match GLOB; may be repeated.", INPUT, metavar="GLOB")
+    ]
     limit: Annotated[
         int | None,
         Option(
@@ -48,7 +50,7 @@ class ExtractOptions(TypedDict, total=False):
             INPUT,
             metavar="N",
             least=1,
-            more="Rows beyond them stay, counted as `elsewhere`. Refuses `--prune`.",
+            more="Rows of other inputs stay, counted as `elsewhere`. Refuses `--prune`.",
         ),
     ]
     follow_symlinks: Annotated[bool, Option("Walk symlinked folders too.", INPUT, False, more="Loops end.")]
@@ -67,15 +69,20 @@ class ExtractOptions(TypedDict, total=False):
     ]
     engine: Annotated[
         Engine | None,
-        Option("How to run the model.", IMAGES, more="Default: the model's own, int8 for quantops networks."),
+        Option("How to run the model.", IMAGES, more="Default: by the model, see [models.md](models.md#engines)."),
     ]
     fit: Annotated[
-        Fit, Option("Keep the whole image squashed, its center square, or the whole with borders.", IMAGES, _RECIPE.fit)
+        Fit,
+        Option(
+            "How an image gets the model's shape: all of it squashed, its center, or all of it with borders.",
+            IMAGES,
+            _RECIPE.fit,
+        ),
     ]
     crop_fraction: Annotated[
         float,
         Option(
-            "Side of that square, as a share of the shorter side.",
+            "With --fit crop: the share of the shorter side to keep.",
             IMAGES,
             _RECIPE.crop_fraction,
             metavar="F",
@@ -85,17 +92,22 @@ class ExtractOptions(TypedDict, total=False):
     ]
     resize: Annotated[
         Resize,
-        Option("Resize kernel.", IMAGES, _RECIPE.resize, more="`tf1-bilinear` is what old TensorFlow scripts did."),
+        Option(
+            "Kernel that scales the image.",
+            IMAGES,
+            _RECIPE.resize,
+            more="`tf1-bilinear` is what old TensorFlow scripts did.",
+        ),
     ]
     decode: Annotated[
         Decode,
-        Option("Decode JPEG at the smallest scale that covers the need, or whole.", IMAGES, _RECIPE.decode),
+        Option("Decode JPEGs at the smallest sufficient scale, or in full.", IMAGES, _RECIPE.decode),
     ]
     max_pixels: Annotated[
         int, Option("Reject larger images before decoding.", IMAGES, 200_000_000, metavar="N", least=1)
     ]
 
-    format: Annotated[DataFormat, Option("Kind of data files.", OUTPUT, "parquet")]
+    format: Annotated[DataFormat, Option("Format of the data files.", OUTPUT, "parquet")]
     dtype: Annotated[DType, Option("Type of the vectors.", OUTPUT, "float32")]
     normalize: Annotated[
         bool, Option("Scale each vector to unit length.", OUTPUT, False, more="A zero vector stays zero.")
@@ -108,7 +120,7 @@ class ExtractOptions(TypedDict, total=False):
             0,
             metavar="K",
             least=0,
-            more="As the columns `labels` and `scores`; 0 for none. For models that have their classifier.",
+            more="As `labels` and `scores`; 0 for none. Needs a [classifier](models.md#labels-and-unit-length).",
         ),
     ]
     shard_size: Annotated[
@@ -119,7 +131,7 @@ class ExtractOptions(TypedDict, total=False):
             10_000,
             metavar="N",
             least=1,
-            more="Bounds memory, and the work that a crash can cost.",
+            more="Limits memory, and the work that a crash can cost.",
         ),
     ]
 
@@ -151,19 +163,26 @@ class ExtractOptions(TypedDict, total=False):
     ]
     workers: Annotated[
         int | None,
-        Option("Workers.", EFFORT, flag="-j", metavar="N", least=1, more="Default: the CPUs that the process may use."),
+        Option(
+            "Number of parallel workers.",
+            EFFORT,
+            flag="-j",
+            metavar="N",
+            least=1,
+            more="Default: the CPUs that the process may use.",
+        ),
     ]
     processes: Annotated[
         int | None,
         Option(
-            "Worker processes; 0 works with threads alone.",
+            "Number of worker processes; 0 for threads alone.",
             PROCESSES,
             metavar="N",
             least=0,
-            more="Default: by the number of workers and inputs, see [scaling.md](scaling.md#many-cores).",
+            more="Default: by workers and inputs, see [scaling.md](scaling.md#many-cores).",
         ),
     ]
-    batch_size: Annotated[int, Option("Images per worker and batch.", EFFORT, 32, "-b", "N", least=1)]
+    batch_size: Annotated[int, Option("Images that a worker processes at once.", EFFORT, 32, "-b", "N", least=1)]
 
 
 class CommandOptions(TypedDict, total=False):
@@ -175,7 +194,7 @@ class CommandOptions(TypedDict, total=False):
             "Print what would be done, one line per input, and write nothing.",
             CHECK,
             False,
-            more="`new`, `changed`, `renamed`, `gone`, `retried` and `failed before`; `--json` prints the counts.",
+            more="See [dry runs](#dry-runs).",
         ),
     ]
     output: Annotated[
@@ -191,23 +210,30 @@ class CommandOptions(TypedDict, total=False):
     format: Annotated[
         RowFormat | None,
         Option(
-            "Kind of data files; jsonl and arrow for -o -.",
+            "Format of the data files; with -o -, jsonl or arrow.",
             OUTPUT,
             more="Default: `parquet` for a folder, the suffix of a file.",
         ),
     ]
     task: Annotated[
         str | None,
-        Option("Do one slice of what fvcli plan froze.", TASK, metavar="I/N", more="See [fvcli plan](#fvcli-plan)."),
+        Option(
+            "Do slice I of N of the work that fvcli plan froze.",
+            TASK,
+            metavar="I/N",
+            more="See [fvcli plan](#fvcli-plan).",
+        ),
     ]
     on: Annotated[
         Literal["local", "ray"],
         Option("Run on this machine or on a Ray cluster.", RAY, "local", more="Ray: `pip install 'fvcli[ray]'`."),
     ]
     ray_address: Annotated[
-        str, Option("The cluster.", RAY, "auto", metavar="auto|HOST:PORT", more="See [scaling.md](scaling.md).")
+        str, Option("The Ray cluster.", RAY, "auto", metavar="auto|HOST:PORT", more="See [scaling.md](scaling.md).")
     ]
-    ray_workers: Annotated[int | None, Option("Actors (default: all that fit).", RAY, metavar="N", least=1)]
+    ray_workers: Annotated[
+        int | None, Option("Number of Ray actors (default: all that fit).", RAY, metavar="N", least=1)
+    ]
     ray_cpus_per_worker: Annotated[int, Option("CPUs and threads per actor.", RAY, 1, metavar="N", least=1)]
 
     json: Annotated[bool, Option("Print the run's summary as a JSON object.", MESSAGES, False)]
@@ -227,7 +253,7 @@ class CommandOptions(TypedDict, total=False):
             "Write metrics in Prometheus text format to FILE.",
             MESSAGES,
             metavar="FILE",
-            more="Replaced at once, also after a run that failed.",
+            more="Also after a failed run. The file is replaced atomically.",
         ),
     ]
     quiet: Annotated[bool, Option("Print errors only.", MESSAGES, False, "-q")]

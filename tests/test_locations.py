@@ -86,6 +86,6 @@ def test_credentials_in_the_environment_s_endpoint_are_refused(monkeypatch: pyte
     ["s3://key:secret@bucket/folder", "gs://token@bucket/a", "s3://bucket/a?endpoint_override=key:secret@host:9000"],
 )
 def test_credentials_in_an_address_are_refused(address: str) -> None:
-    with pytest.raises(AddressError, match="no credentials in a") as refusal:
+    with pytest.raises(AddressError, match="no credentials belong in a") as refusal:
         Location.parse(address)
     assert "secret" not in str(refusal.value)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fvcli.explore.duplicates import DuplicateGroup
 
 Threshold = Annotated[
-    float, typer.Option("--threshold", metavar="COSINE", min=0.01, max=1, help="Cosine of near-duplicates.")
+    float, typer.Option("--threshold", metavar="COSINE", min=0.01, max=1, help="Lowest cosine of two near-duplicates.")
 ]
 
 
@@ -39,7 +39,7 @@ def duplicates(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find groups of near-duplicate images, the largest saving first, and name the one to keep of each.
+    """Find groups of near-duplicate images, the largest saving first, and the image to keep in each.
 
     Examples:
 
@@ -49,9 +49,9 @@ def duplicates(
     """
     with reported():
         if null and wanted is None:
-            raise UsageError("-0 belongs to --print")
+            raise UsageError("-0 needs --print")
         if as_json and wanted is not None:
-            raise UsageError("--json and --print exclude each other")
+            raise UsageError("--json and --print cannot be combined")
         import_lean()
         from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.duplicates import find_duplicates

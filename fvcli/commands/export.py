@@ -13,11 +13,11 @@ from fvcli.commands.terminal import counted, say
 
 def export(
     dataset: Dataset,
-    form: Annotated[Literal["projector"], typer.Option("--as", help="What to write.", show_default=False)],
+    form: Annotated[Literal["projector"], typer.Option("--as", help="Form to write.", show_default=False)],
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write into.")] = "projector",
     quiet: Quiet = False,
 ) -> None:
-    """Write a dataset for TensorBoard's Embedding Projector: vectors and labels as .tsv, and a configuration.
+    """Write a dataset for TensorBoard's Embedding Projector: vectors and metadata as .tsv.
 
     Example:
 

@@ -9,7 +9,7 @@ from fvcli.sources.formats import FORMATS, Format
 
 
 def formats(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """List the image formats: extensions, what this installation reads, and what helps with the others."""
+    """List the image formats: extensions, whether this installation reads them, and what to do if not."""
     with reported():
         if as_json:
             print_json([_as_json(each) for each in FORMATS])

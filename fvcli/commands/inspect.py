@@ -31,9 +31,9 @@ def inspect(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a dataset and the run over it: progress, rows, failures by kind, model, recipe, size, last runs.
+    """Show a dataset and its runs: progress, rows, failures by kind, model, recipe, size.
 
-    A run that is in progress, interrupted or planned is shown with what is done, at which rate, and by whom.
+    A run that is in progress, interrupted or planned comes first: what is done, the rate, the processes.
 
     Examples:
 

@@ -29,7 +29,7 @@ _HELP = {
     "fvcli_last_run_timestamp_seconds": "When the last run ended, however it ended (Unix time).",
     "fvcli_last_run_duration_seconds": "How long the last run took.",
     "fvcli_last_run_exit_code": "Exit code of the last run: 0 every input has a vector, 3 some have none.",
-    _FINISHED: "When a run last came to its end, with exit code 0 or 3 (Unix time).",
+    _FINISHED: "When a run last finished, with exit code 0 or 3 (Unix time).",
     "fvcli_last_run_extracted_images": "Vectors that the last finished run computed.",
     "fvcli_inputs": "Inputs that the last finished run found.",
     "fvcli_failed_inputs": "Inputs without a vector.",

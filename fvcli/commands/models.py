@@ -12,14 +12,14 @@ from fvcli.commands.options import AsJson, Command, Quiet
 from fvcli.commands.terminal import print_json, print_line, say
 from fvcli.commands.verify import EXIT_DAMAGED
 
-app = typer.Typer(name="models", help="Models: list, show, pull, verify, export.", no_args_is_help=True)
+app = typer.Typer(name="models", help="List, show, pull, verify and export models.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)]
 
 
 @app.command("list", cls=Command)
 def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """List the embedded model and the catalog: name, size, multiplier, published top-1, where it is now."""
+    """List the embedded model and the catalog: name, size, multiplier, published top-1, and where each is."""
     with reported():
         from dataclasses import asdict
 
@@ -52,7 +52,7 @@ def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 @app.command(cls=Command)
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of fvcli models list.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
     """Fetch an official archive, check it, and make it ready to run. Resumes an interrupted download."""
@@ -69,12 +69,12 @@ def pull(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME|PATH]...", help="Default: all that is stored here.", show_default=False),
+        typer.Argument(metavar="[NAME|PATH]...", help="Default: all models on this machine.", show_default=False),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read models through and compare them with their checksums; exit code 4 names what is damaged."""
+    """Compare models with their checksums; exit code 4 if one is damaged."""
     with reported():
         from fvcli.models.overview import verify_models
 
@@ -97,7 +97,7 @@ def export(
     name: Name,
     form: Annotated[
         Literal["hub-module", "saved-model", "tflite", "tflite-uint8"],
-        typer.Option("--as", help="What to write.", show_default=False),
+        typer.Option("--as", help="Form to write.", show_default=False),
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write into.")] = ".",
     quiet: Quiet = False,

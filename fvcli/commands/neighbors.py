@@ -25,7 +25,9 @@ def neighbors(
         typer.Argument(metavar="IMAGE|ROW...", help="Image files, or paths of rows.", show_default=False),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-k", metavar="N", min=1, help="Rows per image.")] = 10,
-    unique: Annotated[bool, typer.Option("--unique", help="One row per file content: no copies.")] = False,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Show only one of several files with equal content.")
+    ] = False,
     files_from: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +37,7 @@ def neighbors(
             show_default=False,
         ),
     ] = None,
-    null: Annotated[bool, typer.Option("--null", "-0", help="Names in that list end in NUL.")] = False,
+    null: Annotated[bool, typer.Option("--null", "-0", help="Names in FILE end in NUL.")] = False,
     model: DatasetModel = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,11 +31,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetModel = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="NAME", help="The dataset's model, where it is not embedded or cached."),
+    typer.Option("--model", "-m", metavar="NAME", help="The dataset's model, if it is neither embedded nor cached."),
 ]
 Dataset = Annotated[str, typer.Argument(metavar="DIR", help="The dataset's folder.", show_default=False)]
 
 _VALUES = {"int": "N", "float": "F", "str": "TEXT"}
+_PLAIN_WORDS = (
+    (r"Value error, ", ""),
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+    (r"Input should be greater than or equal to", "must be at least"),
+    (r"Input should be less than or equal to", "must be at most"),
+)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -50,7 +58,9 @@ _PLAN = tuple(each for each in declared(CommandOptions, ExtractOptions) if each.
 _SOURCES = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="SOURCES", help="Folders (walked), images, archives, or globs in quotes.", show_default=False
+        metavar="SOURCES",
+        help="Folders, images, archives, globs in quotes, or addresses in an object store.",
+        show_default=False,
     ),
 ]
 
@@ -153,7 +163,11 @@ class Command(TyperCommand):
                 own = f"{path} {parameter.opts[0].lstrip('-')}".upper().replace(" ", "_").replace("-", "_")
                 parameter.envvar = [own, parameter.envvar] if parameter.envvar else [own]
                 parameter.show_envvar = False
-        return super().make_context(info_name, args, parent, **extra)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except typer.BadParameter as error:
+            error.message = _plain(error.message)
+            raise
 
     def get_help_option(self, context: Any) -> Any:
         """The --help option, without a type either."""
@@ -161,6 +175,13 @@ class Command(TyperCommand):
         if option is not None:
             _show_no_type(option)
         return option
+
+
+def _plain(message: str) -> str:
+    """Typer's message on a value, in plainer words."""
+    for pattern, words in _PLAIN_WORDS:
+        message = re.sub(pattern, words, message)
+    return message
 
 
 def _show_no_type(parameter: Any) -> None:

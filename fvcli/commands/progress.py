@@ -109,6 +109,7 @@ class Progress:
             self._tell_failure(line)
         now = time.monotonic()
         self._rate.add(now, self._done)
+        self._next_line = self._next_line or now + _LINE_EVERY_SECONDS  # a stream has no plan
         if self._bar is not None:
             self._bar.set_description_str(self._numbers(stderr_width()), refresh=False)
             self._bar.update(inputs)
@@ -162,9 +163,10 @@ class Progress:
 
     def _tell_progress(self, rate: float) -> None:
         """``rate``: images per second over the last minute."""
-        left = f", {duration((self._total - self._done) / rate)} left" if rate > 0 else ""
-        images = counted(self._total, "image")
-        self._say(f"{self._done:,} of {images}, {rate:,.0f} images/s, {self._failed:,} failed{left}")
+        left = f", {duration((self._total - self._done) / rate)} left" if rate > 0 and self._total else ""
+        # A stream does not know its total.
+        images = f"{self._done:,} of {counted(self._total, 'image')}" if self._total else counted(self._done, "image")
+        self._say(f"{images}, {rate:,.0f} images/s, {self._failed:,} failed{left}")
 
     def _say(self, line: str) -> None:
         if self._bar is not None:
@@ -227,4 +229,5 @@ def tell(summary: RunSummary) -> None:
     if summary.failures_file is not None:
         say(f"{counted(counts.failed, 'failure')} listed in {summary.failures_file}")
     if summary.remembered:
-        say(f"{counted(summary.remembered, 'input')} failed before and skipped; --retry-failed tries again")
+        verb, them = ("was", "it") if summary.remembered == 1 else ("were", "them")
+        say(f"{counted(summary.remembered, 'input')} failed before and {verb} skipped; --retry-failed retries {them}")

@@ -24,11 +24,11 @@ def report(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = "report.html",
     threshold: Annotated[
         float,
-        typer.Option("--threshold", min=0.5, max=1.0, help="Cosine of near-duplicates that the page starts with."),
+        typer.Option("--threshold", min=0.5, max=1.0, help="Lowest cosine of near-duplicates when the page opens."),
     ] = 0.90,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses samples and arranges the wall.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples and of the wall.")] = 0,
     pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Read the images again to show them.")
+        bool, typer.Option("--pictures/--no-pictures", help="Show pictures, read from the image files.")
     ] = True,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     quiet: Quiet = False,

@@ -17,7 +17,7 @@ from fvcli.errors import UsageError
 
 @options.plan_options
 def plan(**values: Any) -> None:
-    """Freeze the work of extract for several machines to share; fvcli finalize completes it.
+    """Plan an extraction that several machines share; fvcli finalize completes it.
 
     Examples:
 
@@ -54,11 +54,11 @@ def plan(**values: Any) -> None:
 
 
 def work(context: typer.Context) -> None:
-    """``fvcli extract -o DIR --task I/N``: everything but how hard to work is in the plan."""
+    """``fvcli extract -o DIR --task I/N``: the plan decides everything but the effort."""
     values = context.params
     if values["sources"]:
-        raise UsageError("--task works on what fvcli plan froze: give SOURCES there")
-    options.refuse(context, lambda group: group.task, "has no meaning with --task: fvcli plan froze what is made")
+        raise UsageError("--task takes no SOURCES: they are in the plan that fvcli plan wrote")
+    options.refuse(context, lambda group: group.task, "has no meaning with --task: give it to fvcli plan")
     import_lean()
     from fvcli.records import Limit
     from fvcli.run import tasks
@@ -87,7 +87,7 @@ def work(context: typer.Context) -> None:
 
 
 def finalize(dataset: Dataset, as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Write the manifest once all tasks of a plan are done; exit code 1 names those that are missing."""
+    """Complete a planned run when all its tasks are done; exit code 1 if some are missing."""
     with reported():
         import_lean()
         from fvcli.run import tasks

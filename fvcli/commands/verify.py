@@ -19,15 +19,14 @@ def verify(
     recompute: Annotated[
         int, typer.Option("--recompute", min=0, metavar="N", help="Extract N random rows again and compare.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Chooses those rows.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of that choice.")] = 0,
     model: DatasetModel = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check every file, row and count of a dataset; exit code 4 names what is damaged.
+    """Check every file, row and count of a dataset; exit code 4 if something is damaged.
 
-    Rows recomputed with other library versions or on another CPU type may differ a little: that distance is reported,
-    and is not damage.
+    With other library versions or on another CPU type, recomputed rows differ slightly: reported, but not damage.
     """
     with reported():
         import_lean()
@@ -79,7 +78,7 @@ def verify(
 
 
 def repair(dataset: Dataset, quiet: Quiet = False) -> None:
-    """Drop what is damaged from a dataset, so that the next extract redoes just that."""
+    """Drop the damaged parts of a dataset; the next extract computes them again."""
     with reported():
         import_lean()
         from fvcli.dataset import verify as checks
@@ -90,5 +89,5 @@ def repair(dataset: Dataset, quiet: Quiet = False) -> None:
             return
         for damage in dropped:
             say(f"dropped: {dataset}/{damage.file}: {damage.problem}")
-        after = "run fvcli extract again to redo them" if dropped else "nothing to do"
-        say(f"{dataset}: {counted(len(dropped), 'damaged file')}; {after}")
+        after = "; run fvcli extract again to compute it again" if dropped else ", so nothing was dropped"
+        say(f"{dataset}: {counted(len(dropped), 'damaged file')}{after}")

@@ -41,7 +41,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     while True:
         found = manifest.load(store)
         if found is None:
-            raise DatasetError(_why_none(store))
+            raise DatasetError(why_no_manifest(store))
         files = [file.file for file in found.files]
         if not isinstance(store, LocalStore) or not can_hold(len(files)):
             return Dataset(store, found)
@@ -64,7 +64,8 @@ def open_local_dataset(path: str | os.PathLike[str]) -> Dataset:
     return open_dataset(path)
 
 
-def _why_none(store: Store) -> str:
+def why_no_manifest(store: Store) -> str:
+    """The reason why a place has no manifest, and what to do."""
     if store.exists(layout.PLAN) or store.exists(layout.PENDING_MANIFEST):
         return (
             f"{store.place} holds an unfinished run and no manifest yet; run the same fvcli extract command to resume"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
+from fvcli.dataset.reader import why_no_manifest
 from fvcli.dataset.standing import take_up
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
@@ -50,9 +51,7 @@ def load_manifest(store: Store) -> Manifest:
     """The manifest of a finished dataset. Raises DatasetError where there is none."""
     found = manifest.load(store)
     if found is None:
-        unfinished = store.exists(layout.PLAN)
-        hint = "its first run has not ended; repeat the command that began it" if unfinished else "there is no dataset"
-        raise DatasetError(f"{store.describe(layout.MANIFEST)} does not exist: {hint}")
+        raise DatasetError(why_no_manifest(store))
     return found
 
 

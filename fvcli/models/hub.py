@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import tarfile
 import urllib.error
 from pathlib import Path
@@ -54,6 +55,7 @@ def resolve_handle(handle: str) -> Path:
         ) from error
     except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        reason = "the name is not known" if isinstance(reason, socket.gaierror) else reason
         raise ModelError(f"{handle}: cannot be reached ({reason}); {_without_network(handle)}") from error
     except (tf.errors.OpError, tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise ModelError(

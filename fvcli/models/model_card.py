@@ -58,8 +58,10 @@ class ModelCard:
                 file_sha256=str(values["file_sha256"]),
                 notes={name: value for name, value in values.items() if name not in known},
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelError(f"the model card is damaged: {error!r}") from error
+        except KeyError as error:
+            raise ModelError(f"the model card has no {error}") from error
+        except (TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"the model card is damaged: {error}") from error
 
     @classmethod
     def parse(cls, text: str) -> ModelCard:

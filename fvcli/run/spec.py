@@ -163,8 +163,7 @@ def _compare(output: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> N
     differing = [name for name in sorted({*there, *now}) if _value(there.get(name)) != _value(now.get(name))]
     if differing:
         alike = "model" in differing and there["model"][0] == now["model"][0]
-        then = ", ".join(f"{name} {_told(there.get(name), alike)}" for name in differing)
-        asked = ", ".join(f"{name} {_told(now.get(name), alike)}" for name in differing)
+        then, asked = (", ".join(_told(name, recipe.get(name), alike) for name in differing) for recipe in (there, now))
         raise DatasetError(
             f"{output} holds vectors made with {then}; this command asks for {asked}. "
             "Name another folder with -o, or replace the dataset with --overwrite"
@@ -175,9 +174,11 @@ def _value(value: object) -> object:
     return value[1] if isinstance(value, tuple) else value
 
 
-def _told(value: object, with_identity: bool) -> str:
-    """A value of a recipe; a model by its name, with the first digits of its identity where names do not differ."""
+def _told(field: str, value: object, with_identity: bool) -> str:
+    """A field of a recipe; a model by its name, with the first digits of its identity where names do not differ."""
+    if value is None:
+        return f"no {field}"
     if not isinstance(value, tuple):
-        return str(value)
+        return f"{field} {value}"
     name, identity = value
-    return f"{name} ({identity[:12]})" if with_identity else str(name)
+    return f"{field} {name} ({identity[:12]})" if with_identity else f"{field} {name}"

@@ -190,7 +190,7 @@ def test_a_run_that_skips_remembered_failures_names_the_option(tmp_path: Path) -
     again = commands.run("extract", tmp_path / "a", "-o", tmp_path / "f")
     assert (first.code, again.code) == (3, 3)
     assert "--retry-failed" not in first.said
-    assert "1 input failed before and skipped; --retry-failed tries again" in again.said
+    assert "1 input failed before and was skipped; --retry-failed retries it" in again.said
 
 
 def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(

@@ -216,7 +216,7 @@ def test_what_a_run_replaces_meanwhile_is_no_damage(bench: Bench, monkeypatch: p
 
 def test_where_there_is_no_dataset_none_is_made(tmp_path: Path) -> None:
     for function in (verify.verify, verify.repair):
-        with pytest.raises(DatasetError, match="there is no dataset"):
+        with pytest.raises(DatasetError, match="there is no folder"):
             function(LocalStore(tmp_path / "typo"))
     assert not (tmp_path / "typo").exists()
 

@@ -6,46 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
 
 from fvcli.dataset.reader import open_dataset
 from fvcli.explore.duplicates import find_duplicates
+from tests.helpers.copies import write_phone_folder
 
 FVCLI = Path(sys.executable).with_name("fvcli")
-ORIGINALS = 24
 
 pytestmark = pytest.mark.slow
 
-
-def burst(image: Image.Image) -> Image.Image:
-    """The next frame of a burst: a slightly different frame of the scene, with other noise."""
-    width, height = image.size
-    shifted = image.crop((width // 50, height // 60, width, height)).resize(image.size, Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(1).normal(0, 4, (height, width, 3))
-    return Image.fromarray(np.clip(np.asarray(shifted) + noise, 0, 255).astype(np.uint8))
-
-
-def light_edit(image: Image.Image) -> Image.Image:
-    return ImageEnhance.Color(ImageEnhance.Brightness(image).enhance(1.12)).enhance(1.15)
-
-
-def cropped(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    return image.crop((width // 20, height // 20, width - width // 20, height - height // 20))
-
-
-KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "small": lambda image: image.resize((image.width // 2, image.height // 2)),
-    "edit": light_edit,
-    "burst": burst,
-    "crop": cropped,
-    "mirror": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-}
 #: Pairs of 24 that must be found at 0.90; what a mirror image changes depends on the scene.
 FOUND = {"small": 24, "edit": 24, "burst": 24, "crop": 20, "mirror": 16}
 
@@ -54,14 +26,7 @@ FOUND = {"small": 24, "edit": 24, "burst": 24, "crop": 20, "mirror": 16}
 def phone(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of a phone-like folder: originals, one changed copy per kind, and one copied file."""
     folder = tmp_path_factory.mktemp("phone")
-    every = sorted((shared / "data" / "photos").glob("*.JPEG"))[::20]
-    files = [file for file in every if Image.open(file).mode == "RGB"]
-    for number, file in enumerate(files[:ORIGINALS]):
-        image = Image.open(file)
-        image = image.resize((image.width * 3, image.height * 3), Image.Resampling.BICUBIC)  # as large as a phone's
-        image.save(folder / f"{number:02d}-original.jpg", quality=93)
-        for kind, change in KINDS.items():
-            change(image).save(folder / f"{number:02d}-{kind}.jpg", quality=70 if kind == "small" else 90)
+    write_phone_folder(shared / "data" / "photos", folder)
     (folder / "07-copy.jpg").write_bytes((folder / "07-original.jpg").read_bytes())
     output = folder.parent / "features"
     subprocess.run([FVCLI, "extract", folder, "-o", output, "-q"], check=True)

@@ -206,7 +206,7 @@ def test_normalized_vectors_have_unit_length_and_are_another_recipe(tmp_path: Pa
     plain, unit = (fvcli.open_dataset(tmp_path / name).vectors().astype(np.float64) for name in ("plain", "unit"))
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(unit, plain / np.linalg.norm(plain, axis=1, keepdims=True), atol=1e-7)
-    with pytest.raises(DatasetError, match="made with normalize None; this command asks for normalize True"):
+    with pytest.raises(DatasetError, match="made with no normalize; this command asks for normalize True"):
         fvcli.extract(str(photographs), tmp_path / "plain", normalize=True)
 
 
