@@ -4,63 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from fvcli import options
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
-from fvcli.images.estimate import DEFAULT_LIMITS, Limits
+from fvcli.images.estimate import DEFAULT_LIMITS
 from fvcli.images.loader import ImageLoader
 from fvcli.models import loading
 from fvcli.models.protocol import FeatureModel
-from fvcli.records import Engine, Float32Array, ImageRef, Limit, Preprocessing, UInt8Array
+from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
-from fvcli.run.request import ExtractRequest, Observer, RayOptions, Silent
-from fvcli.sources.discover import Sources
+from fvcli.run.request import Name, Observer, RayOptions, Silent, make_request
 
-__all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset", "request"]
-
-Name: TypeAlias = str | os.PathLike[str]
-T = TypeVar("T")
+__all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset"]
 
 
 class ExtractOptions(options.ExtractOptions, total=False):
     """The options of ``extract``, declared in :mod:`fvcli.options`. ray: a cluster to work on."""
 
     ray: RayOptions | None
-
-
-def request(sources: Iterable[Name], output: Name = "features", **given: Unpack[ExtractOptions]) -> ExtractRequest:
-    """An ExtractRequest from the options of ``extract``. Raises UsageError for a value that means nothing."""
-    named: dict[str, Any] = dict(given)
-    ray = named.pop("ray", None)
-    values = options.complete(named)
-    if values["limit"] is not None and values["prune"]:
-        raise UsageError("--limit and --prune cannot be combined: inputs beyond the limit are not searched for")
-    for name in ("include", "exclude"):
-        values[name] = tuple(values[name] or ())
-    values["null_separated"] = values.pop("null")
-    limit = values.pop("max_failures")
-    values["prune_limit"] = Limit.parse(str(values["prune_limit"]), "--prune-limit")
-    return ExtractRequest(
-        sources=_built(Sources, values, paths=tuple(map(os.fspath, sources))),
-        output=os.fspath(output),
-        preprocessing=_built(Preprocessing, values),
-        limits=_built(Limits, values),
-        max_failures=None if limit is None else Limit.parse(str(limit), "--max-failures"),
-        ray=ray,
-        **values,
-    )
-
-
-def _built(kind: type[T], values: dict[str, Any], **more: Any) -> T:
-    """Takes what belongs to a dataclass out of ``values``."""
-    own = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return kind(**more, **{name: values.pop(name) for name in own if name in values})
 
 
 def extract(
@@ -80,7 +46,7 @@ def extract(
     names = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if not names and given.get("files_from") is None:
         raise UsageError("name a folder, a file or files_from")
-    return run.extract(request(names, output, **given), observer or Silent())
+    return run.extract(make_request(names, output, **given), observer or Silent())
 
 
 class Model:

@@ -1,4 +1,4 @@
-"""This machine: the CPUs that this process may use, library versions, and freed memory returned to the system."""
+"""This machine: the CPUs that this process may use, library versions, memory returned to the system, and processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -119,3 +122,30 @@ class MemoryTrimmer:
         if self._images >= _TRIM_EVERY and self._trim is not None:
             self._images = 0
             self._trim(_KEEP)
+
+
+def start_module(
+    module: str, stdout: int, descriptors: Sequence[int] = (), variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """``module`` as a process of its own, whose end the run survives. It reads its orders from stdin.
+
+    stdout: subprocess.PIPE or DEVNULL. descriptors: open files that the process gets besides, under the same numbers.
+    variables: of the environment, besides this process's own. Raises OSError.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],  # -P: nothing is imported from the user's folder
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        env={**os.environ, **(variables or {})},
+        start_new_session=True,  # Ctrl-C is for the run, and must not look as if the process had ended by itself
+    )
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL, or "signal 35" for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

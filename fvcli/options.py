@@ -1,16 +1,16 @@
 """The options of a run: name, type, default, help and group of each, declared once.
 
-``fvcli extract`` and ``fvcli plan`` (:mod:`fvcli.commands.options`), the Python interface (:mod:`fvcli.api`) and the
+``fvcli extract`` and ``fvcli plan`` (:mod:`fvcli.commands.options`), requests (:mod:`fvcli.run.request`) and the
 tables of docs/guide.md (``docs/tables.py``) are made from these declarations. Imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypedDict
 
 from fvcli.dataset.layout import DataFormat, DType, RowFormat
-from fvcli.declared import Group, Option, declared
+from fvcli.declared import Group, Option
 from fvcli.records import Decode, Engine, Fit, Preprocessing, Resize
 
 PLACE = Group("Output", plan=True, task=True, stream=True)
@@ -257,17 +257,3 @@ class CommandOptions(TypedDict, total=False):
         ),
     ]
     quiet: Annotated[bool, Option("Print errors only.", MESSAGES, False, "-q")]
-
-
-def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of ``ExtractOptions``, with the declared defaults where ``values`` has none.
-
-    Raises UsageError for a value that an option does not take, TypeError for a name that is no option.
-    """
-    known = {each.name: each for each in declared(ExtractOptions)}
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise TypeError(f"extract() has no option {unknown[0]!r}")
-    for name, value in values.items():
-        known[name].check(value)
-    return {name: values.get(name, each.option.default) for name, each in known.items()}

@@ -17,7 +17,7 @@ import fvcli
 ROOMS = [
     {"errors", "text"},
     {"records"},
-    {"child_process", "machine", "files", "retries", "fsspec_bridge"},
+    {"machine", "files", "fsspec_bridge"},
     {"locations"},
     {"sources"},
     {"images", "models", "dataset"},

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from fvcli.errors import UsageError
-from fvcli.locations import AddressError, Location, cut_query, is_remote, without_credentials
-from fvcli.retries import code_of, is_denied, is_final
+from fvcli.locations import (
+    AddressError,
+    Location,
+    code_of,
+    cut_query,
+    is_denied,
+    is_final,
+    is_remote,
+    without_credentials,
+)
 
 HEAD = "When reading information for key 'AWS Error ACCESS_DENIED during X operation.jpg' in bucket 'b': "
 

@@ -10,14 +10,13 @@ import pytest
 import typer
 
 import fvcli
-from fvcli import api
 from fvcli.cli import app
 from fvcli.declared import declared
 from fvcli.errors import UsageError
 from fvcli.images.estimate import Limits
-from fvcli.options import GROUPS, CommandOptions, ExtractOptions, complete
+from fvcli.options import GROUPS, CommandOptions, ExtractOptions
 from fvcli.records import Preprocessing
-from fvcli.run.request import ExtractRequest, RayOptions
+from fvcli.run.request import ExtractRequest, RayOptions, complete, make_request
 
 EXTRACT = typer.main.get_command(app).commands["extract"]  # type: ignore[attr-defined]
 PLAN = typer.main.get_command(app).commands["plan"]  # type: ignore[attr-defined]
@@ -49,7 +48,7 @@ def test_defaults_are_those_of_the_values_that_a_run_is_given() -> None:
     """Preprocessing, limits and requests can be made without options, and are then the same."""
     defaults = {each.name: each.option.default for each in declared(ExtractOptions)}
     made = {kind: kind() for kind in (Preprocessing, Limits, RayOptions)}
-    request = ExtractRequest(sources=api.request([]).sources)
+    request = ExtractRequest(sources=make_request([]).sources)
     for owner in (made[Preprocessing], made[Limits], request):
         for field in fields(owner):  # type: ignore[arg-type]
             if field.name in defaults:

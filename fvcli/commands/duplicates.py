@@ -55,7 +55,7 @@ def duplicates(
         import_lean()
         from fvcli.dataset.reader import open_local_dataset
         from fvcli.explore.duplicates import find_duplicates
-        from fvcli.report.histograms import in_bytes
+        from fvcli.text import in_bytes
 
         opened = open_local_dataset(dataset)
         with _progress(len(opened), quiet) as progress:
@@ -97,7 +97,7 @@ def _progress(rows: int, quiet: bool) -> Iterator[Callable[[float], None]]:
 
 def _print_table(groups: Sequence[DuplicateGroup]) -> None:
     """A line per image: in columns for a person, separated by tabs with the group's number for a program."""
-    from fvcli.report.histograms import in_bytes
+    from fvcli.text import in_bytes
 
     for number, group in enumerate(groups, 1):
         for image in group.images:

@@ -136,14 +136,13 @@ def refuse(context: typer.Context, meant: Callable[[Group], bool], reason: str) 
 
 def request(values: Mapping[str, Any]) -> ExtractRequest:
     """The request that a command with these values of its options makes. Raises UsageError."""
-    from fvcli import api
-    from fvcli.run.request import RayOptions
+    from fvcli.run.request import RayOptions, make_request
 
     options: Any = {each.name: values[each.name] for each in declared(ExtractOptions) if each.name in values}
     options["format"] = values["format"] or "parquet"
     if values.get("on") == "ray":
         options["ray"] = RayOptions(values["ray_address"], values["ray_workers"], values["ray_cpus_per_worker"])
-    return api.request(values["sources"] or (), values["output"], **options)
+    return make_request(values["sources"] or (), values["output"], **options)
 
 
 class Command(TyperCommand):

@@ -65,7 +65,7 @@ def report(
 
 
 def _tell(facts: Facts, output: str, size: int) -> None:
-    from fvcli.report.histograms import in_bytes
+    from fvcli.text import in_bytes
 
     say(f"{output}: {counted(facts.summary.rows, 'row')}, {in_bytes(size)}")
     states = Counter(facts.states)

@@ -23,8 +23,7 @@ from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
 from fvcli.dataset.local_store import LocalStore, permitted
 from fvcli.errors import DatasetError
 from fvcli.files import temporary_name, translated
-from fvcli.locations import Location
-from fvcli.retries import is_final, reason, retried
+from fvcli.locations import Location, is_final, reason, retried
 
 T = TypeVar("T")
 

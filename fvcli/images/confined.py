@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fvcli import child_process
+from fvcli import machine
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
 from fvcli.images.estimate import Limits
@@ -75,7 +75,7 @@ class DecodingProcesses:
         """Decode and fit ``data`` in ``memory`` bytes. Raises ImageError, and AbandonedError once ``stopped()``."""
         with self._lock:
             process = self._idle.pop() if self._idle else None
-        process = process or child_process.start(__name__, subprocess.PIPE)
+        process = process or machine.start_module(__name__, subprocess.PIPE)
         sound = False
         try:
             answer = self._ask(process, data, memory, stopped)
@@ -125,7 +125,7 @@ def _ended(code: int) -> ImageError:
         return _timed_out()
     if code == -signal.SIGKILL:
         return ImageError("decode", "OutOfMemory", "decoding it took more memory than there is")
-    name = child_process.signal_name(-code) if code < 0 else f"exit code {code}"
+    name = machine.signal_name(-code) if code < 0 else f"exit code {code}"
     return ImageError("crash", name, f"decoding it ended a process by {name}")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
 from fvcli.report.facts import Bar, Histogram
+from fvcli.text import in_bytes
 
 Numbers = NDArray[np.float64]
 
@@ -18,7 +19,6 @@ _FEWEST_BARS = 8
 _OCTAVE_BARS = 8  # 4:3, 3:2 and 16:9 fall into bars of their own
 _OCTAVES = 2
 _FORMATS = 8
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def histograms(dataset: Dataset) -> tuple[Histogram, ...]:
@@ -101,11 +101,3 @@ def _kinds(formats: Counter[str]) -> Histogram:
 
 def _pixels(value: float) -> str:
     return f"{value:,.0f} px"
-
-
-def in_bytes(value: float) -> str:
-    """A size in decimal units, three digits: "1.5 MB"."""
-    power = 0
-    while value >= 999.5 and power < len(_UNITS) - 1:
-        value, power = value / 1000, power + 1
-    return f"{value:.3g} {_UNITS[power]}"

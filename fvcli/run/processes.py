@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from fvcli import child_process
+from fvcli import machine
 from fvcli.errors import DatasetError, FvcliError
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run import crashes
@@ -165,7 +165,7 @@ class WorkerProcess:
             near.append(Connection(here.detach()))
             far.append(there)
         try:
-            self._process = child_process.start(
+            self._process = machine.start_module(
                 "fvcli.run.worker", subprocess.DEVNULL, [there.fileno() for there in far], _VARIABLES
             )
         finally:
@@ -191,7 +191,7 @@ class WorkerProcess:
     def ending(self) -> str:
         """The end of the process, in words."""
         code = self._process.wait()
-        return f"by {child_process.signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        return f"by {machine.signal_name(-code)}" if code < 0 else f"with exit code {code}"
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
-from fvcli.errors import FvcliError
+from fvcli.declared import declared
+from fvcli.errors import FvcliError, UsageError
 from fvcli.images.estimate import DEFAULT_LIMITS, Limits
 from fvcli.models.loading import EMBEDDED
+from fvcli.options import ExtractOptions
 from fvcli.records import Engine, Limit, Preprocessing, Recipe
 from fvcli.sources.discover import Sources
+
+Name: TypeAlias = str | os.PathLike[str]
+T = TypeVar("T")
 
 HALF = Limit(50, percent=True)
 
@@ -78,6 +84,48 @@ class ExtractRequest:
             "retry_failed": self.retry_failed,
             "overwrite": self.overwrite,
         }
+
+
+def make_request(sources: Iterable[Name], output: Name = "features", **given: Any) -> ExtractRequest:
+    """An ExtractRequest from the options of ``extract``. Raises UsageError for a value that means nothing."""
+    ray = given.pop("ray", None)
+    values = complete(given)
+    if values["limit"] is not None and values["prune"]:
+        raise UsageError("--limit and --prune cannot be combined: inputs beyond the limit are not searched for")
+    for name in ("include", "exclude"):
+        values[name] = tuple(values[name] or ())
+    values["null_separated"] = values.pop("null")
+    limit = values.pop("max_failures")
+    values["prune_limit"] = Limit.parse(str(values["prune_limit"]), "--prune-limit")
+    return ExtractRequest(
+        sources=_built(Sources, values, paths=tuple(map(os.fspath, sources))),
+        output=os.fspath(output),
+        preprocessing=_built(Preprocessing, values),
+        limits=_built(Limits, values),
+        max_failures=None if limit is None else Limit.parse(str(limit), "--max-failures"),
+        ray=ray,
+        **values,
+    )
+
+
+def _built(kind: type[T], values: dict[str, Any], **more: Any) -> T:
+    """Takes what belongs to a dataclass out of ``values``."""
+    own = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**more, **{name: values.pop(name) for name in own if name in values})
+
+
+def complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of ``ExtractOptions``, with the declared defaults where ``values`` has none.
+
+    Raises UsageError for a value that an option does not take, TypeError for a name that is no option.
+    """
+    known = {each.name: each for each in declared(ExtractOptions)}
+    unknown = sorted(values.keys() - known.keys())
+    if unknown:
+        raise TypeError(f"extract() has no option {unknown[0]!r}")
+    for name, value in values.items():
+        known[name].check(value)
+    return {name: values.get(name, each.option.default) for name, each in known.items()}
 
 
 class Observer(Protocol):

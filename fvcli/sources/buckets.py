@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fvcli.errors import ImageError, SourceError
-from fvcli.locations import AddressError, Location, UnreachableError
+from fvcli.locations import AddressError, Location, UnreachableError, code_of, is_denied, is_final, reason, retried
 from fvcli.records import ImageRef
-from fvcli.retries import code_of, is_denied, is_final, reason, retried
 from fvcli.sources.storage import Kind, ReadAt
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from typing import IO, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from fvcli.errors import UsageError
-from fvcli.locations import Location, cut_query, is_remote, local_path, without_credentials
+from fvcli.locations import Location, cut_query, is_remote, local_path, retried, without_credentials
 from fvcli.records import ImageRef
-from fvcli.retries import retried
 from fvcli.sources import archive
 from fvcli.sources.candidates import is_archive
 from fvcli.sources.formats import SNIFF_BYTES, sniff

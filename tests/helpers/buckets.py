@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fvcli import retries
+from fvcli import locations
 from tests.helpers.processes import run_at_start
 from tests.helpers.s3_server import S3Server
 
 #: Requests are repeated as often as ever, with pauses of a few milliseconds.
-_IMPATIENT = "from fvcli import retries\n\nretries._FIRST_PAUSE_SECONDS = 0.001\n"
+_IMPATIENT = "from fvcli import locations\n\nlocations._FIRST_PAUSE_SECONDS = 0.001\n"
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def stand_in_for_s3(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[S
     Temporary files go into ``folder``. Pauses between attempts are short.
     """
     run_at_start(monkeypatch, folder / "site", _IMPATIENT)
-    monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(locations, "_FIRST_PAUSE_SECONDS", 0.001)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     (folder / "tmp").mkdir()

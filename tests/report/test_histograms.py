@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from fvcli.report.histograms import histograms, in_bytes
+from fvcli.report.histograms import histograms
 
 
 class Columns:
@@ -41,13 +41,3 @@ def test_histograms_count_every_row_once() -> None:
     for chart in (side, aspect, size):
         assert all(0 <= place <= 1 for place, _ in chart.edges)
         assert len(chart.edges) >= 3
-
-
-def test_sizes_are_given_in_decimal_units() -> None:
-    assert [in_bytes(value) for value in (0, 999, 1000, 1_234_567, 999_600)] == [
-        "0 B",
-        "999 B",
-        "1 kB",
-        "1.23 MB",
-        "1 MB",
-    ]

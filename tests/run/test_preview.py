@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fvcli import api
 from fvcli.errors import DatasetError, SourceError, UsageError
 from fvcli.records import Limit
 from fvcli.run import preview as previews
 from fvcli.run.preview import Difference, Preview
-from fvcli.run.request import ExtractRequest, Silent
+from fvcli.run.request import ExtractRequest, Silent, make_request
 from fvcli.sources.discover import Sources
 from tests.helpers import contents, pictures
 from tests.helpers.in_process import Bench
@@ -155,9 +154,9 @@ def test_a_limit_ends_before_a_second_root(bench: Bench) -> None:
 
 def test_a_limit_goes_without_prune() -> None:
     with pytest.raises(UsageError, match="--limit and --prune"):
-        api.request(["photos"], limit=3, prune=True)
+        make_request(["photos"], limit=3, prune=True)
     with pytest.raises(UsageError, match="limit is at least 1"):
-        api.request(["photos"], limit=0)
+        make_request(["photos"], limit=0)
 
 
 # --- the command ------------------------------------------------------------------------------------------------

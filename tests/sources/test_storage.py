@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli import retries
+from fvcli import locations
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
 from fvcli.sources.places import storage_of
@@ -37,7 +37,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "disk":
         yield str(tree)
         return
-    monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(locations, "_FIRST_PAUSE_SECONDS", 0.001)
     (tmp_path / "s3").mkdir()
     with stand_in_for_s3(monkeypatch, tmp_path / "s3") as server:
         upload(server, tree, "bucket/tree/")

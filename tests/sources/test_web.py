@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli import retries
+from fvcli import locations
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
 from fvcli.sources.read import read
@@ -25,7 +25,7 @@ JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server with /a.jpg and /b.jpg?size=2; other paths answer with the status in their name."""
-    monkeypatch.setattr(retries, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(locations, "_FIRST_PAUSE_SECONDS", 0.001)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
