@@ -26,6 +26,8 @@ _LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", 
 #: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
 _TRIM_EVERY = 2500
 _KEEP = ctypes.c_size_t(0)
+#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h), with the bytes that they are set to.
+_THRESHOLDS = ((-1, 32 * 1024**2), (-3, 16 * 1024**2))
 
 
 def usable_cpus() -> int:
@@ -105,17 +107,21 @@ def cpu_name() -> str:
 
 
 class MemoryTrimmer:
-    """Calls malloc_trim every few thousand images to return freed memory to the system.
+    """Keeps freed memory for the next image, and returns it to the system every few thousand images.
 
-    glibc keeps memory that threads free between blocks that are still in use, so a long run would grow without it.
-    Does nothing where the C library has no malloc_trim.
+    glibc returns the end of its heap and every large block as soon as they are free, so that each image would take its
+    pages from the kernel anew. It keeps memory that threads free between blocks that are still in use, so that a long
+    run would grow. Does nothing where the C library has no mallopt and malloc_trim.
     """
 
     def __init__(self) -> None:
         self._images = 0
         self._trim: Callable[[ctypes.c_size_t], object] | None = None
         with suppress(OSError, AttributeError):
-            self._trim = ctypes.CDLL(None).malloc_trim
+            library = ctypes.CDLL(None)
+            for name, size in _THRESHOLDS:
+                library.mallopt(name, size)
+            self._trim = library.malloc_trim
 
     def __call__(self, images: int) -> None:
         self._images += images

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fvcli.errors import Stage, UsageError
@@ -53,7 +54,12 @@ class ImageRef:
     def location(self) -> bytes:
         """The file-system path to open."""
         name = os.fsencode(self.path) if self.path_bytes is None else self.path_bytes
-        return os.path.join(os.fsencode(self.base_folder), os.fsencode(self.root), name)
+        return os.path.join(_folder(self.base_folder, self.root), name)
+
+
+@lru_cache(maxsize=64)
+def _folder(base_folder: str, root: str) -> bytes:
+    return os.path.join(os.fsencode(base_folder), os.fsencode(root))
 
 
 def usable_folder(base_folder: str) -> str:

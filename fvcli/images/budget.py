@@ -20,7 +20,8 @@ class Budget:
         self._limit = limit
         self._used = 0
         self._queue: deque[object] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def used(self) -> int:
@@ -29,7 +30,7 @@ class Budget:
 
     def acquire(self, amount: int) -> None:
         """Wait until ``amount`` bytes are free or nothing else is out."""
-        with self._changed:
+        with self._lock:
             if self._queue or not self._fits(amount):
                 ticket = object()
                 self._queue.append(ticket)
@@ -43,9 +44,10 @@ class Budget:
 
     def release(self, amount: int) -> None:
         """Give ``amount`` bytes back."""
-        with self._changed:
+        with self._lock:
             self._used -= amount
-            self._changed.notify_all()
+            if self._queue:
+                self._changed.notify_all()
 
     @contextmanager
     def lent(self, amount: int) -> Iterator[None]:

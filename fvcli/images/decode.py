@@ -116,15 +116,16 @@ def _jpeg(name: str, data: bytes, order: _Order) -> DecodedImage:
         raise ImageError("decode", "Truncated", CUT)
     if header is None:
         return _any(name, data, order)
-    if header.unsupported:
-        text = f"a {header.unsupported} is not supported; save it as an 8-bit JPEG or PNG first"
+    frame = header.frame
+    if frame.unsupported:
+        text = f"a {frame.unsupported} is not supported; save it as an 8-bit JPEG or PNG first"
         raise ImageError("decode", "Unsupported", text)
-    size = header.width, header.height
+    size = frame.size
     check_size(size, order.limits)
     passes = jpeg.count_scans(data, header)
     check_scans(size, passes, order.limits)
     whole = jpeg.closed(data, header)
-    scale = 1 if header.lossless else order.scale(size, header.orientation or 1)
+    scale = 1 if frame.lossless else order.scale(size, header.orientation or 1)
     share = memory_of(name, size, scale) + coefficients_of(header)
     order.admit(name, size, share, passes)
     if jpeg.has_fast_path(header):
@@ -148,7 +149,7 @@ def _jpeg(name: str, data: bytes, order: _Order) -> DecodedImage:
 
 
 def _turned(pixels: UInt8Array, header: JpegHeader, scale: int, budget: Budget, share: int) -> DecodedImage:
-    size = header.width, header.height
+    size = header.frame.size
     region = (0.0, 0.0, size[0] / scale, size[1] / scale)
     if header.orientation not in (None, 1):
         image, region, size = upright(Image.fromarray(pixels), region, size, header.orientation or 1)
@@ -225,7 +226,7 @@ def _by_pillow(name: str, data: bytes, order: _Order, header: Header) -> Decoded
     oriented = orientation_of(picture) if name in _ORIENTED else 1
     size, scale = picture.size, 1
     if isinstance(header, JpegHeader):
-        scale = 1 if header.lossless else order.scale(size, oriented)
+        scale = 1 if header.frame.lossless else order.scale(size, oriented)
         picture.decodermaxblock = max(len(data), picture.decodermaxblock)
         if scale > 1:
             picture.draft(None, (size[0] // scale, size[1] // scale))

@@ -71,7 +71,7 @@ def memory_of(name: str, size: Size, scale: int = 1) -> int:
 
 def coefficients_of(header: JpegHeader) -> int:
     """Bytes of the coefficients that a JPEG keeps until its last scan."""
-    return header.blocks * _BLOCK_BYTES if header.buffered else 0
+    return header.frame.blocks * _BLOCK_BYTES if header.buffered else 0
 
 
 def needed_of(size: Size, needed: Needed | Size, oriented: int) -> Size:
@@ -86,7 +86,10 @@ def dct_scale(size: Size, needed: Needed | Size, oriented: int) -> int:
     """The denominator of the smallest DCT scale at which a JPEG of this (width, height) covers what is needed."""
     wanted = needed_of(size, needed, oriented)
     reduction = min(size[0] / wanted[0], size[1] / wanted[1])
-    return next((scale for scale in (8, 4, 2) if reduction >= scale), 1)
+    for scale in (8, 4, 2):
+        if reduction >= scale:
+            return scale
+    return 1
 
 
 def announced_size(name: str, data: bytes) -> Size:

@@ -29,14 +29,15 @@ def decoded_by_pillow() -> bool:
 
 def has_fast_path(header: JpegHeader) -> bool:
     """Whether the fast path decodes such a file: 8-bit Huffman codes, gray or three components, usual segments."""
+    frame = header.frame
     return (
         decode_jpeg is not None
         and header.usual
-        and header.huffman
-        and header.precision == 8
-        and header.components in (1, 3)
+        and frame.huffman
+        and frame.precision == 8
+        and frame.components in (1, 3)
         and header.orientation is not None
-        and min(header.width, header.height) >= _LEAST_SIDE
+        and min(frame.size) >= _LEAST_SIDE
     )
 
 
@@ -46,11 +47,11 @@ def closed(data: bytes, header: JpegHeader) -> bytes:
     Raises ImageError with kind Truncated where there is less data than the smallest picture of that size has, and
     where scans are missing.
     """
-    if (len(data) - header.scan) * 8 < header.least_bits:
+    if (len(data) - header.scan) * 8 < header.frame.least_bits:
         raise ImageError("decode", "Truncated", CUT)
     if data.rfind(END_MARKER, header.scan) >= 0 and header.interleaved:
         return data
-    if (header.buffered or header.progressive) and not complete(data, header):
+    if header.buffered and not complete(data, header):
         raise ImageError("decode", "Truncated", CUT)
     return data if data.rfind(END_MARKER, header.scan) >= 0 else data + END_MARKER
 
@@ -66,8 +67,8 @@ def decode_fast(data: bytes, header: JpegHeader, scale: int) -> UInt8Array | Non
     The integer DCT and smooth ("fancy") upsampling of libjpeg-turbo, as Pillow has them decode. Raises ImageError with
     kind Truncated where the data ends before the picture does.
     """
-    width, height = -(-header.width // scale), -(-header.height // scale)
-    colors = "RGB" if header.components == 3 else "GRAY"
+    width, height = (-(-side // scale) for side in header.frame.size)
+    colors = "RGB" if header.frame.components == 3 else "GRAY"
     try:
         pixels: UInt8Array = decode_jpeg(data, colors, min_width=width, min_height=height, min_factor=1)
     except ValueError as error:
@@ -75,7 +76,7 @@ def decode_fast(data: bytes, header: JpegHeader, scale: int) -> UInt8Array | Non
         return None
     if pixels.shape[:2] != (height, width):
         return None
-    return pixels if header.components == 3 else pixels[:, :, 0]
+    return pixels if colors == "RGB" else pixels[:, :, 0]
 
 
 def check_end(data: bytes, header: JpegHeader) -> bool:
@@ -83,10 +84,10 @@ def check_end(data: bytes, header: JpegHeader) -> bool:
 
     Raises ImageError with kind Truncated where it warns that the data ends before the picture does.
     """
-    if decode_jpeg is None or header.lossless:  # simplejpeg makes room for a smaller scale
+    if decode_jpeg is None or header.frame.lossless:  # simplejpeg makes room for a smaller scale
         return False
     try:
-        decode_jpeg(data, "CMYK" if header.components == 4 else "RGB", min_width=1, min_height=1, min_factor=1)
+        decode_jpeg(data, "CMYK" if header.frame.components == 4 else "RGB", min_width=1, min_height=1, min_factor=1)
     except ValueError as error:
         _check_end(str(error))
         return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 #: Start-of-frame markers of T.81, table B.1, and JPEG-LS's (T.87).
@@ -22,79 +23,56 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 ORIENTATION_TAG = 0x0112
 _SHORT = 3
+#: The marker and the length of a segment.
+_SEGMENT = struct.Struct(">BBH").unpack_from
 #: A marker within or behind entropy-coded data: not a stuffed byte, not a restart marker, not padding.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a start-of-frame segment says: the size and the coding of the picture.
+
+    marker: the second byte of the segment's marker. size: (width, height) in pixels. precision: bits per sample.
+    factors: (identifier, horizontal, vertical) for each component.
+    huffman: whether it is baseline, extended sequential or progressive with Huffman codes.
+    lossless: whether samples are predicted from their neighbors, so that nothing can be decoded at a smaller scale.
+    blocks: 8 x 8 blocks of all components that the picture has at least.
+    least_bits: bits that its entropy-coded data has at least: one for each block's DC, one for its AC coefficients.
+    unsupported: the name of the kind of JPEG if no library here decodes it, else "".
+    """
+
+    marker: int
+    size: tuple[int, int]
+    precision: int
+    factors: tuple[tuple[int, int, int], ...]
+    components: int
+    progressive: bool
+    huffman: bool
+    lossless: bool
+    blocks: int
+    least_bits: int
+    unsupported: str
 
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
     """The header of a JPEG, up to its first scan.
 
-    frame: the start-of-frame marker's second byte. factors: (identifier, horizontal, vertical) for each component.
     scan: the offset of the first scan's marker. interleaved: whether the first scan has all components.
     orientation: EXIF's, 1 to 8; None where the file is ambiguous. usual: whether all segments are usual ones.
     """
 
-    width: int
-    height: int
-    precision: int
-    frame: int
-    factors: tuple[tuple[int, int, int], ...]
+    frame: Frame
     scan: int
     interleaved: bool
     orientation: int | None
     usual: bool
 
     @property
-    def components(self) -> int:
-        return len(self.factors)
-
-    @property
-    def progressive(self) -> bool:
-        return self.frame in _PROGRESSIVE
-
-    @property
-    def huffman(self) -> bool:
-        """Whether the frame is baseline, extended sequential or progressive with Huffman codes."""
-        return self.frame in _HUFFMAN
-
-    @property
-    def lossless(self) -> bool:
-        """Whether samples are predicted from their neighbors, so that nothing can be decoded at a smaller scale."""
-        return self.frame == _LOSSLESS
-
-    @property
     def buffered(self) -> bool:
         """Whether all coefficients have to be in memory before the first row can be made."""
-        return self.progressive or not self.interleaved
-
-    @property
-    def blocks(self) -> int:
-        """8 x 8 blocks of all components that the picture has at least."""
-        widest = max((each[1] for each in self.factors), default=1) or 1
-        highest = max((each[2] for each in self.factors), default=1) or 1
-        return sum(
-            -(-self.width * across // (8 * widest)) * -(-self.height * down // (8 * highest))
-            for _, across, down in self.factors
-        )
-
-    @property
-    def least_bits(self) -> int:
-        """Bits that its entropy-coded data has at least: one for each block's DC, one for its AC coefficients."""
-        if not self.huffman:
-            return 0
-        return self.blocks * (1 if self.progressive else 2)
-
-    @property
-    def unsupported(self) -> str:
-        """The name of the kind of JPEG if no library here decodes it, else ""."""
-        if self.frame == _JPEG_LS:
-            return "JPEG-LS"
-        if self.frame in _HIERARCHICAL:
-            return "hierarchical JPEG"
-        if self.precision != 8:
-            return f"JPEG with {self.precision} bits per sample"
-        return ""
+        return self.frame.progressive or not self.interleaved
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +87,33 @@ class Scan:
 
 def read_header(data: bytes) -> JpegHeader | None:
     """The header of ``data``; None where it does not reach the first scan."""
-    frame: tuple[int, bytes] | None = None
+    frame: Frame | None = None
     told: list[bytes] = []
     usual = True
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        kind = data[position + 1]
+    position, last = 2, len(data) - 4
+    while position <= last:
+        first, kind, length = _SEGMENT(data, position)
+        if first != 0xFF:
+            return None
         if kind == 0xFF:  # padding
             position, usual = position + 1, False
             continue
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        segment = data[position + 4 : position + 2 + length]
+        end = position + 2 + length
         if kind == _START_OF_SCAN:
-            return _header(frame, _scan(segment), told, position, usual) if frame else None
+            scan = _scan(data[position + 4 : end])
+            if frame is None or scan is None:
+                return None
+            interleaved = len(scan.components) >= frame.components
+            return JpegHeader(frame, position, interleaved, _turned(told) if told else 1, usual)
         if kind in _FRAMES and frame is None:
-            frame = kind, segment
+            frame = _frame(kind, data[position + 4 : end])
+            if frame is None:
+                return None
         elif kind == _APP1:
-            told.append(segment)
+            told.append(data[position + 4 : end])
         elif kind not in _USUAL_SEGMENTS:
             usual = False
-        position += 2 + length
+        position = end
     return None
 
 
@@ -143,16 +128,42 @@ def ends_in_header(data: bytes) -> bool:
     return True
 
 
-def _header(
-    frame: tuple[int, bytes], scan: Scan | None, told: list[bytes], position: int, usual: bool
-) -> JpegHeader | None:
-    kind, segment = frame
-    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5] or scan is None:
+@lru_cache(maxsize=4096)
+def _frame(marker: int, segment: bytes) -> Frame | None:
+    """The frame that a segment announces, None where it is cut. Kept, since most pictures of a folder share a few."""
+    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         return None
     precision, height, width, count = struct.unpack_from(">BHHB", segment)
     factors = tuple((segment[at], segment[at + 1] >> 4, segment[at + 1] & 15) for at in range(6, 6 + 3 * count, 3))
-    interleaved = len(scan.components) >= count
-    return JpegHeader(width, height, precision, kind, factors, position, interleaved, _turned(told), usual)
+    blocks = _blocks(width, height, factors)
+    huffman, progressive = marker in _HUFFMAN, marker in _PROGRESSIVE
+    return Frame(
+        marker=marker,
+        size=(width, height),
+        precision=precision,
+        factors=factors,
+        components=count,
+        progressive=progressive,
+        huffman=huffman,
+        lossless=marker == _LOSSLESS,
+        blocks=blocks,
+        least_bits=blocks * (1 if progressive else 2) if huffman else 0,
+        unsupported=_unsupported(marker, precision),
+    )
+
+
+def _blocks(width: int, height: int, factors: Sequence[tuple[int, int, int]]) -> int:
+    widest = max((across for _, across, _ in factors), default=1) or 1
+    highest = max((down for _, _, down in factors), default=1) or 1
+    return sum(-(-width * across // (8 * widest)) * -(-height * down // (8 * highest)) for _, across, down in factors)
+
+
+def _unsupported(marker: int, precision: int) -> str:
+    if marker == _JPEG_LS:
+        return "JPEG-LS"
+    if marker in _HIERARCHICAL:
+        return "hierarchical JPEG"
+    return "" if precision == 8 else f"JPEG with {precision} bits per sample"
 
 
 def scans(data: bytes, header: JpegHeader) -> Iterator[Scan]:
@@ -185,8 +196,8 @@ def _scan(segment: bytes) -> Scan | None:
 
 def complete(data: bytes, header: JpegHeader) -> bool:
     """Whether the scans of ``data`` bring every component, and of a progressive JPEG every bit of its coefficients."""
-    wanted = {identifier for identifier, _, _ in header.factors}
-    if not header.progressive:
+    wanted = {identifier for identifier, _, _ in header.frame.factors}
+    if not header.frame.progressive:
         return wanted <= {identifier for scan in scans(data, header) for identifier in scan.components}
     lowest: dict[tuple[int, int], int] = {}
     for scan in scans(data, header):

@@ -8,7 +8,8 @@ with ``bilinear`` and by more at sharp edges with the others.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,14 +92,19 @@ def with_vectors(pixels: UInt8Array, box: Box, resize: Resize, size: tuple[int, 
     """``box`` at ``size`` (width, height), with the dimensions of ``pixels``, by cykooz-resizer."""
     height, width = pixels.shape[:2]
     kind = vectors.PixelType.U8x3 if pixels.ndim == 3 else vectors.PixelType.U8
-    options = vectors.ResizeOptions(
+    result = vectors.ImageData(*size, kind)
+    vectors.Resizer().resize(vectors.ImageData(width, height, kind, pixels.tobytes()), result, _options(resize, box))
+    return np.frombuffer(result.get_buffer(), np.uint8).reshape(size[1], size[0], *pixels.shape[2:])
+
+
+@lru_cache(maxsize=256)
+def _options(resize: Resize, box: Box) -> Any:
+    """The kernel and the rectangle for cykooz-resizer. Kept, since most pictures of a folder share a few."""
+    return vectors.ResizeOptions(
         resize_alg=vectors.ResizeAlg.convolution(vectors.FilterType[_KERNELS[resize][1]]),
         crop_box=vectors.CropBox(box[0], box[1], box[2] - box[0], box[3] - box[1]),
         use_alpha=False,
     )
-    result = vectors.ImageData(*size, kind)
-    vectors.Resizer().resize(vectors.ImageData(width, height, kind, pixels.tobytes()), result, options)
-    return np.frombuffer(result.get_buffer(), np.uint8).reshape(size[1], size[0], *pixels.shape[2:])
 
 
 def with_pillow(pixels: UInt8Array, box: Box, resize: Resize, size: tuple[int, int]) -> UInt8Array:

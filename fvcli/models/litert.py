@@ -120,13 +120,15 @@ def _feed(spec: InputSpec, tensor_details: dict[str, Any]) -> Feed:
     flip = np.uint8(128 if dtype == np.int8 else 0)
     steps = _steps(spec.pixel_table)
     if len(steps) <= _FEW_STEPS:
+        above = np.empty((spec.height, spec.width, 3), np.bool_)
 
         def stepped(image: UInt8Array, tensor: Any) -> None:
             codes = tensor.view(np.uint8)
             np.bitwise_xor(image, flip, out=codes)
             for threshold, step in steps:
+                np.greater_equal(image, threshold, out=above)
                 # Flipping the highest bit is adding 128, so adding in any order wraps round to the same.
-                codes += (image >= threshold).view(np.uint8) * step
+                step(codes, above.view(np.uint8), out=codes)
 
         return stepped
     table = np.array(spec.pixel_table, np.uint8) ^ flip
@@ -154,17 +156,17 @@ def _float_feed(spec: InputSpec) -> Feed:
     return scaled
 
 
-def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.uint8]]:
-    """(first pixel value, what is added from there on, modulo 256) wherever table[p] - p changes.
+def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.ufunc]]:
+    """(first pixel value, np.add or np.subtract) for each 1 that table[p] - p, modulo 256, changes by from there on.
 
-    A quantops table leaves the pixel by 1 over a part of its range. Comparing and adding takes a quarter of the time of
+    A quantops table leaves the pixel by 1 over a part of its range. Comparing and adding takes a fifth of the time of
     looking 76,800 values up.
     """
-    offsets = [(code - pixel) % 256 for pixel, code in enumerate(table)]
-    changes = [
-        (pixel, after - before) for pixel, (before, after) in enumerate(zip([0, *offsets], offsets, strict=False))
-    ]
-    return [(np.uint8(pixel), np.uint8(change % 256)) for pixel, change in changes if change]
+    offsets = [(code - pixel + 128) % 256 - 128 for pixel, code in enumerate(table)]
+    steps = []
+    for pixel, (before, after) in enumerate(zip([0, *offsets], offsets, strict=False)):
+        steps += [(np.uint8(pixel), np.add if after > before else np.subtract)] * abs(after - before)
+    return steps
 
 
 def new_interpreter(data: bytes, name: str, size: tuple[int, int] | None = None) -> Any:

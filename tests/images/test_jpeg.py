@@ -70,7 +70,7 @@ def test_pixels_are_pillows(size: tuple[int, int], scale: int, options: dict[str
         data = encoded(image, **options)
         header = fast_header(data)
         assert header is not None
-        assert (header.width, header.height, header.components) == (*size, len(image.getbands()))
+        assert (*header.frame.size, header.frame.components) == (*size, len(image.getbands()))
         pixels = decode_fast(data, header, scale)
         assert pixels is not None
         assert np.array_equal(pixels, by_pillow(data, scale))
