@@ -53,11 +53,14 @@ def schema(dimension: int, dtype: DType, labels: bool = False) -> pa.Schema:
     return pa.schema([*_BEFORE, vector, *_AFTER, *(_LABELS if labels else ())])
 
 
-def refusal(vector: Float32Array, dtype: DType) -> Failure | None:
-    """The reason why a vector, float32 [d], cannot be stored as ``dtype``; None where it can."""
-    largest = float(np.abs(vector).max(initial=0))
-    if np.isfinite(largest) and largest <= float(np.finfo(dtype).max):
-        return None
+def refusals(vectors: Float32Array, dtype: DType) -> dict[int, Failure]:
+    """The reasons why some of the vectors, float32 [n, d], cannot be stored as ``dtype``, by their place."""
+    largest = np.abs(vectors).max(axis=1, initial=0)
+    storable = largest <= np.finfo(dtype).max
+    return {} if storable.all() else {int(at): _refusal(float(largest[at])) for at in np.flatnonzero(~storable)}
+
+
+def _refusal(largest: float) -> Failure:
     if np.isfinite(largest):
         return Failure(
             "infer",

@@ -55,10 +55,12 @@ class _Part:
 class ShardWriter:
     """Writes one shard into a staging folder; nothing is visible until the caller moves the files.
 
-    Raises DatasetError when the disk refuses; then nothing of the shard is left in the folder.
+    zero_rows: those written so far whose vector is all zeros. Raises DatasetError when the disk refuses; then nothing
+    of the shard is left in the folder.
     """
 
     def __init__(self, folder: Path, stem: str, encoding: Encoding) -> None:
+        self.zero_rows = 0
         self._encoding = encoding
         self._refs: list[ImageRef] = []
         self._infos: list[ImageInfo] = []
@@ -107,6 +109,7 @@ class ShardWriter:
 
     def _write(self) -> None:
         rows = Rows(self._refs, self._infos, self._vectors[: len(self._refs)])
+        self.zero_rows += len(rows) - int(np.count_nonzero(rows.vectors.any(axis=1)))
         for part in self._parts:
             with self._guarded(part.path):
                 part.append(rows)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
 
 from fvcli.dataset.commit import Commit
 from fvcli.dataset.lock import Lease
@@ -25,19 +21,11 @@ from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine
 from fvcli.run import crashes
 from fvcli.run.crashes import Notes, Trial
+from fvcli.run.dispatcher import Dispatcher, Ready, ordered_map
 from fvcli.run.progress import RunProgress
 from fvcli.run.shard import Job, batch_sizes, batches, run_shard
 from fvcli.run.spec import DatasetSpec
-from fvcli.run.worker import (
-    Batch,
-    BatchDroppedError,
-    ImageWorker,
-    InHand,
-    Outcome,
-    Setup,
-    Worker,
-    WorkerLostError,
-)
+from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, InHand, Outcome, Setup
 from fvcli.sources.prefetch import LIMIT_BYTES, Prefetch
 
 #: Workers from which on each has a process of its own, see "Many cores" in docs/performance.md. Fewer inputs than these
@@ -47,9 +35,6 @@ _INPUTS_FROM, _INPUTS_EACH = 2_000, 100
 _THREADS_AT_FIRST = 4  # while processes start
 _THREADS_AT_MOST = 16  # of one interpreter: more only wait for its lock
 _AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,90 +86,12 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(Generic[T, R]):
-    """An item and its result."""
-
-    item: T
-    result: R
-
-
-def ordered_map(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], window: int
-) -> Generator[Ready[T, R]]:
-    """Like map over threads, results in the order of ``items``, of which at most ``window`` are taken ahead."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    source = iter(items)
-    try:
-        while True:
-            for item in islice(source, window - len(waiting)):
-                waiting.append((item, pool.submit(function, item)))
-            if not waiting:
-                return
-            item, future = waiting.popleft()
-            yield Ready(item, future.result())
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-@dataclass(frozen=True, slots=True)
 class _Opening:
     """Marks the start of a shard in the stream."""
 
     planned: PlannedShard
     entries: ShardEntries
     batches: int
-
-
-class Crew:
-    """The workers of one job; those that are idle wait here for a batch. Serves several threads."""
-
-    def __init__(self, job: Job, threads: Sequence[ImageWorker]) -> None:
-        self._job = job
-        self._idle: queue.SimpleQueue[Worker | Exception] = queue.SimpleQueue()
-        for worker in threads:
-            self._idle.put(worker)
-        self._lock = threading.Lock()
-        self._replaced = 0
-
-    def step(self, step: _Opening | Batch) -> list[Outcome]:
-        """The outcomes of a batch, none of a shard's start."""
-        return [] if isinstance(step, _Opening) else self.outcomes(step)
-
-    def outcomes(self, batch: Batch) -> list[Outcome]:
-        """The outcomes of a batch, by any free worker. Raises what the worker raises."""
-        while True:
-            worker = self._idle.get()
-            if isinstance(worker, Exception):
-                self._idle.put(worker)
-                raise worker
-            try:
-                outcomes = worker(batch, self._job.crashing)
-            except WorkerLostError:
-                continue
-            except BaseException:
-                self._idle.put(worker)
-                raise
-            self._put_back(worker)
-            return outcomes
-
-    def join(self, workers: Sequence[Worker], threads: int) -> None:
-        """More workers, in place of so many threads, which leave after the batch that they have in hand."""
-        with self._lock:
-            self._replaced += threads
-        for worker in workers:
-            self._idle.put(worker)
-
-    def fail(self, error: Exception) -> None:
-        """Ends the wait of everyone who needs a worker."""
-        self._idle.put(error)
-
-    def _put_back(self, worker: Worker) -> None:
-        with self._lock:
-            if self._replaced and isinstance(worker, ImageWorker):
-                self._replaced -= 1
-                return
-        self._idle.put(worker)
 
 
 class WorkerPool:
@@ -211,11 +118,12 @@ class WorkerPool:
             Prefetch(job.crashing) as prefetch,
             ThreadPoolExecutor(layout.calls, thread_name_prefix="worker") as executor,
         ):
-            crew = Crew(job, self._threads(job, layout, in_hand, prefetch, progress))
+            dispatcher = Dispatcher(job.crashing, self._threads(job, layout, in_hand, prefetch, progress))
             steps = self._steps(job, None if layout.processes else prefetch)
             window = layout.calls + 1 + _AHEAD_IMAGES // self._resources.batch_size
-            with self._processes(job, layout, crew, in_hand, progress):
-                yield from self._run(job, ordered_map(executor, crew.step, steps, window), progress)
+            with self._processes(job, layout, dispatcher, in_hand, progress):
+                results = ordered_map(executor, partial(_done, dispatcher), steps, window)
+                yield from self._run(job, results, progress)
 
     def _threads(
         self, job: Job, layout: Layout, in_hand: InHand, prefetch: Prefetch, progress: RunProgress
@@ -224,6 +132,7 @@ class WorkerPool:
             ImageWorker(
                 self._embedders[slot],
                 self._loader,
+                self._spec.dtype,
                 read=prefetch.read,
                 existing=job.existing,
                 note=partial(in_hand.mark, slot),
@@ -233,7 +142,7 @@ class WorkerPool:
         ]
 
     def _processes(
-        self, job: Job, layout: Layout, crew: Crew, in_hand: InHand, progress: RunProgress
+        self, job: Job, layout: Layout, dispatcher: Dispatcher, in_hand: InHand, progress: RunProgress
     ) -> AbstractContextManager[object]:
         if not layout.processes:
             return nullcontext()
@@ -243,6 +152,7 @@ class WorkerPool:
         first = Setup(
             model=spec.model["name"],
             recipe=spec.recipe,
+            dtype=spec.dtype,
             limits=spec.limits,
             notes=str(job.store.path(job.notes.in_work)),
             slot=layout.threads,
@@ -253,7 +163,7 @@ class WorkerPool:
         )
         setups = [replace(first, slot=layout.threads + number * layout.each) for number in range(layout.processes)]
         trial = Trial(self._model.input_spec, spec.recipe.preprocessing, spec.limits, progress.raise_if_stopped)
-        return ProcessGroup(job, setups, crew, in_hand, trial, progress.stopped)
+        return ProcessGroup(job, setups, dispatcher, in_hand, trial, progress.stopped)
 
     def _run(
         self, job: Job, results: Generator[Ready[_Opening | Batch, list[Outcome]]], progress: RunProgress
@@ -279,6 +189,11 @@ class WorkerPool:
                 if prefetch is not None:
                     prefetch.begin(batch.refs)
                 yield batch
+
+
+def _done(dispatcher: Dispatcher, step: _Opening | Batch) -> list[Outcome]:
+    """The outcomes of a batch, none of a shard's start."""
+    return [] if isinstance(step, _Opening) else dispatcher.outcomes(step)
 
 
 def _outcomes(

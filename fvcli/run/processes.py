@@ -9,32 +9,21 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from fvcli import machine
 from fvcli.errors import DatasetError, FvcliError
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial
+from fvcli.run.dispatcher import Dispatcher
 from fvcli.run.shard import Job
-from fvcli.run.worker import Batch, BatchDroppedError, Found, InHand, Outcome, Setup, Success, Worker, WorkerLostError
+from fvcli.run.worker import Batch, BatchDroppedError, Found, InHand, Outcome, Setup, Success, WorkerLostError
 
 _SOCKETS_PER_THREAD = 2
 _LOOK_SECONDS = 0.2  # how soon a stop is noticed while a batch is in work
 _UNEXPLAINED_DEATHS = 8
 _VARIABLES = {"MALLOC_ARENA_MAX": "2"}  # a heap per thread costs a process some 10 MB
-
-
-class Crew(Protocol):
-    """Those who give batches to workers."""
-
-    def join(self, workers: Sequence[Worker], threads: int) -> None:
-        """More workers, in place of so many threads of the run's own."""
-        ...
-
-    def fail(self, error: Exception) -> None:
-        """No worker can be had any more; everyone who waits for one gets the error."""
-        ...
 
 
 class ProcessGroup:
@@ -48,7 +37,7 @@ class ProcessGroup:
         self,
         job: Job,
         setups: Sequence[Setup],
-        crew: Crew,
+        dispatcher: Dispatcher,
         in_hand: InHand,
         trial: Trial,
         stopped: Callable[[], bool],
@@ -56,7 +45,7 @@ class ProcessGroup:
         self.stopped = stopped
         self._job = job
         self._setups = setups
-        self._crew = crew
+        self._dispatcher = dispatcher
         self._in_hand = in_hand
         self._trial = trial
         self._lock = threading.Lock()
@@ -76,7 +65,7 @@ class ProcessGroup:
             processes, self._processes = self._processes, set()
         for process in processes:
             process.close()
-        self._crew.fail(BatchDroppedError())
+        self._dispatcher.fail(BatchDroppedError())
 
     def _start(self, setup: Setup) -> None:
         threading.Thread(target=self._bring_in, args=(setup,), name="process", daemon=True).start()
@@ -88,7 +77,9 @@ class ProcessGroup:
             with self._lock:
                 alone = self._joined and not self._processes
             if alone:  # else the run continues with the workers that it has
-                self._crew.fail(DatasetError(f"cannot start a worker process: {error.strerror}; try --processes 0"))
+                self._dispatcher.fail(
+                    DatasetError(f"cannot start a worker process: {error.strerror}; try --processes 0")
+                )
             return
         with self._lock:
             if not self._closed:
@@ -99,12 +90,12 @@ class ProcessGroup:
         try:
             ready = process.wait_until_ready()
         except FvcliError as error:
-            self._crew.fail(error)
+            self._dispatcher.fail(error)
             return
         if ready:
             workers = [RemoteWorker(self, process, connection) for connection in process.connections]
             self._joined = True
-            self._crew.join(workers, setup.threads)
+            self._dispatcher.join(workers, setup.threads)
         else:
             self.lost(process, None)
 
@@ -141,7 +132,7 @@ class ProcessGroup:
                 self._job.crashing.update(found)
                 crashes.remember(self._job.store, self._job.notes, self._job.crashing)
         if self._unexplained > _UNEXPLAINED_DEATHS:
-            self._crew.fail(
+            self._dispatcher.fail(
                 DatasetError(
                     f"worker processes keep ending, the last {process.ending()}, and no input is to blame; "
                     "give them more memory, or work with fewer of them (--processes, --workers)"

@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from fvcli.dataset.columns import Rows, refusal
+from fvcli.dataset.columns import Rows
 from fvcli.dataset.commit import Commit, commit_shard
 from fvcli.dataset.existing import ExistingVectors
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.layout import STAGING, DType
+from fvcli.dataset.layout import STAGING
 from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Key, Shard
 from fvcli.dataset.plan import EXTRACT, Entry, Plan, PlannedShard, RowState
-from fvcli.dataset.shard_file import ShardWriter, stem
+from fvcli.dataset.shard_file import ShardWriter, WrittenFile, stem
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run.crashes import Notes
 from fvcli.run.progress import RunProgress
 from fvcli.run.spec import DatasetSpec
-from fvcli.run.worker import Batch, Outcome, Success
+from fvcli.run.worker import Batch, Outcome
 
 _TAPER = 16  # a batch is at most this part of what is left of its shard
 
@@ -107,7 +107,7 @@ def run_shard(
     Returns None, with nothing left behind, when the outcomes end early. Raises DatasetError.
     """
     writer = ShardWriter(job.store.path(STAGING), stem(planned.number), job.spec.encoding)
-    tally = _Tally(writer, job.spec.dtype, job.spec.circumstances)
+    tally = _Tally(writer, job.spec.circumstances)
     try:
         base = None
         if job.existing is not None and planned.replaces is not None:
@@ -120,10 +120,7 @@ def run_shard(
                 return None
             else:
                 tally.add(entry.ref, outcome)
-        shard = tally.finish(planned.number)
-        written = writer.close() if shard is not None else []
-        if shard is None:
-            writer.abandon()
+        shard, written = tally.finish(planned.number)
         if job.lease is not None:
             job.lease.require()
     except BaseException:
@@ -138,13 +135,11 @@ class _Tally:
     """Collects rows and counts them on their way into the file."""
 
     writer: ShardWriter
-    dtype: DType
     circumstances: str
     failures: list[FailureLine] = field(default_factory=list)
     _extracted: int = 0
     _reused: int = 0
     _stale: int = 0
-    _zero: int = 0
     _elsewhere: int = 0
     _first: Key | None = None
     _last: Key = ("", "")
@@ -166,14 +161,10 @@ class _Tally:
             self._reused += 1
 
     def add(self, ref: ImageRef, outcome: Outcome) -> None:
-        failure = outcome if isinstance(outcome, Failure) else refusal(outcome.vector, self.dtype)
-        if failure is not None:
-            decided = "" if failure.stage in ("read", "crash") else self.circumstances
-            self.failures.append(FailureLine(ref, failure, decided))
-        elif isinstance(outcome, Success):
-            self._success(ref, outcome)
-
-    def _success(self, ref: ImageRef, outcome: Success) -> None:
+        if isinstance(outcome, Failure):
+            decided = "" if outcome.stage in ("read", "crash") else self.circumstances
+            self.failures.append(FailureLine(ref, outcome, decided))
+            return
         self._row(ref, outcome.info, outcome.vector)
         if outcome.reused:
             self._reused += 1
@@ -184,11 +175,12 @@ class _Tally:
         key = (ref.root, ref.path)
         self._first = self._first or key
         self._last = key
-        self._zero += not vector.any()
         self.writer.append(ref, info, vector)
 
-    def finish(self, number: int) -> Shard | None:
-        """The shard without its files, which are not named yet; None when it has no row."""
+    def finish(self, number: int) -> tuple[Shard | None, list[WrittenFile]]:
+        """The shard without its files, which are not named yet, and the files; None and nothing when it has no row."""
         if self._first is None:
-            return None
-        return Shard(number, self.counts.rows, (), self._first, self._last, self._zero)
+            self.writer.abandon()
+            return None, []
+        written = self.writer.close()
+        return Shard(number, self.counts.rows, (), self._first, self._last, self.writer.zero_rows), written

@@ -14,9 +14,8 @@ from itertools import count, islice
 
 import numpy as np
 
-from fvcli.dataset.columns import Encoding, Rows, refusal
+from fvcli.dataset.columns import Encoding, Rows
 from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.layout import DType
 from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
 from fvcli.images.loader import ImageLoader
@@ -84,7 +83,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     embedder = spec.embedder(model)
     threads = request.workers or usable_cpus()
     workers = [
-        ImageWorker(each, loader, stopped=lambda: observer.stopped() is not None)
+        ImageWorker(each, loader, request.dtype, stopped=lambda: observer.stopped() is not None)
         for each in (embedder, *(embedder.per_thread() for _ in range(threads - 1)))
     ]
     batches = _limited(_batches(found, descriptor, sources, request.batch_size), sources.limit)
@@ -93,7 +92,7 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     out = open_rows(spec.encoding)
     with _Line(workers, batches) as line:
         for batch, outcomes in line.results(observer):
-            pairs = list(zip(batch.refs, (_storable(outcome, request.dtype) for outcome in outcomes), strict=True))
+            pairs = list(zip(batch.refs, outcomes, strict=True))
             made = [(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Success)]
             failed = [FailureLine(ref, outcome) for ref, outcome in pairs if isinstance(outcome, Failure)]
             if made:
@@ -108,11 +107,6 @@ def stream(request: ExtractRequest, open_rows: Callable[[Encoding], RowStream], 
     out.close()
     observer.passed_over(passed_over.to_json())
     return StreamSummary(rows + failures, rows, failures, time.monotonic() - started)
-
-
-def _storable(outcome: Outcome, dtype: DType) -> Outcome:
-    """The outcome, or the failure of a vector that the output cannot hold."""
-    return outcome if isinstance(outcome, Failure) else refusal(outcome.vector, dtype) or outcome
 
 
 def _batches(
@@ -185,7 +179,7 @@ def _ref(name: bytes) -> ImageRef:
 class _Line:
     """A thread that takes inputs as they come and hands them to workers, who are waited for in that order.
 
-    Unlike :func:`fvcli.run.pool.ordered_map` it never waits for the next input while a result is ready.
+    Unlike :func:`fvcli.run.dispatcher.ordered_map` it never waits for the next input while a result is ready.
     """
 
     def __init__(self, workers: Sequence[ImageWorker], batches: Iterator[tuple[ImageRef, ...]]) -> None:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from fvcli.dataset.columns import refusals
+from fvcli.dataset.layout import DType
 from fvcli.errors import ImageError
 from fvcli.images.budget import Budget
 from fvcli.images.confined import AbandonedError
@@ -108,14 +110,16 @@ class Worker(Protocol):
 class ImageWorker:
     """Serves one thread.
 
-    read: gives an input's bytes. existing: rows to take over by content.
-    note: receives the shard and position of the input in hand, -1 and -1 for none. stopped: polled between images.
+    dtype: of the rows; a vector that it does not hold is a failure. read: gives an input's bytes.
+    existing: rows to take over by content. note: receives the shard and position of the input in hand, -1 and -1 for
+    none. stopped: polled between images.
     """
 
     def __init__(
         self,
         embedder: Embedder,
         loader: ImageLoader,
+        dtype: DType,
         read: Callable[[ImageRef], ImageFile] = read,
         existing: ExistingRows | None = None,
         note: Callable[[int, int], None] = lambda shard, position: None,
@@ -123,6 +127,7 @@ class ImageWorker:
     ) -> None:
         self._embedder = embedder
         self._loader = loader
+        self._dtype = dtype
         self._read = read
         self._existing = existing
         self._note = note
@@ -152,8 +157,8 @@ class ImageWorker:
         self._note(-1, -1)
         return [next(fresh) if outcome is None else outcome for outcome in outcomes]
 
-    def _embedded(self, images: UInt8Array, infos: list[ImageInfo]) -> Iterator[Success]:
-        """The successes of images, in order."""
+    def _embedded(self, images: UInt8Array, infos: list[ImageInfo]) -> Iterator[Outcome]:
+        """The outcomes of images that have been prepared, in order."""
         if not infos:
             return iter(())
         embeddings = self._embedder(images)
@@ -162,7 +167,9 @@ class ImageWorker:
                 replace(info, labels=labels, scores=scores)
                 for info, (labels, scores) in zip(infos, embeddings.classes, strict=True)
             ]
-        return map(Success, infos, embeddings.vectors)
+        refused = refusals(embeddings.vectors, self._dtype)
+        made = map(Success, infos, embeddings.vectors)
+        return (refused.get(number, one) for number, one in enumerate(made)) if refused else made
 
     def _slots(self, count: int) -> UInt8Array:
         """Space for ``count`` images, kept from batch to batch: freeing it each time fragments the heap."""
@@ -194,6 +201,7 @@ class Setup:
 
     model: str
     recipe: Recipe
+    dtype: DType
     limits: Limits
     notes: str
     slot: int
@@ -267,7 +275,7 @@ def _work(setup: Setup, connections: Sequence[Connection], in_hand: InHand) -> N
             own = embedder if number == 0 else embedder.per_thread()
             note = partial(in_hand.mark, setup.slot + number)
             existing = asking if setup.updates else None
-            idle.put(ImageWorker(own, loader, prefetch.read, existing, note))
+            idle.put(ImageWorker(own, loader, setup.dtype, prefetch.read, existing, note))
         threads = [threading.Thread(target=_serve, args=(near, idle, asking, prefetch)) for near in connections]
         for thread in threads:
             thread.start()
