@@ -50,7 +50,7 @@ _KERNELS = _DECODE_SECONDS + _SCALE_SECONDS + _INFER_SECONDS
 #: Loaded by every Python process below, the workers too.
 _WAITING = f"""
 import ctypes, sys, time
-if {{"benchmarks.cores", "fvcli.run.worker"}} & set(sys.orig_argv):
+if {{"benchmarks.cores", "fvcli.run.worker_process"}} & set(sys.orig_argv):
     ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)  # PR_SET_TIMERSLACK: waits end on time
     import numpy as np
     import fvcli.images.jpeg as jpeg, fvcli.images.scale as scale, fvcli.models.litert as litert
@@ -76,7 +76,7 @@ if {{"benchmarks.cores", "fvcli.run.worker"}} & set(sys.orig_argv):
 """
 _DELAYED = """
 import os, sys, time
-if {"benchmarks.cores", "fvcli.run.worker"} & set(sys.orig_argv):
+if {"benchmarks.cores", "fvcli.run.worker_process"} & set(sys.orig_argv):
     opening = os.open
     def late(path, *arguments, **options):
         if os.fsencode(path).lower().endswith((b".jpeg", b".jpg")):

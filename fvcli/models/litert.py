@@ -163,7 +163,7 @@ def _steps(table: tuple[int, ...]) -> list[tuple[np.uint8, np.ufunc]]:
     looking 76,800 values up.
     """
     offsets = [(code - pixel + 128) % 256 - 128 for pixel, code in enumerate(table)]
-    steps = []
+    steps: list[tuple[np.uint8, np.ufunc]] = []
     for pixel, (before, after) in enumerate(zip([0, *offsets], offsets, strict=False)):
         steps += [(np.uint8(pixel), np.add if after > before else np.subtract)] * abs(after - before)
     return steps

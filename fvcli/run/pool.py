@@ -21,11 +21,19 @@ from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine
 from fvcli.run import crashes
 from fvcli.run.crashes import Notes, Trial
-from fvcli.run.dispatcher import Dispatcher, Ready, ordered_map
 from fvcli.run.progress import RunProgress
 from fvcli.run.shard import Job, batch_sizes, batches, run_shard
 from fvcli.run.spec import DatasetSpec
-from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, InHand, Outcome, Setup
+from fvcli.run.worker import (
+    Batch,
+    BatchDroppedError,
+    Dispatcher,
+    ImageWorker,
+    InHand,
+    Outcome,
+    Ready,
+    ordered_map,
+)
 from fvcli.sources.prefetch import LIMIT_BYTES, Prefetch
 
 #: Workers from which on each has a process of its own, see "Many cores" in docs/performance.md. Fewer inputs than these
@@ -147,6 +155,7 @@ class WorkerPool:
         if not layout.processes:
             return nullcontext()
         from fvcli.run.processes import ProcessGroup
+        from fvcli.run.worker_process import Setup
 
         spec = self._spec
         first = Setup(

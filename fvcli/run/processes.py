@@ -16,9 +16,9 @@ from fvcli.errors import DatasetError, FvcliError
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial
-from fvcli.run.dispatcher import Dispatcher
 from fvcli.run.shard import Job
-from fvcli.run.worker import Batch, BatchDroppedError, Found, InHand, Outcome, Setup, Success, WorkerLostError
+from fvcli.run.worker import Batch, BatchDroppedError, Dispatcher, Found, InHand, Outcome, Success, WorkerLostError
+from fvcli.run.worker_process import Setup
 
 _SOCKETS_PER_THREAD = 2
 _LOOK_SECONDS = 0.2  # how soon a stop is noticed while a batch is in work
@@ -157,7 +157,7 @@ class WorkerProcess:
             far.append(there)
         try:
             self._process = machine.start_module(
-                "fvcli.run.worker", subprocess.DEVNULL, [there.fileno() for there in far], _VARIABLES
+                "fvcli.run.worker_process", subprocess.DEVNULL, [there.fileno() for there in far], _VARIABLES
             )
         finally:
             numbers = [there.fileno() for there in far]

@@ -179,7 +179,7 @@ def _ref(name: bytes) -> ImageRef:
 class _Line:
     """A thread that takes inputs as they come and hands them to workers, who are waited for in that order.
 
-    Unlike :func:`fvcli.run.dispatcher.ordered_map` it never waits for the next input while a result is ready.
+    Unlike :func:`fvcli.run.worker.ordered_map` it never waits for the next input while a result is ready.
     """
 
     def __init__(self, workers: Sequence[ImageWorker], batches: Iterator[tuple[ImageRef, ...]]) -> None:

@@ -139,7 +139,7 @@ def test_a_process_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> Non
 #: The run's own threads, which work until the processes are there, are slow and do not crash.
 _PATIENT = """
 import sys
-if not {"fvcli.run.worker", "fvcli.run.crashes"} & set(sys.orig_argv):
+if not {"fvcli.run.worker_process", "fvcli.run.crashes"} & set(sys.orig_argv):
     def patient(*arguments, **options):
         time.sleep(0.05)
         return decode(*arguments, **options)
