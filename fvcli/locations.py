@@ -58,11 +58,11 @@ _DENIED_WORDS = """
 _MISSING_WORDS = """
     NO_SUCH_BUCKET NO_SUCH_KEY RESOURCE_NOT_FOUND NOT_FOUND BlobNotFound ContainerNotFound HTTP_404 HTTP_410
 """
-#: The user may not, or not any more.
+#: The store refuses the user, or no longer accepts the credentials.
 _DENIED = frozenset(_DENIED_WORDS.split())
-#: There is no such thing.
+#: The object or bucket does not exist.
 _MISSING = frozenset(_MISSING_WORDS.split())
-#: Statuses of the 400s that mean "later".
+#: Client-error statuses (4xx) that mean "try later".
 _LATER = frozenset(["HTTP_408", "HTTP_425", "HTTP_429"])
 
 T = TypeVar("T")
@@ -250,7 +250,7 @@ def retried(action: Callable[[], T]) -> T:
 
 
 def is_final(error: OSError) -> bool:
-    """Whether asking again cannot help."""
+    """Whether another try cannot help."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return True
     code = code_of(error)

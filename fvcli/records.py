@@ -1,4 +1,4 @@
-"""The values that pass between rooms. Frozen, without behaviour beyond naming what they hold."""
+"""The values that pass between rooms. Frozen, without behavior beyond naming what they hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ImageRef:
     path: below its root with "/" between the parts; as given for listed files. Always valid Unicode.
     path_bytes: the name's bytes where they are not UTF-8 (``path`` is then a readable stand-in), else None.
     size_bytes, mtime_ns: as found on discovery; -1 where the input could not be examined.
-    offset: where a member's bytes begin in its archive; -1 for files, and where nobody has looked yet.
+    offset: where a member's bytes begin in its archive; -1 for files, and as long as it is unknown.
     base_folder: what a relative root or path counts from, "" for the working directory.
     """
 

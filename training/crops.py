@@ -103,7 +103,7 @@ def _view(
 
 
 def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[float, float, float, float]:
-    """A third nearly the whole image (squash), 30 % near the centre square (crop), the rest 25-100 % anywhere."""
+    """A third nearly the whole image (squash), 30 % near the center square (crop), the rest 25-100 % anywhere."""
     width, height = size
     kind = generator.random()
     if kind < 0.33:
@@ -116,7 +116,7 @@ def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[
         aspect = np.exp(generator.uniform(-0.7, 0.7))
         w, h = min(width, np.sqrt(area * aspect)), min(height, np.sqrt(area / aspect))
     left, upper = generator.uniform(0, width - w), generator.uniform(0, height - h)
-    if 0.33 <= kind < 0.63:  # towards the centre
+    if 0.33 <= kind < 0.63:  # toward the center
         left, upper = (left + (width - w) / 2) / 2, (upper + (height - h) / 2) / 2
     return float(left), float(upper), float(min(left + w, width)), float(min(upper + h, height))
 

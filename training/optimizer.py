@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, 2015) with a pull towards the initial weights and a moving average of the result."""
+"""Adam (Kingma and Ba, 2015) with a pull toward the initial weights and a moving average of the result."""
 
 from __future__ import annotations
 

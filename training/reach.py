@@ -1,7 +1,7 @@
 """The teacher's depthwise kernels, resampled for the smaller image: where training starts.
 
 At 160 a thing spans fewer cells of every map than the teacher learned at 224, so a kernel's outer taps see too far
-from its centre. A kernel of reach r < 1 has them r cells away instead of one and reads the map there by linear
+from its center. A kernel of reach r < 1 has them r cells away instead of one and reads the map there by linear
 interpolation, which is again a 3x3 kernel. One number for each late depthwise layer, found by coordinate descent on
 training photographs: too few numbers to overfit the photographs.
 """

@@ -92,7 +92,7 @@ def _write(path: Path | None, output: str, exit_code: int, started: float, recor
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """ended: Unix time. values: further metrics by name, of a run that came to its end."""
+    """ended: Unix time. values: further metrics by name, of a finished run."""
 
     dataset: str
     exit_code: int

@@ -163,7 +163,7 @@ def permitted() -> None:
 class HeldStore(LocalStore):
     """A folder with some of its files open. The files are read as they are now, also after a run has replaced them.
 
-    They are closed when nothing refers to the store any more.
+    They are closed when nothing refers to the store anymore.
     """
 
     def __init__(self, folder: str | os.PathLike[str], keys: Iterable[str]) -> None:

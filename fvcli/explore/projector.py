@@ -20,7 +20,7 @@ from fvcli.text import printable
 
 TENSORS, METADATA, CONFIG = "tensors.tsv", "metadata.tsv", "projector_config.pbtxt"
 
-# Points are labelled by the first, unless something else is chosen.
+# Points are labeled by the first, unless something else is chosen.
 _LABELS = ("path", "root", "format", "width", "height", "size_bytes", "sha256")
 _CONFIG = f"""embeddings {{
   tensor_name: "fvcli"

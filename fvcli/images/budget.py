@@ -11,7 +11,7 @@ from contextlib import contextmanager
 class Budget:
     """Bytes shared by all threads, given out in the order they were asked for.
 
-    A request larger than the whole budget is served alone, when nothing else is out, so it cannot wait for ever; and
+    A request larger than the whole budget is served alone, when nothing else is out, so it cannot wait forever; and
     nobody may overtake it, so a stream of small ones cannot starve it. Each thread holds at most one share, which
     rules out a deadlock.
     """

@@ -35,7 +35,7 @@ class DecodedImage:
         self._share = share
 
     def close(self) -> None:
-        """Give the memory back. More than once is harmless."""
+        """Returns the memory to the budget. Repeated calls are harmless."""
         share, self._share = self._share, 0
         if share:
             self.pixels = _NOTHING

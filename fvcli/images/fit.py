@@ -14,7 +14,7 @@ PAD_VALUE = 128
 class Fitter:
     """Puts images into slots of a batch, as one model's input size and one preprocessing ask. Usable by any thread.
 
-    squash: the whole image, its aspect ratio changed. crop: the centre, of the slot's aspect ratio and
+    squash: the whole image, its aspect ratio changed. crop: the center, of the slot's aspect ratio and
     ``crop_fraction`` of the largest such rectangle. pad: the whole image, centered on gray, its aspect ratio kept.
     """
 
@@ -31,14 +31,14 @@ class Fitter:
             return self.width, self.height
         if self._fit == "pad":
             return self._contained(width, height)
-        left, top, right, bottom = self._centre(width, height)
+        left, top, right, bottom = self._center(width, height)
         return _ceil(self.width * width / (right - left)), _ceil(self.height * height / (bottom - top))
 
     def fit(self, decoded: DecodedImage, out: UInt8Array) -> None:
         """Write ``decoded`` into ``out``, uint8 [height, width, 3]."""
         left, top, right, bottom = decoded.region
         if self._fit == "crop":
-            x0, y0, x1, y1 = self._centre(right - left, bottom - top)
+            x0, y0, x1, y1 = self._center(right - left, bottom - top)
             scale(decoded.pixels, (left + x0, top + y0, left + x1, top + y1), self._resize, out)
         elif self._fit == "pad":
             width, height = self._contained(decoded.width, decoded.height)
@@ -52,7 +52,7 @@ class Fitter:
         factor = min(self.width / width, self.height / height)
         return max(1, round(width * factor)), max(1, round(height * factor))
 
-    def _centre(self, width: float, height: float) -> tuple[float, float, float, float]:
+    def _center(self, width: float, height: float) -> tuple[float, float, float, float]:
         factor = self._fraction * min(width / self.width, height / self.height)
         x, y = (width - self.width * factor) / 2, (height - self.height * factor) / 2
         return x, y, x + self.width * factor, y + self.height * factor

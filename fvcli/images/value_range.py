@@ -49,7 +49,7 @@ def to_bytes(values: Values, low: float, high: float) -> UInt8Array:
     scaled = np.empty(values.shape, np.uint8)
     rows = max(1, _STRIP_PIXELS // max(1, values[:1].size))
     factor, least, most = 255.0 / (high - low), min(low, high), max(low, high)
-    with np.errstate(invalid="ignore"):  # signalling NaNs
+    with np.errstate(invalid="ignore"):  # signaling NaNs
         for start in range(0, len(values), rows):
             strip = values[start : start + rows].astype(np.float64)
             np.nan_to_num(strip, copy=False, nan=least, posinf=most, neginf=least)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: shown: there is a picture. gone: no file any more. changed: the file has other content than the vector was made
+#: shown: there is a picture. gone: there is no file. changed: the file has other content than the vector was made
 #: from. unreadable: it cannot be read or decoded now. left out: the page's bytes for pictures are used up. off:
 #: pictures were not asked for.
 PictureState: TypeAlias = Literal["shown", "gone", "changed", "unreadable", "left out", "off"]

@@ -185,7 +185,7 @@ class WorkerProcess:
         return f"by {machine.signal_name(-code)}" if code < 0 else f"with exit code {code}"
 
     def close(self) -> None:
-        """Ends the process, whatever it is at."""
+        """Kills the process, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None

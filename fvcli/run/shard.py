@@ -28,7 +28,7 @@ _TAPER = 16  # a batch is at most this part of what is left of its shard
 
 
 def batch_sizes(inputs: int, size: int) -> list[int]:
-    """The sizes of a shard's batches: ``size``, towards the shard's end fewer and fewer.
+    """The sizes of a shard's batches: ``size``, toward the shard's end fewer and fewer.
 
     So all workers end at almost the same moment, however long an image takes.
     """

@@ -194,9 +194,9 @@ _good: dict[Location, Location] = {}
 def explained(error: OSError, location: Location) -> ImageError:
     """The failure of one object. Raises UnreachableError where the store no longer answers, or no longer lets us in."""
     if isinstance(error, FileNotFoundError):
-        return ImageError("read", "NotFound", "the object does not exist (any more)")
+        return ImageError("read", "NotFound", "the object does not exist (anymore)")
     if code_of(error) == "NO_SUCH_BUCKET":
-        raise UnreachableError(f"there is no bucket {location.bucket} (any more)") from error
+        raise UnreachableError(f"there is no bucket {location.bucket} (anymore)") from error
     if is_denied(error):
         if not location.on_the_web:
             _require_access(location)

@@ -13,7 +13,7 @@ from fvcli.errors import ImageError
 from fvcli.records import ImageRef
 from fvcli.sources.storage import Kind, ReadAt
 
-#: One input may take this long to read (checked between blocks); a stuck network mount must not stop a run for ever.
+#: One input may take this long to read (checked between blocks); a stuck network mount must not stop a run forever.
 MAX_READ_SECONDS = 120.0
 _BLOCK = 16 * 1024**2
 #: A pipe is never waited for, a terminal never becomes the process's own.
@@ -21,7 +21,7 @@ _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _LATEST_NS = 2**63 - 1
 
 _REASONS = {
-    errno.ENOENT: ("NotFound", "the file does not exist (any more)"),
+    errno.ENOENT: ("NotFound", "the file does not exist (anymore)"),
     errno.ENOTDIR: ("NotFound", "the file does not exist: a part of its path is not a folder"),
     errno.EACCES: ("PermissionDenied", "permission denied"),
     errno.EPERM: ("PermissionDenied", "permission denied"),

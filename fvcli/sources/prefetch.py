@@ -27,7 +27,7 @@ _SMOOTHING = 1 / 32
 class Prefetch:
     """Workers ask with ``begin`` and fetch with ``read``.
 
-    left_out: inputs that nobody will fetch. limit: bytes that are being read or wait. patience: seconds that ``begin``
+    left_out: inputs that no worker fetches. limit: bytes that are being read or wait. patience: seconds that ``begin``
     waits for room, 0 where the thread that asks is the one that fetches.
     """
 
@@ -66,7 +66,7 @@ class Prefetch:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="read")
             if self._bytes and self._bytes + cost > self._limit:
-                self._changed.wait(timeout=self._patience)  # not for ever: no worker has this batch yet
+                self._changed.wait(timeout=self._patience)  # not forever: no worker has this batch yet
                 if self._bytes + cost > self._limit:
                     return
             self._bytes += cost

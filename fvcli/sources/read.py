@@ -70,7 +70,7 @@ def _member(ref: ImageRef, file: OpenFile, inside: Archive, name: bytes) -> Memb
     if ref.offset < 0:
         member = archive.locate(file, inside, name)
         if member is None:
-            raise ImageError("read", "NotFound", "the archive has no such member (any more)")
+            raise ImageError("read", "NotFound", "the archive has no such member (anymore)")
         return member
     if file.mtime_ns not in (-1, ref.mtime_ns):
         raise changed()

@@ -1,4 +1,4 @@
-"""The contract between inputs and the places that hold them: local folders and object stores keep it alike."""
+"""The contract between inputs and the places that hold them: folders on a disk and object stores."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_an_archive_that_cannot_be_read_keeps_its_rows(bench: Bench, tmp_path: P
     pictures.make_folder(bench.photographs, range(50, 53))
     bench.extract()
     whole = archive.read_bytes()
-    archive.write_bytes(b"no archive any more" * 100)
+    archive.write_bytes(b"no archive anymore" * 100)
     bench.extract(prune=True)
     assert told(bench, "elsewhere", "pruned", "failed", "rows") == [6, 0, 1, 9]
     archive.write_bytes(whole)

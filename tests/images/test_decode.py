@@ -193,10 +193,10 @@ def test_floats_are_scaled_by_what_they_hold(values: list[float], expected: list
     assert whole(data)[0, :, 0].tolist() == expected
 
 
-def test_signalling_nans_are_black_and_quiet(recwarn: pytest.WarningsRecorder) -> None:
+def test_signaling_nans_are_black_and_quiet(recwarn: pytest.WarningsRecorder) -> None:
     data = encoded(Image.fromarray(np.array([[0.0, 1.0, 0.5]], np.float32)), "TIFF")
-    signalling = data.replace(struct.pack("<f", 0.5), struct.pack("<I", 0x7F800001))
-    assert whole(signalling)[0, :, 0].tolist() == [0, 255, 0]
+    signaling = data.replace(struct.pack("<f", 0.5), struct.pack("<I", 0x7F800001))
+    assert whole(signaling)[0, :, 0].tolist() == [0, 255, 0]
     assert not recwarn.list
 
 

@@ -71,9 +71,9 @@ def weights(size: int, low: float, high: float, wanted: int, resize: Resize) -> 
     wide = max(step, 1.0)
     matrix = np.zeros((wanted, size))
     for number in range(wanted):
-        centre = low + (number + 0.5) * step
-        for pixel in range(max(0, math.floor(centre - support * wide)), min(size, math.ceil(centre + support * wide))):
-            matrix[number, pixel] = kernel((pixel + 0.5 - centre) / wide)
+        center = low + (number + 0.5) * step
+        for pixel in range(max(0, math.floor(center - support * wide)), min(size, math.ceil(center + support * wide))):
+            matrix[number, pixel] = kernel((pixel + 0.5 - center) / wide)
     result: NDArray[np.float64] = matrix / matrix.sum(axis=1, keepdims=True)
     return result
 

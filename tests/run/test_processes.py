@@ -61,7 +61,7 @@ def in_shared_memory() -> set[str]:
 
 
 def until_gone(processes: list[int]) -> float:
-    """Seconds until none of the processes is there any more."""
+    """Seconds until none of the processes is there anymore."""
     started = time.monotonic()
     while any(map(alive, processes)):
         assert time.monotonic() - started < 30

@@ -43,4 +43,4 @@ def test_views_keep_what_the_fit_keeps() -> None:
     image.paste("white", (0, 0, 100, 200))
     squashed, cropped = (crops.views([image], 160, fit)[0, :, :, 0] for fit in ("squash", "crop"))
     assert (squashed == 255).mean() == pytest.approx(0.25, abs=0.01)
-    assert (cropped == 255).sum() == 0, "the centre square of 175 pixels begins at 112"
+    assert (cropped == 255).sum() == 0, "the center square of 175 pixels begins at 112"

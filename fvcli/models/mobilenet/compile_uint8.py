@@ -12,7 +12,7 @@ from fvcli.models.mobilenet.tflite_writer import Quantization, TFLiteWriter
 
 
 def compile_uint8(network: MobileNetV1) -> bytes:
-    """The classic .tflite: uint8 in, uint8 out, one scale and zero point a tensor.
+    """The classic .tflite: uint8 in, uint8 out, one scale and zero point per tensor.
 
     Ends in the pooled features [n, 1, 1, d], as Google's feature extractor does, or in the classifier's softmax
     [n, classes] where the network has its classifier. Raises ModelError for a plain network.

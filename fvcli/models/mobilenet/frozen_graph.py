@@ -200,9 +200,9 @@ class _Graph:
     def _onwards(self, node: Node) -> Iterator[Node]:
         """The ops that take a convolution's result on, one after the other, up to the FakeQuant or the next fork.
 
-        Ops that only watch the result (summaries, outputs) are no fork.
+        Ops that only watch the result (summaries, outputs) do not count as a fork.
         """
-        for _ in self._nodes:  # no longer than the graph: a damaged one may go in circles
+        for _ in self._nodes:  # no longer than the graph: a damaged one may have cycles
             following = [consumer for consumer in self._consumers[node.name] if consumer.op in _ONWARDS]
             if node.op == _FAKE_QUANT or len(following) != 1:
                 return
@@ -220,7 +220,7 @@ class _Graph:
         raise ModelError(f"{node.name} has no constant to add or multiply by; this graph is not frozen")
 
     def _value(self, source: str) -> Any:
-        """The value of a constant expression. Raises _NotConstantError where it hangs on the image."""
+        """The value of a constant expression. Raises _NotConstantError where it depends on the image."""
         from tensorflow.python.framework.tensor_util import MakeNdarray
 
         node = self._node(source)
