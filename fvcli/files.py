@@ -18,12 +18,12 @@ from fvcli.errors import DatasetError
 
 _TEMPORARY = re.compile(r".+\.\d+\.tmp")
 _ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command to resume",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command to resume",
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
-    errno.ENOENT: "it is not there (was the folder removed or unmounted?)",
+    errno.ENOENT: "it does not exist (was the folder removed or unmounted?)",
     errno.EIO: "the disk reports an input/output error; check it before repeating the command",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
 }

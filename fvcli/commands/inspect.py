@@ -123,7 +123,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "files", f"{counted(found.shards, found.format + ' shard')}, {size:,.1f} MB{per_row}"
     more = f" and {len(found.roots) - _ROOTS:,} more" if len(found.roots) > _ROOTS else ""
     yield "from", (", ".join(found.roots[:_ROOTS]) or "files named one by one") + more
-    yield "inputs", f"{counts['discovered']:,}, of which {counts['failed']:,} have no vector"
+    yield "inputs", f"{counts['discovered']:,}, {counts['failed']:,} of them without a vector"
     for kind in found.failures[:_KINDS]:
         yield "", f"{kind.count:>7,}  {kind.stage}: {kind.error}, e.g. {kind.example}: {kind.message}"
     if len(found.failures) > _KINDS:

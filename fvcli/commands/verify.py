@@ -54,7 +54,7 @@ def verify(
             say(f"damaged: {dataset}/{damage.file}: {damage.problem}")
         if verdict.damages:
             if any(not damage.foreign for damage in verdict.damages):
-                say(f"to drop what is damaged: fvcli repair {dataset}; the next extract redoes only that")
+                say(f"fvcli repair {dataset} drops what is damaged; the next extract computes only that again")
             if any(damage.foreign for damage in verdict.damages):
                 say("fvcli does not touch files that it did not write: move them away yourself")
         elif not quiet:
@@ -89,5 +89,9 @@ def repair(dataset: Dataset, quiet: Quiet = False) -> None:
             return
         for damage in dropped:
             say(f"dropped: {dataset}/{damage.file}: {damage.problem}")
-        after = "; run fvcli extract again to compute it again" if dropped else ", so nothing was dropped"
-        say(f"{dataset}: {counted(len(dropped), 'damaged file')}{after}")
+        if dropped:
+            say(
+                f"{dataset}: dropped {counted(len(dropped), 'damaged file')}; run fvcli extract to compute the rows again"
+            )
+        else:
+            say(f"{dataset}: no damaged file; nothing was dropped")

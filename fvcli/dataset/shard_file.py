@@ -181,7 +181,10 @@ def reading(store: Store, key: str) -> Iterator[None]:
         raise DamagedError(f"{place} is damaged ({reason}); fvcli verify shows what is affected") from error
     except DatasetError as error:
         if isinstance(error.__cause__, FileNotFoundError):
-            raise DatasetError(f"{place} is gone; if a run has just updated the dataset, open it again") from error
+            raise DatasetError(
+                f"{place} is gone; if a run has just updated the dataset, try again; otherwise fvcli verify shows what "
+                "is affected"
+            ) from error
         raise
 
 

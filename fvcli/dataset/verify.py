@@ -126,7 +126,7 @@ def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
             failed = found.counts.failed
     yield from _count_damages(found, failed)
     for stray in _strays(store, found):
-        yield Damage(stray, "the manifest does not know it; a reader that takes every file would read its rows too")
+        yield Damage(stray, "it is not in the manifest; a tool that reads every file would also read its rows")
 
 
 def _rows_of(shard: Shard) -> str:

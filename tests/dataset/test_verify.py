@@ -137,7 +137,7 @@ def test_what_a_reader_of_all_files_would_take_is_damage(bench: Bench, file: str
     bench.extract()
     (bench.features / file).write_bytes(b"")
     (problem,) = bench.damages()
-    assert problem.startswith(f"{file}: the manifest does not know it")
+    assert problem.startswith(f"{file}: it is not in the manifest")
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         "pipe.jpg": ("NotRegular", "not a regular file"),
         "missing.jpg": ("NotFound", "does not exist"),
         "huge.jpg": ("TooLarge", "5,368,709,120 bytes"),
-        ".": ("NotRegular", "a folder"),
+        ".": ("NotRegular", "a folder, not a file"),
         "empty.jpg/x": ("NotFound", "not a folder"),
         "nul\0.jpg": ("NotFound", "name"),
     }

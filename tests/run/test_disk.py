@@ -89,7 +89,7 @@ def test_a_full_disk_is_told_and_freeing_space_completes_the_run(
         filler.write_bytes(b"\0" * max(0, space.f_bavail * space.f_frsize - free * 1024))
         done = forks.run(*command)
         if done.code == 1:
-            told(done, "the disk is full; free some space and run the same command to resume")
+            told(done, "the disk is full; free some space and run the same command again")
             failed += 1
         if (place / "features").exists():
             contents.check_moment(place / "features")
