@@ -90,8 +90,6 @@ def repair(dataset: Dataset, quiet: Quiet = False) -> None:
         for damage in dropped:
             say(f"dropped: {dataset}/{damage.file}: {damage.problem}")
         if dropped:
-            say(
-                f"{dataset}: dropped {counted(len(dropped), 'damaged file')}; run fvcli extract to compute the rows again"
-            )
+            say(f"{dataset}: dropped {counted(len(dropped), 'damaged file')}; fvcli extract computes the rows again")
         else:
             say(f"{dataset}: no damaged file; nothing was dropped")

@@ -102,9 +102,7 @@ def load_keras(path: Path, name: str, license: str, options: SourceOptions) -> F
             list(getattr(model, "output_names", ["output"])),
         )  # Sequential has no names
     except Exception as error:  # Keras raises whatever a layer's code raises
-        raise ModelError(
-            f"{name}: Keras cannot load this file; is it a whole Keras model? ({first_line(error)})"
-        ) from error
+        raise ModelError(f"{name}: Keras cannot load this file, is it a Keras model? ({first_line(error)})") from error
     shape = tuple(inputs[0].shape) if len(inputs) == 1 else ()
     if len(shape) != 4 or shape[0] not in (None, 1) or shape[3] != 3:
         raise ModelError(f"{name}: takes {[tuple(each.shape) for each in inputs]}, not images [n, height, width, 3]")

@@ -185,6 +185,4 @@ def _session(data: bytes, name: str) -> Any:
     try:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-        raise ModelError(
-            f"{name}: ONNX Runtime cannot load this file; is it a whole ONNX model? ({first_line(error)})"
-        ) from error
+        raise ModelError(f"{name}: ONNX Runtime cannot load this file, is it damaged? ({first_line(error)})") from error

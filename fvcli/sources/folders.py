@@ -44,11 +44,7 @@ class LocalFile:
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode):
             os.close(self._descriptor)
-            kind = (
-                "a folder, not a file"
-                if stat.S_ISDIR(found.st_mode)
-                else "not a regular file (a pipe, socket or device)"
-            )
+            kind = "a folder, not a file" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device, not a file"
             raise ImageError("read", "NotRegular", kind)
         self.size = found.st_size
         self.mtime_ns = clamped(found.st_mtime_ns)

@@ -225,7 +225,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         stream.truncate(5 * 1024**3)
     cases = {
         "empty.jpg": ("Empty", "the file is empty"),
-        "pipe.jpg": ("NotRegular", "not a regular file"),
+        "pipe.jpg": ("NotRegular", "a pipe, socket or device, not a file"),
         "missing.jpg": ("NotFound", "does not exist"),
         "huge.jpg": ("TooLarge", "5,368,709,120 bytes"),
         ".": ("NotRegular", "a folder, not a file"),
@@ -236,7 +236,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=message) as caught:
             read(ImageRef("", f"{tmp_path}/{name}"))
         assert (caught.value.stage, caught.value.kind) == ("read", kind)
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="a pipe, socket or device, not a file"):
         read(ImageRef("", "/dev/zero"))
 
 
