@@ -13,7 +13,8 @@ real: the same command with its kernels. delay: the same, and each file that is 
 network mount.
 
 Rates are those between a quarter and nine tenths of the run, so that starting and ending do not count; CPU and peak
-memory are of the whole run, all processes.
+memory are of the whole run, all processes. The first line has the nice value and the scheduling policy, which decide
+on a busy machine.
 """
 
 from __future__ import annotations
@@ -116,18 +117,28 @@ class _Watch:
         return (after - before) / (until - since)
 
 
-def _memory_mb(peaks: dict[int, float]) -> None:
-    """Notes the peak of this process and of each child, by process number."""
-    tasks = Path("/proc/self/task")
-    children = [int(name) for task in tasks.iterdir() for name in (task / "children").read_text().split()]
-    for process in (os.getpid(), *children):
-        try:
-            lines = Path(f"/proc/{process}/status").read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            if line.startswith("VmHWM:"):
-                peaks[process] = int(line.split()[1]) / 1024
+class _Memory:
+    """The peaks in MB, by samples: of this process, of a child at most, of all. Shared pages count in proportion."""
+
+    def __init__(self) -> None:
+        self.own = self.each = self.all = 0.0
+
+    def sample(self) -> None:
+        own = _proportional_mb(os.getpid())
+        tasks = Path("/proc/self/task")
+        children = [int(name) for task in tasks.iterdir() for name in (task / "children").read_text().split()]
+        beside = [_proportional_mb(process) for process in children]
+        self.own, self.each = max(self.own, own), max(self.each, *beside, 0.0)
+        self.all = max(self.all, own + sum(beside))
+
+
+def _proportional_mb(process: int) -> float:
+    """The proportional set size of a process, 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
@@ -135,12 +146,11 @@ def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
     import_lean()
     from fvcli import api
 
-    watch, ended = _Watch(), threading.Event()
-    peaks: dict[int, float] = {}
+    watch, memory, ended = _Watch(), _Memory(), threading.Event()
 
     def look() -> None:
         while not ended.wait(0.5):
-            _memory_mb(peaks)
+            memory.sample()
 
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
@@ -149,13 +159,12 @@ def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
     ended.set()
     looking.join()
     cpu = sum(usage.ru_utime + usage.ru_stime for usage in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
-    own = peaks.pop(os.getpid(), 0.0)
     return {
         "rate": watch.rate(),
         "cpu_ms": 1000 * cpu / summary.extracted,
-        "own_mb": own,
-        "each_mb": max(peaks.values(), default=0.0),
-        "all_mb": own + sum(peaks.values()),
+        "own_mb": memory.own,
+        "each_mb": memory.each,
+        "all_mb": memory.all,
     }
 
 
@@ -199,7 +208,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.005)
     asked = parser.parse_args()
     workers = asked.workers or ([2, 4, 8, 16, 32, 64] if asked.what == "simulate" else [usable_cpus()])
-    print(f"{asked.what}, {asked.images:,} images, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {environment()['cpu']}")
+    policy = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}.get(os.sched_getscheduler(0), "batch")
+    print(
+        f"{asked.what}, {asked.images:,} images, {asked.rounds} round(s), {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"nice {os.nice(0)}, policy {policy}, {environment()['cpu']}"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         folder = pictures.repeat(pictures.photographs(PHOTOGRAPHS), Path(scratch) / "photographs", asked.images)
         rows: list[Row] = [(number, each) for number in workers for each in asked.processes or [None]]

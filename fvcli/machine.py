@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from fvcli import __version__
@@ -26,8 +25,9 @@ _LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", 
 #: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
 _TRIM_EVERY = 2500
 _KEEP = ctypes.c_size_t(0)
-#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h), with the bytes that they are set to.
-_THRESHOLDS = ((-1, 32 * 1024**2), (-3, 16 * 1024**2))
+#: Parameters of glibc's mallopt (malloc.h) and their values: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in bytes, and
+#: M_ARENA_MAX. A heap per thread costs some 10 MB each.
+_MALLOC_PARAMETERS = ((-1, 32 * 1024**2), (-3, 16 * 1024**2), (-8, 2))
 
 
 def usable_cpus() -> int:
@@ -77,6 +77,8 @@ def environment_id(values: Mapping[str, str]) -> str:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata  # a tenth of what a worker process, which asks for no version, would import
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -111,7 +113,7 @@ class MemoryTrimmer:
 
     glibc returns the end of its heap and every large block as soon as they are free, so that each image would take its
     pages from the kernel anew. It keeps memory that threads free between blocks that are still in use, so that a long
-    run would grow. Does nothing where the C library has no mallopt and malloc_trim.
+    run would grow. Create it before the threads. Does nothing where the C library has no mallopt and malloc_trim.
     """
 
     def __init__(self) -> None:
@@ -119,8 +121,8 @@ class MemoryTrimmer:
         self._trim: Callable[[ctypes.c_size_t], object] | None = None
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            for name, size in _THRESHOLDS:
-                library.mallopt(name, size)
+            for parameter, value in _MALLOC_PARAMETERS:
+                library.mallopt(parameter, value)
             self._trim = library.malloc_trim
 
     def __call__(self, images: int) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.errors import DatasetError
-from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
+from fvcli.records import Float32Array, ImageInfo, ImageRef
 
 VECTOR = "embedding"
 KEY_COLUMNS = ("root", "path")
@@ -51,24 +51,6 @@ def schema(dimension: int, dtype: DType, labels: bool = False) -> pa.Schema:
     value = pa.float32() if dtype == "float32" else pa.float16()
     vector = pa.field(VECTOR, pa.list_(pa.field("element", value, False), dimension), False)
     return pa.schema([*_BEFORE, vector, *_AFTER, *(_LABELS if labels else ())])
-
-
-def refusals(vectors: Float32Array, dtype: DType) -> dict[int, Failure]:
-    """The reasons why some of the vectors, float32 [n, d], cannot be stored as ``dtype``, by their place."""
-    largest = np.abs(vectors).max(axis=1, initial=0)
-    storable = largest <= np.finfo(dtype).max
-    return {} if storable.all() else {int(at): _refusal(float(largest[at])) for at in np.flatnonzero(~storable)}
-
-
-def _refusal(largest: float) -> Failure:
-    if np.isfinite(largest):
-        return Failure(
-            "infer",
-            "OutOfRange",
-            f"its vector has the value {largest:,.0f}, and float16 holds {np.finfo(np.float16).max:,.0f} at most; "
-            "use --dtype float32",
-        )
-    return Failure("infer", "NotFinite", "the model gave a vector with a value that is not finite")
 
 
 @dataclass(frozen=True, slots=True)

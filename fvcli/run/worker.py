@@ -18,7 +18,6 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from fvcli.dataset.columns import refusals
 from fvcli.dataset.layout import DType
 from fvcli.errors import ImageError
 from fvcli.images.confined import AbandonedError
@@ -159,7 +158,7 @@ class ImageWorker:
                 replace(info, labels=labels, scores=scores)
                 for info, (labels, scores) in zip(infos, embeddings.classes, strict=True)
             ]
-        refused = refusals(embeddings.vectors, self._dtype)
+        refused = _refusals(embeddings.vectors, self._dtype)
         made = map(Success, infos, embeddings.vectors)
         return (refused.get(number, one) for number, one in enumerate(made)) if refused else made
 
@@ -180,6 +179,24 @@ class ImageWorker:
             raise BatchDroppedError from None
         except ImageError as error:
             return Failure(error.stage, error.kind, str(error))
+
+
+def _refusals(vectors: Float32Array, dtype: DType) -> dict[int, Failure]:
+    """The reasons why some of the vectors, float32 [n, d], cannot be stored as ``dtype``, by their place."""
+    largest = np.abs(vectors).max(axis=1, initial=0)
+    storable = largest <= np.finfo(dtype).max
+    return {} if storable.all() else {int(at): _refusal(float(largest[at])) for at in np.flatnonzero(~storable)}
+
+
+def _refusal(largest: float) -> Failure:
+    if np.isfinite(largest):
+        return Failure(
+            "infer",
+            "OutOfRange",
+            f"its vector has the value {largest:,.0f}, and float16 holds {np.finfo(np.float16).max:,.0f} at most; "
+            "use --dtype float32",
+        )
+    return Failure("infer", "NotFinite", "the model gave a vector with a value that is not finite")
 
 
 @dataclass(frozen=True, slots=True)
