@@ -16,14 +16,12 @@ import numpy as np
 
 from fvcli.errors import ModelError, UsageError, first_line
 from fvcli.files import file_sha256
-from fvcli.models.frameworks import tensorflow, tensorflow_hub
+from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.litert import LiteRTModel
 from fvcli.models.model_card import ModelCard, input_spec_to_json
-from fvcli.models.pixels import pixel_values
-from fvcli.models.protocol import is_vector
+from fvcli.models.protocol import is_vector, pixel_values
 from fvcli.models.source_options import SourceOptions, asked_range, float_input, input_size, options_identity
-from fvcli.models.stderr_filter import TENSORFLOW, stderr_without
 from fvcli.models.tensorflow import TensorFlowModel, single_thread
 from fvcli.records import InputSpec
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError, first_line
-from fvcli.models.frameworks import tensorflow, tensorflow_hub
+from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
 from fvcli.models.mobilenet.catalog import entry_of_handle
-from fvcli.models.stderr_filter import TENSORFLOW, stderr_without
 
 SIGNATURES: Final = ("default", "image_feature_vector")
 """Signatures of an image feature vector module: https://www.tensorflow.org/hub/common_signatures/images"""

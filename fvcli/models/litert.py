@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from fvcli.errors import ModelError
+from fvcli.models.frameworks import LITERT, stderr_without
 from fvcli.models.model_card import ModelCard
-from fvcli.models.pixels import look_up, pixel_codes, pixel_values
-from fvcli.models.stderr_filter import LITERT, stderr_without
+from fvcli.models.protocol import look_up, pixel_codes, pixel_values
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 _announced = False

@@ -11,8 +11,7 @@ import numpy as np
 
 from fvcli.errors import ModelError, UsageError, first_line
 from fvcli.models.frameworks import onnxruntime
-from fvcli.models.pixels import look_up, pixel_values
-from fvcli.models.protocol import is_vector
+from fvcli.models.protocol import is_vector, look_up, pixel_values
 from fvcli.models.source_options import (
     MissingOptionError,
     SourceOptions,

@@ -1,9 +1,12 @@
-"""The contract between the models that compute feature vectors and the run that needs them."""
+"""The contract between the models that compute feature vectors and the run that needs them, and their pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
@@ -56,3 +59,30 @@ def is_vector(shape: Sequence[int]) -> bool:
     """Whether a result of this shape, with the batch first, is one vector per image: all other sizes but one are 1."""
     sizes = shape[1:]
     return len(sizes) >= 1 and min(sizes) > 0 and sum(size > 1 for size in sizes) <= 1
+
+
+def pixel_values(spec: InputSpec) -> Float32Array:
+    """float32 [256, 3]: for each pixel value and channel, the number in the range of ``spec``.
+
+    Raises ValueError for a spec without a range.
+    """
+    ranges = spec.channel_ranges or (spec.value_range and (spec.value_range,) * 3)
+    if ranges is None:
+        raise ValueError("the input has no range")
+    low, high = (np.array([pair[end] for pair in ranges]) for end in (0, 1))
+    values: Float32Array = (low + (high - low) * np.arange(256)[:, np.newaxis] / 255).astype(np.float32)
+    return values
+
+
+def pixel_codes(spec: InputSpec, scale: float, zero_point: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """``dtype`` [256, 3]: the numbers of :func:`pixel_values` as codes, real = scale * (code - zero_point)."""
+    limits = np.iinfo(dtype)
+    codes = np.rint(pixel_values(spec) / np.float32(scale) + np.float32(zero_point))
+    clipped: NDArray[Any] = np.clip(codes, limits.min, limits.max).astype(dtype)
+    return clipped
+
+
+def look_up(table: NDArray[Any], image: UInt8Array, out: NDArray[Any]) -> None:
+    """Write ``table[pixel, channel]`` of an image, uint8 [h, w, 3], into ``out`` [h, w, 3]."""
+    for channel in range(3):
+        np.take(table[:, channel], image[:, :, channel], out=out[:, :, channel], mode="clip")

@@ -14,7 +14,7 @@ import numpy as np
 
 from fvcli.errors import ModelError, first_line
 from fvcli.models.frameworks import tensorflow
-from fvcli.models.pixels import look_up
+from fvcli.models.protocol import look_up
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 
 tf = tensorflow()

@@ -19,10 +19,9 @@ from fvcli.errors import DatasetError
 from fvcli.images.estimate import Limits
 from fvcli.images.libraries import decoder, resizer
 from fvcli.machine import decoders, environment, environment_id
-from fvcli.models.embedder import Embedder
+from fvcli.models.embedder import Embedder, embedder_of, load_recipe_model
 from fvcli.models.loading import load_classifier
 from fvcli.models.protocol import FeatureModel
-from fvcli.models.recipe_model import embedder_of, load_recipe_model
 from fvcli.records import Recipe
 from fvcli.run.request import ExtractRequest
 

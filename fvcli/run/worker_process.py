@@ -24,7 +24,7 @@ from fvcli.images.budget import Budget
 from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
 from fvcli.machine import MemoryTrimmer
-from fvcli.models.recipe_model import embedder_of, load_recipe_model
+from fvcli.models.embedder import embedder_of, load_recipe_model
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, Recipe
 from fvcli.run.worker import Batch, Found, ImageWorker, InHand, Outcome, Success, Worker
 from fvcli.sources.prefetch import Prefetch

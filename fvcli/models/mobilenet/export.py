@@ -23,14 +23,13 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.frameworks import tensorflow
+from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import compile_float, compile_int8, network_record
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.mobilenet.graph import LayerTensors, NetworkTensors, Span
 from fvcli.models.mobilenet.network import MobileNetV1
-from fvcli.models.stderr_filter import TENSORFLOW, stderr_without
 
 ExportForm = Literal["hub-module", "saved-model", "tflite", "tflite-uint8"]
 EXPORT_FORMS: Final[tuple[ExportForm, ...]] = get_args(ExportForm)
