@@ -55,7 +55,7 @@ def bare(files: Sequence[str]) -> Pass:
     import numpy as np
     from simplejpeg import decode_jpeg
 
-    from fvcli.images.scale import scale
+    from fvcli.images.fit import scale
     from fvcli.models.loading import embedded_file
 
     spec = embedded_file()[0].input_spec

@@ -54,7 +54,7 @@ import ctypes, sys, time
 if {{"benchmarks.cores", "fvcli.run.worker_process"}} & set(sys.orig_argv):
     ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)  # PR_SET_TIMERSLACK: waits end on time
     import numpy as np
-    import fvcli.images.jpeg as jpeg, fvcli.images.scale as scale, fvcli.models.litert as litert
+    import fvcli.images.jpeg as jpeg, fvcli.images.fit as scale, fvcli.models.litert as litert
     blank = {{}}
     def wait(seconds, shape):
         time.sleep(seconds)

@@ -11,8 +11,8 @@ import numpy as np
 from fvcli import options
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.errors import ImageError, UsageError
-from fvcli.images.estimate import DEFAULT_LIMITS
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import DEFAULT_LIMITS
 from fvcli.models import loading
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array

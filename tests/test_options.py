@@ -13,7 +13,7 @@ import fvcli
 from fvcli.cli import app
 from fvcli.declared import declared
 from fvcli.errors import UsageError
-from fvcli.images.estimate import Limits
+from fvcli.images.memory import Limits
 from fvcli.options import GROUPS, CommandOptions, ExtractOptions
 from fvcli.records import Preprocessing
 from fvcli.run.request import ExtractRequest, RayOptions, complete, make_request

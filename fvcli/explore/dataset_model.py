@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fvcli.dataset.manifest import Manifest
 from fvcli.errors import DatasetError, ModelError
-from fvcli.images.estimate import DEFAULT_LIMITS
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import DEFAULT_LIMITS
 from fvcli.models.cache import read_compiled
 from fvcli.models.loading import EMBEDDED, embedded_file, load_model
 from fvcli.models.protocol import FeatureModel

@@ -2,6 +2,7 @@
 
 The classes are used directly, so that only formats of this table can be opened, and a file is opened as what its bytes
 say, whatever its name.
+:func:`explain` is the one place where their exceptions become errors of fvcli.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import TypeAlias
 from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
+from fvcli.images.jpeg import CUT
 from fvcli.sources.formats import BY_NAME, SNIFF_BYTES, sniff
 
 # The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
@@ -25,6 +28,10 @@ Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", module=r"(PIL|pi_heif|pillow_jxl)(\.|$)")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+#: Words in the messages of decoders.
+_CUT_WORDS = ("truncated", "buffer overrun", "not enough data", "end of file", "unexpected eof", "premature end")
+_UNSUPPORTED_WORDS = ("pixel mode", "unsupported", "not supported", "unimplemented", "not implemented")
 
 Opener: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -198,3 +205,30 @@ def _silence_libtiff() -> None:
                 setter(None)
     except (OSError, AttributeError, IndexError):
         pass
+
+
+def explain(error: Exception, data: bytes) -> ImageError:
+    """The ImageError for an exception of a decoder: OutOfMemory, TooManyPixels, Truncated, Unsupported or Corrupt."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return ImageError("decode", "OutOfMemory", "not enough memory to decode it")
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError("decode", "TooManyPixels", "a picture within it is larger than --max-pixels allows")
+    lower = text.lower()
+    if isinstance(error, EOFError) or any(word in lower for word in _CUT_WORDS) or _announces_more(data):
+        return ImageError("decode", "Truncated", CUT)
+    if isinstance(error, NotImplementedError) or any(word in lower for word in _UNSUPPORTED_WORDS):
+        return ImageError("decode", "Unsupported", f"a kind of image that is not supported: {text}")
+    detail = f"{text} ({type(error).__name__})" if text else type(error).__name__
+    return ImageError("decode", "Corrupt", f"the image data is damaged: {detail}")
+
+
+def _announces_more(data: bytes) -> bool:
+    """Whether a WebP's or TIFF's header points behind the end of the data."""
+    name = sniff(data[:SNIFF_BYTES])
+    if name == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if name == "TIFF" and data[2:4] in (b"\x2a\0", b"\0\x2a") and len(data) >= 8:
+        (start,) = struct.unpack_from("<I" if data[:1] == b"I" else ">I", data, 4)
+        return bool(start >= len(data))
+    return False

@@ -27,8 +27,8 @@ import numpy as np
 from fvcli import machine
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
-from fvcli.images.estimate import Limits
 from fvcli.images.fit import Fitter
+from fvcli.images.memory import Limits
 from fvcli.records import InputSpec, Preprocessing, UInt8Array
 
 #: CPU time for one image, and wall time where a process waits for something.

@@ -14,13 +14,16 @@ from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images import isobmff, jpeg, jpeg_header, tiff
-from fvcli.images.budget import DECODED, Budget
-from fvcli.images.codecs import format_of, open_picture
+from fvcli.images.codecs import explain, format_of, open_picture
 from fvcli.images.convert import LowBytes, over_white, reduced, to_eight_bits
-from fvcli.images.decoded import DecodedImage
-from fvcli.images.estimate import (
+from fvcli.images.jpeg import CUT
+from fvcli.images.jpeg_header import JpegHeader
+from fvcli.images.memory import (
+    DECODED,
     DEFAULT_LIMITS,
     LIGHT_PIXELS,
+    Budget,
+    DecodedImage,
     HeavyImageError,
     Limits,
     Needed,
@@ -34,11 +37,7 @@ from fvcli.images.estimate import (
     memory_of,
     needed_of,
 )
-from fvcli.images.faults import explain
-from fvcli.images.jpeg import CUT
-from fvcli.images.jpeg_header import JpegHeader
-from fvcli.images.metadata import check_png, without_metadata
-from fvcli.images.orientation import orientation_of, upright
+from fvcli.images.metadata import check_png, orientation_of, upright, without_metadata
 from fvcli.images.tiff import TiffHeader
 from fvcli.records import UInt8Array
 

@@ -22,9 +22,9 @@ _LEAST_SIDE = 64
 _MARKS_PREMATURE_END = "premature end"
 
 
-def decoded_by_pillow() -> bool:
-    """Whether this machine has no build of simplejpeg."""
-    return decode_jpeg is None
+def decoder() -> str:
+    """The library that decodes ordinary JPEGs on this machine, as a recipe names it."""
+    return "pillow" if decode_jpeg is None else "simplejpeg"
 
 
 def has_fast_path(header: JpegHeader) -> bool:

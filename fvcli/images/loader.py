@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from fvcli.errors import ImageError
-from fvcli.images.budget import DECODED, Budget
 from fvcli.images.confined import DecodingProcesses
 from fvcli.images.decode import decode
-from fvcli.images.estimate import DEFAULT_LIMITS, HeavyImageError, Limits
 from fvcli.images.fit import Fitter
+from fvcli.images.memory import DECODED, DEFAULT_LIMITS, Budget, HeavyImageError, Limits
 from fvcli.records import ImageFile, ImageInfo, ImageRef, InputSpec, Preprocessing, UInt8Array
 from fvcli.sources.read import read
 
@@ -28,11 +28,12 @@ class ImageLoader:
         limits: Limits = DEFAULT_LIMITS,
         budget: Budget = DECODED,
     ) -> None:
+        self._spec = spec
+        self._preprocessing = preprocessing
         self._fitter = Fitter(spec, preprocessing)
         self._exact = preprocessing.decode == "exact"
         self._limits = limits
         self._budget = budget
-        self._processes = DecodingProcesses(spec, preprocessing, limits)
 
     def load(self, ref: ImageRef, out: UInt8Array) -> ImageInfo:
         """Read ``ref`` and put it into ``out``, uint8 RGB [height, width, 3]. Raises ImageError."""
@@ -52,6 +53,11 @@ class ImageLoader:
             image = self._processes.decode(file.data, memory, stopped)
         out[:] = image.pixels
         return ImageInfo(file.sha256, file.size_bytes, file.mtime_ns, image.width, image.height, image.format)
+
+    @cached_property
+    def _processes(self) -> DecodingProcesses:
+        """Made for the first large image; of two made at once by two threads, one ends with its first image."""
+        return DecodingProcesses(self._spec, self._preprocessing, self._limits)
 
     def _here(self, file: ImageFile, out: UInt8Array) -> ImageInfo:
         limits, budget = self._limits, self._budget

@@ -1,6 +1,6 @@
-"""Files without their metadata: damage in it must not cost the picture.
+"""A file's metadata: the orientation that it tells (EXIF; CIPA DC-008, 4.6.4), and files without it.
 
-Also whether a PNG is whole.
+Damage in it must not cost the picture. Also whether a PNG is whole.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images.jpeg import CUT
+from fvcli.images.jpeg_header import ORIENTATION_TAG
+from fvcli.images.memory import Region
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = struct.pack(">I", 0) + b"IEND\xaeB`\x82"
@@ -22,6 +24,18 @@ _MOST_ORIENTATION_BYTES = 1 << 16
 _BLOCK = 1 << 16
 #: Where each pass of an interlaced PNG begins and its steps: x, y, across, down.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SOURCES = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
 
 
 def without_metadata(name: str, data: bytes) -> bytes | None:
@@ -125,3 +139,32 @@ def _bare_avif(data: bytes) -> bytes | None:
     items = data[start:end].replace(b"Exif", b"skip").replace(b"mime", b"skip")
     bare = data[:start] + items + data[end:]
     return bare if bare != data and len(bare) == len(data) else None
+
+
+def orientation_of(picture: ImageFile.ImageFile) -> int:
+    """EXIF orientation, 1 to 8. A damaged EXIF block costs no image: it counts as upright."""
+    if not any(source in picture.info for source in _SOURCES):
+        return 1
+    try:
+        value = picture.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return value if value in _TRANSPOSITIONS else 1
+
+
+def upright(
+    image: Image.Image, region: Region, size: tuple[int, int], oriented: int
+) -> tuple[Image.Image, Region, tuple[int, int]]:
+    """``image``, what of it the picture fills, and the picture's full (width, height), turned as ``oriented`` says."""
+    if oriented not in _TRANSPOSITIONS:
+        return image, region, size
+    left, top, right, bottom = region
+    width, height = image.size
+    if oriented in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if oriented in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    if oriented >= 5:
+        left, top, right, bottom = top, left, bottom, right
+        size = size[1], size[0]
+    return image.transpose(_TRANSPOSITIONS[oriented]), (left, top, right, bottom), size

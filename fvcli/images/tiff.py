@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fvcli.errors import ImageError
+from fvcli.images.convert import Values, to_bytes, value_range
 from fvcli.images.jpeg import CUT
-from fvcli.images.value_range import Values, to_bytes, value_range
 from fvcli.records import UInt8Array
 from fvcli.sources.formats import BY_NAME
 

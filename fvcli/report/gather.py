@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fvcli import __version__
 from fvcli.dataset.reader import Dataset
 from fvcli.explore.linkage import THRESHOLD
-from fvcli.images.estimate import DEFAULT_LIMITS, Limits
+from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.report import extremes
 from fvcli.report.embedding import Likeness, directions, embed, likeness, quantized, spread_from
 from fvcli.report.facts import Duplicates, Extra, Extremes, Facts, Nearest, Wall, packed

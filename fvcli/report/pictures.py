@@ -15,9 +15,8 @@ from PIL import Image, WebPImagePlugin  # noqa: F401 (registers WebP, before thr
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
-from fvcli.images.decoded import DecodedImage
-from fvcli.images.estimate import DEFAULT_LIMITS, Limits
-from fvcli.images.scale import scale
+from fvcli.images.fit import scale
+from fvcli.images.memory import DEFAULT_LIMITS, DecodedImage, Limits
 from fvcli.records import ImageRef, UInt8Array
 from fvcli.report.facts import PictureState
 from fvcli.sources.read import read

@@ -29,8 +29,8 @@ from fvcli.dataset.plan import Plan, read_entries
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, FvcliError, ImageError
 from fvcli.files import translated
-from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import Limits
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing, usable_folder
 from fvcli.run.worker import InHand
 

@@ -14,8 +14,8 @@ from fvcli.dataset.lock import Lease
 from fvcli.dataset.plan import PlannedShard, ShardEntries, read_entries
 from fvcli.dataset.standing import Standing
 from fvcli.dataset.store import Store
-from fvcli.images.budget import DECODED_BYTES
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import DECODED_BYTES
 from fvcli.machine import MemoryTrimmer, environment, usable_cpus
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine

@@ -11,7 +11,7 @@ from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.declared import declared
 from fvcli.errors import FvcliError, UsageError
-from fvcli.images.estimate import DEFAULT_LIMITS, Limits
+from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.models.loading import EMBEDDED
 from fvcli.options import ExtractOptions
 from fvcli.records import Engine, Limit, Preprocessing, Recipe

@@ -16,8 +16,9 @@ from fvcli.dataset.manifest import SCHEMA_VERSION, Manifest
 from fvcli.dataset.plan import Plan
 from fvcli.dataset.standing import Merged, Standing
 from fvcli.errors import DatasetError
-from fvcli.images.estimate import Limits
-from fvcli.images.libraries import decoder, resizer
+from fvcli.images.fit import resizer
+from fvcli.images.jpeg import decoder
+from fvcli.images.memory import Limits
 from fvcli.machine import decoders, environment, environment_id
 from fvcli.models.embedder import Embedder, embedder_of, load_recipe_model
 from fvcli.models.loading import load_classifier

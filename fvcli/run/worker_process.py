@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fvcli.dataset.layout import DType
-from fvcli.images.budget import Budget
-from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import Budget, Limits
 from fvcli.machine import MemoryTrimmer
 from fvcli.models.embedder import embedder_of, load_recipe_model
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, Recipe

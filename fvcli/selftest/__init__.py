@@ -14,8 +14,8 @@ from importlib import resources
 import numpy as np
 
 from fvcli.errors import ModelError
+from fvcli.images.fit import scaled_by_pillow
 from fvcli.images.loader import ImageLoader
-from fvcli.images.scale import scaled_by_pillow
 from fvcli.machine import environment
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel

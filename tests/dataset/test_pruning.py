@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import SourceError
-from fvcli.images.estimate import DEFAULT_LIMITS, Limits
+from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.records import Limit
 from fvcli.sources.discover import Sources
 from tests.helpers import commands, contents, pictures

@@ -10,8 +10,8 @@ import pytest
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
-from fvcli.images.estimate import HeavyImageError, coefficients_of
 from fvcli.images.jpeg_header import read_header
+from fvcli.images.memory import HeavyImageError, coefficients_of
 from tests.helpers import bombs
 from tests.helpers.samples import picture, saved
 

@@ -15,10 +15,9 @@ import pytest
 from fvcli import machine
 from fvcli.errors import ImageError
 from fvcli.images import confined
-from fvcli.images.budget import Budget
 from fvcli.images.confined import AbandonedError, DecodingProcesses
-from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import Budget, Limits
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 from tests.helpers.commands import FVCLI
 from tests.helpers.processes import children

@@ -15,11 +15,9 @@ import pytest
 from PIL import Image
 
 from fvcli.errors import ImageError
-from fvcli.images.budget import Budget
 from fvcli.images.decode import decode
-from fvcli.images.decoded import DecodedImage
-from fvcli.images.estimate import Limits
-from fvcli.images.scale import scale
+from fvcli.images.fit import scale
+from fvcli.images.memory import Budget, DecodedImage, Limits
 from fvcli.records import UInt8Array
 
 ANY_SIZE = (1, 1)

@@ -16,9 +16,8 @@ from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
-from fvcli.images.fit import Fitter
+from fvcli.images.fit import Fitter, tf1_bilinear
 from fvcli.images.loader import ImageLoader
-from fvcli.images.scale import tf1_bilinear
 from fvcli.records import Fit, ImageFile, ImageInfo, ImageRef, InputSpec, Preprocessing, Resize, UInt8Array
 from fvcli.sources.discover import Sources, discover
 from fvcli.sources.read import read

@@ -14,10 +14,10 @@ from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images import jpeg
-from fvcli.images.budget import Budget
 from fvcli.images.decode import decode
 from fvcli.images.jpeg import decode_fast, has_fast_path
 from fvcli.images.jpeg_header import JpegHeader, read_header
+from fvcli.images.memory import Budget
 from fvcli.records import UInt8Array
 from tests.proofs.fuzz import mutate
 

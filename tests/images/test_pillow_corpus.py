@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from fvcli.errors import ImageError
+from fvcli.images.fit import scale
 from fvcli.images.loader import ImageLoader
-from fvcli.images.scale import scale
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Float32Array, ImageFile, Preprocessing, UInt8Array

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fvcli.images import scale as scaling
-from fvcli.images.scale import Box, scale, with_pillow, with_vectors
+from fvcli.images import fit as scaling
+from fvcli.images.fit import Box, scale, with_pillow, with_vectors
 from fvcli.records import Resize, UInt8Array
 
 KERNELS: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "lanczos")

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from fvcli.errors import ImageError
-from fvcli.images.estimate import Limits
 from fvcli.images.loader import ImageLoader
+from fvcli.images.memory import Limits
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 from tests.helpers.samples import samples as format_samples
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli.images.estimate import DEFAULT_LIMITS
+from fvcli.images.memory import DEFAULT_LIMITS
 from fvcli.records import ImageRef, InputSpec, Preprocessing
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing

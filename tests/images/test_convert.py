@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fvcli.images.convert import value_range, white_of
 from fvcli.images.decode import decode
-from fvcli.images.value_range import value_range, white_of
 from fvcli.records import UInt8Array
 from tests.helpers.bombs import png, tiff
 from tests.helpers.samples import picture

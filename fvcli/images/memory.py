@@ -1,18 +1,30 @@
-"""The limits that a file's header is held against, and what decoding a picture takes, before anything is decoded."""
+"""The memory of decoding: what a picture takes by its header, the budget of all threads, and images that hold a share.
+
+The limits are checked, and the memory estimated, before anything is decoded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TypeAlias
+
+import numpy as np
 
 from fvcli.errors import ImageError
 from fvcli.images.codecs import CODECS
 from fvcli.images.jpeg_header import JpegHeader
+from fvcli.records import UInt8Array
 
 #: (width, height) of the upright image -> the smallest (width, height) to decode it at.
 Needed: TypeAlias = Callable[[int, int], tuple[int, int]]
 Size: TypeAlias = tuple[int, int]
+#: left, top, right, bottom, in pixels.
+Region: TypeAlias = tuple[float, float, float, float]
 
 #: A JPEG's block of coefficients: 64 of 16 bits, all in memory at whatever scale a progressive one is decoded.
 _BLOCK_BYTES = 128
@@ -22,6 +34,7 @@ _LONGEST_SIDE = 10_000_000
 _USUAL_SCANS = 20
 #: Pixels, counted once for each scan, that are decoded within a worker; more takes a process with a time limit.
 LIGHT_PIXELS = 32_000_000
+_NOTHING: UInt8Array = np.empty((0, 0), np.uint8)
 
 
 class HeavyImageError(Exception):
@@ -134,3 +147,106 @@ def _jxl_size(data: bytes) -> Size:
     ratio = take(3)
     across, down = ((0, 0), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio]
     return (height * across // down if ratio else side()), height
+
+
+class Budget:
+    """Bytes shared by all threads, given out in the order they were asked for.
+
+    A request larger than the whole budget is served alone, when nothing else is out, so it cannot wait forever; and
+    nobody may overtake it, so a stream of small ones cannot starve it. Each thread holds at most one share, which
+    rules out a deadlock.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._queue: deque[object] = deque()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+
+    @property
+    def used(self) -> int:
+        """Bytes that are out now."""
+        return self._used
+
+    def acquire(self, amount: int) -> None:
+        """Wait until ``amount`` bytes are free or nothing else is out."""
+        with self._lock:
+            if self._queue or not self._fits(amount):
+                ticket = object()
+                self._queue.append(ticket)
+                try:
+                    while self._queue[0] is not ticket or not self._fits(amount):
+                        self._changed.wait()
+                finally:
+                    self._queue.remove(ticket)
+                    self._changed.notify_all()
+            self._used += amount
+
+    def release(self, amount: int) -> None:
+        """Give ``amount`` bytes back."""
+        with self._lock:
+            self._used -= amount
+            if self._queue:
+                self._changed.notify_all()
+
+    @contextmanager
+    def lent(self, amount: int) -> Iterator[None]:
+        """Acquire ``amount`` bytes, which the block keeps if it succeeds: the owner of its result releases them."""
+        self.acquire(amount)
+        try:
+            yield
+        except BaseException:
+            self.release(amount)
+            raise
+
+    @contextmanager
+    def held(self, amount: int) -> Iterator[None]:
+        """Acquire ``amount`` bytes for the block."""
+        with self.lent(amount):
+            yield
+        self.release(amount)
+
+    def _fits(self, amount: int) -> bool:
+        return not self._used or self._used + amount <= self._limit
+
+
+#: 512 MiB: ten 12-megapixel photographs decoded in full.
+DECODED_BYTES = 512 * 1024**2
+#: The one budget of this process.
+DECODED = Budget(DECODED_BYTES)
+
+
+class DecodedImage:
+    """One upright image, perhaps decoded at a fraction of its size, and its share of the budget until it is closed.
+
+    pixels: uint8 RGB [H, W, 3] or gray [H, W].
+    region: what of ``pixels`` the picture fills, (left, top, right, bottom): DCT-scaled decoding rounds
+        odd sizes up, and the last column or row is then only partly covered.
+    width, height: of the upright image at full size, in pixels. format: "JPEG", "PNG", ...
+    """
+
+    __slots__ = ("_budget", "_share", "format", "height", "pixels", "region", "width")
+
+    def __init__(
+        self, pixels: UInt8Array, region: Region, size: tuple[int, int], format: str, budget: Budget, share: int
+    ) -> None:
+        self.pixels = pixels
+        self.region = region
+        self.width, self.height = size
+        self.format = format
+        self._budget = budget
+        self._share = share
+
+    def close(self) -> None:
+        """Returns the memory to the budget. Repeated calls are harmless."""
+        share, self._share = self._share, 0
+        if share:
+            self.pixels = _NOTHING
+            self._budget.release(share)
+
+    def __enter__(self) -> DecodedImage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
