@@ -34,7 +34,7 @@ from fvcli.run.worker import (
     Ready,
     ordered_map,
 )
-from fvcli.sources.prefetch import LIMIT_BYTES, Prefetch
+from fvcli.sources.read import PREFETCH_BYTES, Prefetch
 
 #: Workers from which on each has a process of its own, see "Many cores" in docs/performance.md. Fewer inputs than these
 #: are done before the processes are up.
@@ -168,7 +168,7 @@ class WorkerPool:
             threads=layout.each,
             updates=job.existing is not None,
             budget=DECODED_BYTES // layout.processes,
-            ahead=LIMIT_BYTES // layout.processes,
+            ahead=PREFETCH_BYTES // layout.processes,
         )
         setups = [replace(first, slot=layout.threads + number * layout.each) for number in range(layout.processes)]
         trial = Trial(self._model.input_spec, spec.recipe.preprocessing, spec.limits, progress.raise_if_stopped)

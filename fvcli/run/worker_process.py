@@ -26,7 +26,7 @@ from fvcli.machine import MemoryTrimmer
 from fvcli.models.embedder import embedder_of, load_recipe_model
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, Recipe
 from fvcli.run.worker import Batch, Found, ImageWorker, InHand, Outcome, Success, Worker
-from fvcli.sources.prefetch import Prefetch
+from fvcli.sources.read import Prefetch
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

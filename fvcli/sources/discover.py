@@ -14,7 +14,7 @@ from fvcli.sources.archive import split
 from fvcli.sources.candidates import PassedOver
 from fvcli.sources.named import Name, bytes_of, named, path_of, read_listing
 from fvcli.sources.names import Filter, Names, decoded, is_utf8, readable
-from fvcli.sources.places import storage_of
+from fvcli.sources.read import storage_of
 from fvcli.sources.roots import KnownRoots, Roots, resolve
 from fvcli.sources.walk import Search, walk
 

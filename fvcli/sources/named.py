@@ -20,7 +20,7 @@ from fvcli.sources import archive
 from fvcli.sources.candidates import is_archive
 from fvcli.sources.formats import SNIFF_BYTES, sniff
 from fvcli.sources.names import Names
-from fvcli.sources.places import storage_of
+from fvcli.sources.read import storage_of
 from fvcli.sources.storage import Storage
 from fvcli.sources.walk import Search
 

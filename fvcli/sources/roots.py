@@ -20,7 +20,7 @@ from fvcli.sources.candidates import (
     may_be_input,
 )
 from fvcli.sources.names import Filter, is_utf8, readable
-from fvcli.sources.places import storage_of
+from fvcli.sources.read import storage_of
 
 
 @dataclass(frozen=True, slots=True)

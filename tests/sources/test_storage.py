@@ -13,8 +13,7 @@ import pytest
 from fvcli import locations
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
-from fvcli.sources.places import storage_of
-from fvcli.sources.read import read
+from fvcli.sources.read import read, storage_of
 from fvcli.sources.storage import Kind, Storage
 from tests.helpers.buckets import stand_in_for_s3, upload
 from tests.helpers.trees import JPEG_START, found, make, passed_over
