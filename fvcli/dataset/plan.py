@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from fvcli.dataset import layout
-from fvcli.dataset.layout import PLAN, PLAN_ENTRIES, STATE
+from fvcli.dataset.layout import COMMITS, PLAN, PLAN_ENTRIES, PLAN_FAILURES, STATE, TASKS
+from fvcli.dataset.lock import TASK_LOCK
 from fvcli.dataset.manifest import Counts
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
@@ -158,6 +159,17 @@ def load_plan(store: Store) -> Plan | None:
         ) from None
     except ValueError as error:
         raise DamagedPlanError(place, str(error)) from None
+
+
+def forget_plan(store: Store) -> None:
+    """Removes the plan, its commit records and the notes of its tasks."""
+    for key in (PLAN, PLAN_ENTRIES, PLAN_FAILURES):
+        store.remove(key)
+    for name in store.names(COMMITS):
+        store.remove(f"{COMMITS}/{name}")
+    for name in store.names(TASKS):
+        if not name.endswith(TASK_LOCK):
+            store.remove(f"{TASKS}/{name}")
 
 
 class EntriesWriter:

@@ -19,7 +19,7 @@ from fvcli.dataset import failures, layout, lock, manifest
 from fvcli.dataset.commit import Commit, finished, in_place, records, retract
 from fvcli.dataset.failures import FailureLine, FailureList
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError, Shard
-from fvcli.dataset.plan import DamagedPlanError, Plan, PlannedShard, PlanVersionError, load_plan
+from fvcli.dataset.plan import DamagedPlanError, Plan, PlannedShard, PlanVersionError, forget_plan, load_plan
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, LockedError, SourceError
 from fvcli.files import is_torn
@@ -177,17 +177,6 @@ def set_aside_damaged(store: Store) -> None:
                 store.move(key, f"{key}.damaged")
         except DatasetError:
             store.move(key, f"{key}.damaged")
-
-
-def forget_plan(store: Store) -> None:
-    """Removes the plan, its commit records and the notes of its tasks."""
-    for key in (layout.PLAN, layout.PLAN_ENTRIES, layout.PLAN_FAILURES):
-        store.remove(key)
-    for name in store.names(layout.COMMITS):
-        store.remove(f"{layout.COMMITS}/{name}")
-    for name in store.names(layout.TASKS):
-        if not name.endswith(lock.TASK_LOCK):
-            store.remove(f"{layout.TASKS}/{name}")
 
 
 def remove_orphans(store: Store, wanted: Iterable[DataFile]) -> None:

@@ -24,11 +24,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from fvcli import machine
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
 from fvcli.images.fit import Fitter
 from fvcli.images.memory import Limits
+from fvcli.machine import signal_name, start_module
 from fvcli.records import InputSpec, Preprocessing, UInt8Array
 
 #: CPU time for one image, and wall time where a process waits for something.
@@ -75,7 +75,7 @@ class DecodingProcesses:
         """Decode and fit ``data`` in ``memory`` bytes. Raises ImageError, and AbandonedError once ``stopped()``."""
         with self._lock:
             process = self._idle.pop() if self._idle else None
-        process = process or machine.start_module(__name__, subprocess.PIPE)
+        process = process or start_module(__name__, subprocess.PIPE)
         sound = False
         try:
             answer = self._ask(process, data, memory, stopped)
@@ -125,7 +125,7 @@ def _ended(code: int) -> ImageError:
         return _timed_out()
     if code == -signal.SIGKILL:
         return ImageError("decode", "OutOfMemory", "decoding it took more memory than there is")
-    name = machine.signal_name(-code) if code < 0 else f"exit code {code}"
+    name = signal_name(-code) if code < 0 else f"exit code {code}"
     return ImageError("crash", name, f"decoding it ended a process by {name}")
 
 

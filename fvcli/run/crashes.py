@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fvcli import machine
 from fvcli.dataset import failures, layout
 from fvcli.dataset.failures import FailureLine
 from fvcli.dataset.manifest import Manifest
@@ -31,6 +30,7 @@ from fvcli.errors import DatasetError, FvcliError, ImageError
 from fvcli.files import translated
 from fvcli.images.loader import ImageLoader
 from fvcli.images.memory import Limits
+from fvcli.machine import signal_name, start_module
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing, usable_folder
 from fvcli.run.worker import InHand
 
@@ -166,13 +166,13 @@ def _try(ref: ImageRef, trial: Trial) -> Failure | None:
         )
     if code >= 0 or -code in _ASKED_TO_END:
         return None
-    name = machine.signal_name(-code)
+    name = signal_name(-code)
     return Failure("crash", name, f"loading it ended a process by {name}; the file is left alone until it changes")
 
 
 def _exit_code(request: bytes, check: Callable[[], None]) -> int | None:
     """The exit code of the process that gets the request; None when it takes too long."""
-    with machine.start_module("fvcli.run.crashes", subprocess.DEVNULL) as process:
+    with start_module("fvcli.run.crashes", subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + TIMEOUT_SECONDS
             pending: bytes | None = request

@@ -11,8 +11,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from fvcli import machine
 from fvcli.errors import DatasetError, FvcliError
+from fvcli.machine import signal_name, start_module
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial
@@ -157,7 +157,7 @@ class WorkerProcess:
             near.append(Connection(here.detach()))
             far.append(there)
         try:
-            self._process = machine.start_module(
+            self._process = start_module(
                 "fvcli.run.worker_process", subprocess.DEVNULL, [there.fileno() for there in far], _VARIABLES
             )
         finally:
@@ -183,7 +183,7 @@ class WorkerProcess:
     def ending(self) -> str:
         """The end of the process, in words."""
         code = self._process.wait()
-        return f"by {machine.signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        return f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
 
     def close(self) -> None:
         """Kills the process, whatever it is doing."""

@@ -81,7 +81,7 @@ class Discovery:
                 return
 
     def _all(self) -> Iterator[ImageRef]:
-        streams: list[Iterable[ImageRef]] = [named(self._listed(), self._search)]
+        streams: list[Iterable[ImageRef]] = [named(self._listed(), self._search)] if self._lists else []
         folders = list(self._roots)
         streams += [
             (_below_unreadable_root(root.name, ref) for ref in walk(root, storage_of(root.source), self._search))
@@ -89,7 +89,7 @@ class Discovery:
             if not is_utf8(root.name)
         ]
         before: str | None = None
-        for ref in heapq.merge(*streams, key=lambda ref: ref.path) if len(streams) > 1 else streams[0]:
+        for ref in heapq.merge(*streams, key=lambda ref: ref.path):
             if ref.path != before:
                 yield ref
             before = ref.path

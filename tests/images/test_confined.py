@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fvcli import machine
 from fvcli.errors import ImageError
 from fvcli.images import confined
 from fvcli.images.confined import AbandonedError, DecodingProcesses
@@ -55,8 +54,8 @@ def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pyt
         started.append(original(module, stdout))
         return started[-1]
 
-    original = machine.start_module
-    monkeypatch.setattr(machine, "start_module", start)
+    original = confined.start_module
+    monkeypatch.setattr(confined, "start_module", start)
     owner = processes()
     data = samples()["a.qoi"].data
     for _ in range(5):
@@ -91,7 +90,7 @@ def test_a_run_that_stops_does_not_wait(slow: bytes) -> None:
 def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded(
     monkeypatch: pytest.MonkeyPatch, slow: bytes
 ) -> None:
-    original = machine.start_module
+    original = confined.start_module
 
     def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
         process = original(module, stdout)
@@ -100,7 +99,7 @@ def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded
 
     owner = processes()
     with monkeypatch.context() as patch:
-        patch.setattr(machine, "start_module", start)
+        patch.setattr(confined, "start_module", start)
         with pytest.raises(ImageError, match="SIGSEGV") as caught:
             owner.decode(slow, 10 * MEMORY, never)
     assert (caught.value.stage, caught.value.kind) == ("crash", "SIGSEGV")

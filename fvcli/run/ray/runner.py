@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from fvcli import machine
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.locations import is_remote
+from fvcli.machine import signal_name, start_module
 from fvcli.run.progress import RunProgress
 from fvcli.run.ray.actor import ActorOptions
 from fvcli.run.ray.driver import ClusterRequest, RayError
@@ -60,7 +60,7 @@ class RayRunner:
 @contextmanager
 def _driver(request: ClusterRequest) -> Iterator[subprocess.Popen[bytes]]:
     """The driver with the request in hand; it ends when the end of its stdin tells it that the run has."""
-    with machine.start_module("fvcli.run.ray.driver", subprocess.PIPE) as driver:
+    with start_module("fvcli.run.ray.driver", subprocess.PIPE) as driver:
         assert driver.stdin is not None
         try:
             with suppress(BrokenPipeError):
@@ -91,7 +91,7 @@ def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator
             case answer:
                 yield answer
     code = driver.wait()
-    by = f"by {machine.signal_name(-code)}" if code < 0 else f"with exit code {code}"
+    by = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
     raise RayError(f"the driver of the Ray cluster ended {by}; run the same command to resume")
 
 
