@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A FAISS index of an npy dataset, by autofaiss, which wants older numpy and pandas and so gets an environment of its own.
+# A FAISS index of an npy dataset, by autofaiss. It needs older numpy and pandas, so it gets an environment of its own.
 #
 #   fvcli extract photos -o features-npy --format npy
 #   docs/examples/autofaiss.sh features-npy

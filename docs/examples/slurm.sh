@@ -5,7 +5,7 @@
 #   job=$(sbatch --parsable --array=1-8 docs/examples/slurm.sh)
 #   sbatch --dependency=afterany:$job --wrap 'fvcli finalize features'
 #
-# A task that was killed is submitted again on its own (--array=3); it repeats at most the shard it was in.
+# A task that was killed is submitted again on its own (--array=3); it repeats at most its unfinished shard.
 #SBATCH --job-name=fvcli
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=2G
