@@ -21,10 +21,11 @@ from fvcli.commands import (
     verify,
 )
 from fvcli.commands.invocation import open_standard_streams, run
-from fvcli.commands.options import Command
+from fvcli.commands.options import Command, CommandGroup
 
 app = typer.Typer(
     name="fvcli",
+    cls=CommandGroup,
     help="Feature vectors for folders of images: MobileNet V1 with real 8-bit arithmetic, as Parquet or npy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fvcli.commands.invocation import reported
-from fvcli.commands.options import AsJson, Command, Quiet
+from fvcli.commands.options import AsJson, Command, CommandGroup, Quiet
 from fvcli.commands.terminal import print_json, print_line, say
 from fvcli.commands.verify import EXIT_DAMAGED
 
-app = typer.Typer(name="models", help="List, show, pull, verify and export models.", no_args_is_help=True)
+app = typer.Typer(
+    name="models", cls=CommandGroup, help="List, show, pull, verify and export models.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)]
 

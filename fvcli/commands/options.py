@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_origin
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from fvcli.dataset.layout import RowFormat
 from fvcli.declared import Declared, Group, declared
@@ -143,6 +143,17 @@ def request(values: Mapping[str, Any]) -> ExtractRequest:
     if values.get("on") == "ray":
         options["ray"] = RayOptions(values["ray_address"], values["ray_workers"], values["ray_cpus_per_worker"])
     return make_request(values["sources"] or (), values["output"], **options)
+
+
+class CommandGroup(TyperGroup):
+    """Commands under one name, with a help page like that of :class:`Command`."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        """The options, those for shell completion and help included."""
+        parameters = super().get_params(context)
+        for parameter in parameters:
+            _show_no_type(parameter)
+        return parameters
 
 
 class Command(TyperCommand):
