@@ -94,7 +94,19 @@ def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
+        if error.errno == errno.ENOSPC and _without_inodes(Path(place)):
+            reason = "the file system has no inodes left (df -i); remove some files and run the same command to resume"
         raise DatasetError(f"cannot {action} {os.fspath(place)}: {reason}") from error
+
+
+def _without_inodes(place: Path) -> bool:
+    """Whether the file system of a place has room for bytes but for no more files."""
+    try:
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        state = os.statvfs(there)
+    except (OSError, StopIteration):
+        return False
+    return state.f_files > 0 and state.f_favail == 0 and state.f_bavail > 0
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -83,9 +83,9 @@ class Progress:
                 self._tell_looking(inputs)
             self._looked = True
 
-    def dropped(self, what: str) -> None:
+    def noted(self, text: str) -> None:
         if not self._quiet:
-            self._say(f"done again: {what}")
+            self._tell_note(text)
 
     def planned(self, total: int, done: int) -> None:
         self._total, self._done = total, done
@@ -119,6 +119,9 @@ class Progress:
 
     def _tell_looking(self, inputs: int) -> None:
         self._say(f"looking: {counted(inputs, 'input')} so far")
+
+    def _tell_note(self, text: str) -> None:
+        self._say(text)
 
     def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
         from fvcli.sources.candidates import LINKED_FOLDER, told
@@ -183,6 +186,9 @@ class JsonLog(Progress):
 
     def _tell_passed_over(self, counts: Mapping[str, int]) -> None:
         event("passed_over", counts=dict(counts))
+
+    def _tell_note(self, text: str) -> None:
+        event("note", text=text)
 
     def _tell_planned(self) -> None:
         event("planned", total=self._total, done=self._done)

@@ -33,6 +33,10 @@ class LocalStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.permit: Callable[[], None] = permitted
+        self.unlocked = ""
+
+    def bucket_locks(self) -> None:
+        """None: the lock is a file."""
 
     @property
     def place(self) -> str:

@@ -4,6 +4,8 @@ The lock is an flock on ``.fvcli/lock``: the kernel drops it when its process en
 holds it. On a folder that is shared by hosts between which flock does not work, the file's time
 decides: its holder touches it every 15 seconds, and another host may take it over after two minutes without that.
 
+For a dataset in a bucket there is a second lock, an object in it; see :mod:`fvcli.dataset.bucket_lock`.
+
 A task that works on a slice of a plan holds a lock of its own under ``.fvcli/tasks``. Tasks and a run that holds the
 dataset's lock keep each other out; tasks with different locks do not.
 """
@@ -16,12 +18,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fvcli.dataset import layout
+from fvcli.dataset.bucket_lock import BucketLease, UnavailableError
 from fvcli.dataset.layout import LOCK, TASKS
 from fvcli.dataset.local_store import permitted
 from fvcli.dataset.store import Store
@@ -40,6 +43,7 @@ class Lease:
         self._path = path
         self._content = content
         self._place = place
+        self.beyond: BucketLease | None = None  # the lock between hosts where files are not shared
 
     def is_ours(self) -> bool:
         """Whether the lock still names this holder."""
@@ -51,7 +55,7 @@ class Lease:
     def lost(self) -> LockedError | None:
         """The error of a run that another one has taken the lock from, None where none has."""
         try:
-            if self._read() == self._content:
+            if self._read() == self._content and not (self.beyond is not None and self.beyond.lost()):
                 return None
         except OSError:  # gone with its folder, or not to be read
             return None
@@ -95,10 +99,11 @@ def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
         heart = threading.Thread(target=_beat, args=(descriptor, lease, stop), name="lock", daemon=True)
         heart.start()
         try:
-            for other in task_locks(store) if key == LOCK else [LOCK]:
+            others = task_locks(store) if key == LOCK else [LOCK]
+            for other in others:
                 _refuse_if_held(store, other)
-            store.permit = lease.require
-            with _explained(lease):
+            with _between_hosts(store, key, others) as lease.beyond, _explained(lease):
+                store.permit = lease.require
                 yield lease
         finally:
             store.permit = permitted
@@ -109,6 +114,19 @@ def hold(store: Store, key: str = LOCK) -> Iterator[Lease]:
                     os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _between_hosts(store: Store, key: str, others: Sequence[str]) -> Iterator[BucketLease | None]:
+    """Holds the lock in the bucket, where the dataset is in one whose store has conditional writes."""
+    with ExitStack() as stack:
+        held = None
+        try:
+            if (locks := store.bucket_locks()) is not None:
+                held = stack.enter_context(locks.hold(key, others))
+        except UnavailableError as error:
+            store.unlocked = f"other hosts are not kept away from {store.place}: {error}"
+        yield held
 
 
 @contextmanager
@@ -133,6 +151,9 @@ def holder(store: Store, key: str = LOCK) -> dict[str, object] | None:
     Changes nothing. Raises DatasetError where the lock cannot be read.
     """
     if not store.exists(key):
+        with suppress(UnavailableError):
+            locks = store.bucket_locks()
+            return None if locks is None else locks.holder(key)
         return None
     with translated("read", store.path(key)):
         descriptor = os.open(store.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

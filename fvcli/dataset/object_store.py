@@ -1,4 +1,4 @@
-"""A dataset in an object store: whole objects, put once, no renaming and no locks.
+"""A dataset in an object store: whole objects, put once, no renaming.
 
 A finished shard goes straight to its final key; its name carries its hash, so that two attempts at it are one object,
 and only the manifest says what counts. What a process needs for itself (a shard being written, the record of inputs in
@@ -19,7 +19,8 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from fvcli.dataset.layout import IN_WORK, LOCK, STAGING
+from fvcli.dataset.bucket_lock import BucketLocks
+from fvcli.dataset.layout import IN_WORK, LOCK, MANIFEST, STAGING, STATE
 from fvcli.dataset.local_store import LocalStore, permitted
 from fvcli.errors import DatasetError
 from fvcli.files import temporary_name, translated
@@ -27,6 +28,7 @@ from fvcli.locations import Location, is_final, reason, retried
 
 T = TypeVar("T")
 
+_MACHINE = f"{STATE}/machine"
 _BLOCK = 8 * 1024**2
 
 
@@ -37,6 +39,21 @@ class ObjectStore:
         self._location = location
         self._notes = LocalStore(_own_folder(location))
         self.permit: Callable[[], None] = permitted
+        self.unlocked = ""
+        self._locks: BucketLocks | None = None
+
+    def bucket_locks(self) -> BucketLocks:
+        if self._locks is None:
+            self._locks = BucketLocks(self._location, self._machine())
+        return self._locks
+
+    def _machine(self) -> str:
+        """A name for this machine, that is, for the folder where its own locks are."""
+        name = self._notes.read(_MACHINE)
+        if name is None:
+            self._notes.make_folder(STATE)
+            self._notes.replace(_MACHINE, name := os.urandom(8).hex().encode())
+        return name.decode("utf-8", "replace")
 
     @property
     def place(self) -> str:
@@ -116,6 +133,8 @@ class ObjectStore:
         self.permit()
         if _stays_here(key):
             self._notes.replace(key, data)
+            return
+        if key == MANIFEST and self._locks is not None and self._locks.replace_manifest(data):
             return
 
         def put() -> None:

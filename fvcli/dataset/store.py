@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
+from fvcli.dataset.bucket_lock import BucketLocks
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import UsageError
 from fvcli.locations import STORES, Location, is_remote, local_path
@@ -24,6 +25,13 @@ class Store(Protocol):
 
     permit: Callable[[], None]
     """Called before each change; the holder of a lock that can be lost sets it. Raises LockedError where it is lost."""
+
+    unlocked: str
+    """Why runs on other hosts are not kept away, empty where they are."""
+
+    def bucket_locks(self) -> BucketLocks | None:
+        """The locks between hosts of a dataset in a bucket, None elsewhere. Raises UnavailableError without them."""
+        ...
 
     @property
     def place(self) -> str:

@@ -152,7 +152,9 @@ class Run:
         if not self._request.overwrite:
             self._spec.require_same(standing, self._request.output)
         if standing.dropped:
-            self.progress.observer.dropped(standing.dropped)
+            self.progress.observer.noted(f"done again: {standing.dropped}")
+        if self._store.unlocked:
+            self.progress.observer.noted(self._store.unlocked)
         for key in (layout.COMMITS, layout.STAGING, *(folder for folder, _, _ in KINDS[self._spec.format])):
             self._store.make_folder(key)
         return standing

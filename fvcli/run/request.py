@@ -135,8 +135,8 @@ class Observer(Protocol):
         """So many inputs have been found; called now and then while looking."""
         ...
 
-    def dropped(self, what: str) -> None:
-        """Unfinished work that was found is of no use, and is done again."""
+    def noted(self, text: str) -> None:
+        """Something about the dataset that the user has to know."""
         ...
 
     def planned(self, total: int, done: int) -> None:
@@ -161,7 +161,7 @@ class Silent:
 
     def discovered(self, inputs: int) -> None: ...
 
-    def dropped(self, what: str) -> None: ...
+    def noted(self, text: str) -> None: ...
 
     def planned(self, total: int, done: int) -> None: ...
 

@@ -49,7 +49,7 @@ def test_a_finished_shard_whose_file_is_gone_is_redone(bench: Bench, undisturbed
     stop_after(bench, 25)
     next((bench.features / "data").iterdir()).unlink()
     assert bench.extract() == 20
-    assert bench.again == ["finished shards that are gone or damaged (1)"]
+    assert bench.notes == ["done again: finished shards that are gone or damaged (1)"]
     assert contents.state(bench.features) == undisturbed
 
 
@@ -66,7 +66,7 @@ def test_a_torn_commit_record_counts_as_none(bench: Bench, undisturbed: contents
     stop_after(bench, 25)
     next((bench.features / ".fvcli" / "commits").iterdir()).write_bytes(damage)
     assert bench.extract() == 20
-    assert bench.again == ["finished shards that are gone or damaged (1)"]
+    assert bench.notes == ["done again: finished shards that are gone or damaged (1)"]
     assert contents.state(bench.features) == undisturbed
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_plan_is_made_again(
         shutil.rmtree(bench.features / ".fvcli")
         bench.extract()
     elif file == "plan.json" and damage is not None:
-        assert "an unfinished run, whose plan is damaged" in bench.again[0]
+        assert "an unfinished run, whose plan is damaged" in bench.notes[0]
     assert contents.state(bench.features) == undisturbed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,3 +139,31 @@ def test_a_file_that_has_vanished_on_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     with pytest.raises(DatasetError, match="cannot move into place"):
         store.move("a", "b")
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_shard_that_the_disk_does_not_keep_is_not_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, format: DataFormat, number: int
+) -> None:
+    """The bytes were taken, and the flush says that they are not on the disk."""
+    pictures.make_folder(bench.photographs, range(25))
+    flushed = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.parent.name == "staging":
+            flushed.append(path.name)
+            if len(flushed) > 2:
+                raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(DatasetError, match=r"cannot write .*\.tmp: the disk"):
+            bench.extract(format=format)
+    assert os.listdir(bench.features / ".fvcli" / "staging") == []
+    assert contents.manifest(bench.features) is None
+    assert contents.check_moment(bench.features) == "first run"
+    bench.extract(format=format)
+    assert len(contents.rows(bench.features)) == 25
+    assert bench.damages() == []

@@ -53,13 +53,13 @@ class Observed:
     total: int = 0
     done: int = 0
     failed: list[FailureLine] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _signal: int | None = None
 
     def discovered(self, inputs: int) -> None: ...
 
-    def dropped(self, what: str) -> None:
-        self.again.append(what)
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     def planned(self, total: int, done: int) -> None:
         self.total, self.done = total, done
@@ -77,12 +77,12 @@ class Observed:
 
 @dataclass
 class Bench:
-    """Photographs, a dataset, and the fake model between them. again: what runs had to drop and do again."""
+    """Photographs, a dataset, and the fake model between them. notes: what runs noted."""
 
     photographs: Path
     features: Path
     model: FakeModel
-    again: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def extract(
         self,
@@ -99,7 +99,7 @@ class Bench:
             output=str(output or self.features),
             **{"shard_size": 10, "batch_size": 4, "workers": 2, **options},
         )
-        observed = Observed(meanwhile, again=self.again)
+        observed = Observed(meanwhile, notes=self.notes)
         extraction.extract(request, observed)
         return self.model.images[0] - before
 

@@ -1,7 +1,7 @@
 """A small server that speaks as much S3 as fvcli needs, in memory, on loopback. It can refuse, and it can be stopped.
 
-Path-style requests of the S3 REST API: GET, HEAD and PUT of objects, ranges, ListObjectsV2 with pages, deletion of one
-and of several, multipart uploads. Signatures are not checked.
+Path-style requests of the S3 REST API: GET, HEAD and PUT of objects (with If-Match and If-None-Match), ranges,
+ListObjectsV2 with pages, deletion of one and of several, multipart uploads. Signatures are not checked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,8 @@ class S3Server:
     """``objects`` are named "bucket/key". refuse: the share of requests that get 503.
 
     fault: decides about each request. short: how many of the next bodies end before they should.
+    lose: after how many of the next writes the answer is an error although the object is there.
+    real_time: whether objects have the time at which they were put, and not one second more than the object before.
     """
 
     def __init__(self, refuse: float = 0.0) -> None:
@@ -40,6 +43,8 @@ class S3Server:
         self.refused = 0
         self.fault: Fault = lambda command, name: None
         self.short = 0
+        self.lose = 0
+        self.real_time = False
         self.stop_after: int | None = None
         self._random = random.Random(1)
         self._clock = 1_700_000_000.0
@@ -65,10 +70,22 @@ class S3Server:
             self._server.server_close()
             self._server = None
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes, match: str | None = None, none_match: str | None = None) -> tuple[int, str]:
+        """Stores an object. match: the ETag that it must have, none_match: "*" where there must be none.
+
+        Returns the status and code of the refusal, (200, "") where there is none.
+        """
         with self._lock:
-            self._clock += 1
+            found = self.objects.get(name)
+            if none_match == "*" and found is not None:
+                return 412, "PreconditionFailed"
+            if match is not None and found is None:
+                return 404, "NoSuchKey"
+            if match is not None and found is not None and match != etag(found[0]):
+                return 412, "PreconditionFailed"
+            self._clock = time.time() if self.real_time else self._clock + 1
             self.objects[name] = (data, self._clock)
+            return 200, ""
 
     def admits(self, request: str) -> bool | None:
         """Whether a request is served (True), refused (False) or never answered (None)."""
@@ -93,6 +110,11 @@ class S3Server:
                 for name, (data, _) in self.objects.items()
                 if name.startswith(prefix) and not name.endswith("/")
             }
+
+
+def etag(data: bytes) -> str:
+    """The entity tag of an object with this content."""
+    return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "NoSuchKey")
             return
         data, changed = found
-        headers = {"Last-Modified": formatdate(changed, usegmt=True), "ETag": f'"{hashlib.md5(data).hexdigest()}"'}
+        headers = {"Last-Modified": formatdate(changed, usegmt=True), "ETag": etag(data)}
         wanted = self.headers.get("Range")
         if wanted is None:
             self._answer(200, data, headers)
@@ -154,8 +176,16 @@ class _Handler(BaseHTTPRequestHandler):
         if "uploadId" in query:
             self.owner.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
         else:
-            self.owner.put(name, body)
-        self._answer(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
+            headers = self.headers
+            status, code = self.owner.put(name, body, headers.get("If-Match"), headers.get("If-None-Match"))
+            if code:
+                self._error(status, code)
+                return
+            if self.owner.lose > 0:
+                self.owner.lose -= 1
+                self._error(500, "InternalError")
+                return
+        self._answer(200, b"", {"ETag": etag(body)})
 
     def _post(self, name: str, query: dict[str, list[str]], body: bytes) -> None:
         if "uploads" in query:
@@ -167,10 +197,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.put(name, b"".join(pieces[number] for number in sorted(pieces)))
             self._xml('<CompleteMultipartUploadResult><ETag>"0"</ETag></CompleteMultipartUploadResult>')
         elif "delete" in query:
+            told = []
             for key in ElementTree.fromstring(body).iter():
                 if key.tag.endswith("Key") and key.text:
                     self.owner.objects.pop(f"{name.strip('/')}/{key.text}", None)
-            self._xml("<DeleteResult/>")
+                    told.append(f"<Deleted><Key>{escape(key.text)}</Key></Deleted>")
+            self._xml(f"<DeleteResult>{''.join(told)}</DeleteResult>")
         else:
             self._error(400, "NotImplemented")
 

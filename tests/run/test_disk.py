@@ -73,6 +73,16 @@ def test_a_disk_that_refuses_at_some_call_costs_nothing(
     assert runs == 2
 
 
+def test_a_disk_without_inodes_is_told_from_a_full_one(
+    forks: Forks, memory_path: Path, mount: Callable[[str], Path]
+) -> None:
+    prepare(memory_path, forks, update=False)
+    place = mount("size=50m,nr_inodes=9")
+    done = forks.run("extract", memory_path / "photographs", "-o", place / "features", "-q")
+    assert (done.code, done.said.count("\n")) == (1, 1)
+    assert "no inodes left (df -i); remove some files" in done.said
+
+
 def test_a_full_disk_is_told_and_freeing_space_completes_the_run(
     forks: Forks, memory_path: Path, mount: Callable[[str], Path]
 ) -> None:

@@ -1,0 +1,191 @@
+"""Two hosts and one dataset in a bucket: one works, and one that was suspended changes nothing when it wakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fvcli.dataset import bucket_lock
+from fvcli.dataset.bucket_lock import BucketLocks, UnavailableError
+from fvcli.errors import LockedError
+from fvcli.locations import Location
+from tests.helpers import pictures
+from tests.helpers.buckets import stand_in_for_s3
+from tests.helpers.s3_server import S3Server
+
+pytest.importorskip("obstore", reason="pip install 'fvcli[buckets]'")
+
+LOCK = ".fvcli/lock"
+
+# The command on a host of that name with a disk of its own. It stops itself before the n-th change to the bucket.
+HOST = """
+import os, signal, socket, sys
+from fvcli.dataset import bucket_lock
+from fvcli.dataset.object_store import ObjectStore
+name, number = sys.argv.pop(1), int(sys.argv.pop(1))
+socket.gethostname = lambda: name
+bucket_lock.STALE_SECONDS, bucket_lock.HEARTBEAT_SECONDS = 2.0, 0.3
+changes = 0
+def stopping(change):
+    def stop(*arguments):
+        global changes
+        changes += 1
+        if changes == number:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return change(*arguments)
+    return stop
+for change in ("adopt", "replace", "remove"):
+    setattr(ObjectStore, change, stopping(getattr(ObjectStore, change)))
+from fvcli.__main__ import main
+try:
+    main()
+finally:
+    if not number:
+        print("changes:", changes)
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    with stand_in_for_s3(monkeypatch, tmp_path) as server:
+        server.real_time = True
+        yield server
+
+
+@pytest.fixture
+def locks(server: S3Server) -> BucketLocks:
+    return BucketLocks(Location.parse("s3://out/f"), "this machine")
+
+
+def of_another(server: S3Server, age: float) -> None:
+    holder = {"host": "another-host", "pid": 1, "since": "2026-01-01T00:00:00+00:00", "token": "t", "beat": 1}
+    server.objects[f"out/f/{LOCK}"] = (json.dumps(holder).encode(), time.time() - age)
+
+
+def test_one_holds_the_lock_and_others_are_told_who(locks: BucketLocks) -> None:
+    with locks.hold(LOCK, ()):
+        holder = locks.holder(LOCK)
+        assert holder is not None
+        assert holder["pid"] == os.getpid()
+        other = BucketLocks(Location.parse("s3://out/f"), "another machine")
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on"), other.hold(LOCK, ()):
+            pytest.fail("held by two")
+        with pytest.raises(LockedError), other.hold(".fvcli/tasks/00001-of-00002.lock", (LOCK,)):
+            pytest.fail("a task beside a run")
+    assert locks.holder(LOCK) is None
+    with locks.hold(LOCK, ()):
+        pass
+
+
+def test_the_lock_of_a_host_that_is_gone_is_taken_over(server: S3Server, locks: BucketLocks) -> None:
+    of_another(server, age=60)
+    with pytest.raises(LockedError, match="process 1 on another-host, since 2026-01-01"), locks.hold(LOCK, ()):
+        pytest.fail("held by two")
+    of_another(server, age=bucket_lock.STALE_SECONDS + 2)
+    with locks.hold(LOCK, ()) as lease:
+        assert not lease.lost()
+    assert not [name for name in server.names("out") if name.endswith("clock")]
+
+
+def test_of_many_who_want_an_abandoned_lock_one_gets_it(server: S3Server, locks: BucketLocks) -> None:
+    of_another(server, age=bucket_lock.STALE_SECONDS + 2)
+    ready, held = threading.Barrier(4), []
+
+    def want() -> None:
+        own = BucketLocks(Location.parse("s3://out/f"), str(threading.get_ident()))
+        ready.wait()
+        try:
+            with own.hold(LOCK, ()) as lease:
+                held.append(lease)
+                time.sleep(1)
+        except LockedError:
+            pass
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) == 1
+
+
+def test_a_manifest_that_another_has_replaced_is_not_overwritten(server: S3Server, locks: BucketLocks) -> None:
+    server.put("out/f/manifest.json", b"old")
+    with locks.hold(LOCK, ()):
+        assert locks.replace_manifest(b"new")
+        assert locks.replace_manifest(b"newer")
+        server.put("out/f/manifest.json", b"another's")
+        with pytest.raises(LockedError, match="another run has replaced the manifest"):
+            locks.replace_manifest(b"newest")
+    assert server.below("out/f/")["manifest.json"] == b"another's"
+    assert not locks.replace_manifest(b"without the lock")
+
+
+def test_a_lost_answer_does_not_lose_the_lock(server: S3Server, locks: BucketLocks) -> None:
+    """The client asks again, and its second request meets the first one's object."""
+    server.lose = 1
+    with locks.hold(LOCK, ()) as lease:
+        server.lose = 1
+        lease.renew()
+        assert not lease.lost()
+    assert server.lose == 0
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (403, "AccessDenied")])
+def test_a_store_without_conditional_writes_says_so(
+    server: S3Server, locks: BucketLocks, answer: tuple[int, str]
+) -> None:
+    server.fault = lambda command, name: answer if command == "PUT" else None
+    with pytest.raises(UnavailableError), locks.hold(LOCK, ()):
+        pytest.fail("held without a lock")
+
+
+def on_host(folder: Path, name: str, stop_before: int, *arguments: str | Path) -> subprocess.Popen[str]:
+    own = folder / name
+    own.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", HOST, name, str(stop_before), *map(str, arguments)]
+    environment = {**os.environ, "TMPDIR": str(own)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def said(process: subprocess.Popen[str]) -> tuple[int, str]:
+    told, _ = process.communicate(timeout=120)
+    return process.returncode, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_suspended_host_changes_nothing_in_the_bucket(server: S3Server, tmp_path: Path, part: float) -> None:
+    photographs = pictures.make_folder(tmp_path / "photographs", range(8))
+    command = ("extract", photographs, "-o", "s3://out/f", "--shard-size", "3", "-q", "--prune")
+    assert said(on_host(tmp_path, "one", 0, *command))[0] == 0
+    pictures.put(photographs, "0003.png", pictures.picture(300), pictures.SOME_TIME_NS + 10**9)
+    before = dict(server.objects)
+    code, told = said(on_host(tmp_path, "one", 0, *command))
+    assert code == 0, told
+    changes = int(told.split("changes: ")[1])
+    server.objects = before
+
+    suspended = on_host(tmp_path, "one", 1 + int(part * changes), *command)
+    assert os.WIFSTOPPED(os.waitpid(suspended.pid, os.WUNTRACED)[1])
+    code, told = said(on_host(tmp_path, "other", 0, *command))
+    assert code == 75, told
+    assert "in use by another run (process" in told
+    time.sleep(3.2)
+    pictures.put(photographs, "0100.png", pictures.picture(100))
+    code, told = said(on_host(tmp_path, "other", 0, *command))
+    assert code == 0, told
+    after = dict(server.objects)
+    suspended.send_signal(signal.SIGCONT)
+    code, told = said(suspended)
+    assert (code, server.objects) == (75, after), told
+    assert said(on_host(tmp_path, "other", 0, "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")
