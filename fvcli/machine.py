@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -89,10 +90,11 @@ def shortage(error: BaseException) -> str | None:
     """A message on what the system lacks and what to do, if that caused an error of Python or a library; else None."""
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
-    if "can't start new thread" in text or number == errno.EAGAIN:
+    no_more = "can't start new thread" in text or number == errno.EAGAIN
+    if no_more and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         return "the system starts no more threads or processes; raise the limit (ulimit -u) or use fewer workers (-j 1)"
     memory = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory", "malloc of size")
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in memory):
+    if no_more or isinstance(error, MemoryError) or number == errno.ENOMEM or any(word in text for word in memory):
         return "not enough memory; raise the limit (ulimit -v), close other programs, or use fewer workers (-j 1)"
     return None
 

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from fvcli.dataset import layout
 from fvcli.errors import DatasetError, LockedError
-from fvcli.locations import Location
-from fvcli.retries import reason
+from fvcli.locations import Location, reason
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store

@@ -119,7 +119,8 @@ def read_listing(files_from: str, null_separated: bool) -> Iterator[Name]:
     """
     try:
         if files_from == "-":
-            return _collected(sys.stdin.buffer, null_separated)
+            # Unbuffered: a buffer that a thread waits in keeps the interpreter from ending after a signal.
+            return _collected(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), null_separated)
         if is_remote(files_from):
             location = Location.parse(files_from)
             with retried(lambda: location.filesystem.open_input_file(location.path)) as stream:

@@ -254,3 +254,25 @@ def test_a_plan_is_not_written_over_anothers(bench: Bench, monkeypatch: pytest.M
     with pytest.raises(LockedError, match="another run has taken over"):
         bench.extract()
     assert not (bench.features / ".fvcli" / "plan.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["stdin", "pipe", "/dev/zero"])
+def test_a_list_that_does_not_end_hears_a_signal(tmp_path: Path, source: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    names = {"stdin": "-", "pipe": str(tmp_path / "pipe")}.get(source, source)
+    child = subprocess.Popen(
+        [commands.FVCLI, "extract", "--files-from", names, "-0", "-o", tmp_path / "features"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    held, deadline = tmp_path / "features" / ".fvcli" / "lock", time.monotonic() + 60
+    while not (held.exists() and held.read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.2)
+    child.send_signal(signal.SIGTERM)
+    code = child.wait(timeout=10)
+    _, said = child.communicate()
+    assert (code, said) == (143, "fvcli: interrupted; run the same command to resume\n")
