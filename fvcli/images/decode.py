@@ -37,7 +37,7 @@ from fvcli.images.memory import (
     memory_of,
     needed_of,
 )
-from fvcli.images.metadata import check_png, orientation_of, upright, without_metadata
+from fvcli.images.metadata import check_chunks, check_png, orientation_of, upright, without_metadata
 from fvcli.images.tiff import TiffHeader
 from fvcli.records import UInt8Array
 
@@ -114,6 +114,7 @@ def _jpeg(name: str, data: bytes, order: _Order) -> DecodedImage:
     if header is None and jpeg_header.ends_in_header(data):
         raise ImageError("decode", "Truncated", CUT)
     if header is None:
+        jpeg_header.check_segments(data)
         return _any(name, data, order)
     frame = header.frame
     if frame.unsupported:
@@ -156,6 +157,11 @@ def _turned(pixels: UInt8Array, header: JpegHeader, scale: int, budget: Budget, 
     return DecodedImage(pixels, region, size, "JPEG", budget, share)
 
 
+def _png(name: str, data: bytes, order: _Order) -> DecodedImage:
+    check_chunks(data)
+    return _forgiving(name, data, order, None)
+
+
 def _tiff(name: str, data: bytes, order: _Order) -> DecodedImage:
     header = tiff.read_header(data)
     if header is None:
@@ -195,7 +201,7 @@ def _any(name: str, data: bytes, order: _Order) -> DecodedImage:
     return _forgiving(name, data, order, None)
 
 
-_READERS = {"JPEG": _jpeg, "TIFF": _tiff, "AVIF": _avif}
+_READERS = {"JPEG": _jpeg, "PNG": _png, "TIFF": _tiff, "AVIF": _avif}
 Header = JpegHeader | TiffHeader | isobmff.AvifHeader | None
 
 

@@ -7,6 +7,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+
+from fvcli.errors import ImageError
 
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 #: Start-of-frame markers of T.81, table B.1, and JPEG-LS's (T.87).
@@ -25,6 +28,10 @@ ORIENTATION_TAG = 0x0112
 _SHORT = 3
 #: The marker and the length of a segment.
 _SEGMENT = struct.Struct(">BBH").unpack_from
+#: The marker of a segment with metadata, or padding.
+_MARKED = re.compile(rb"\xff[\xe0-\xef\xfe\xff]")
+#: Each costs time and memory whatever is in it. 255 parts of a color profile are the most that is usual.
+_MOST_SEGMENTS = 10_000
 #: A marker within or behind entropy-coded data: not a stuffed byte, not a restart marker, not padding.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
@@ -86,12 +93,17 @@ class Scan:
 
 
 def read_header(data: bytes) -> JpegHeader | None:
-    """The header of ``data``; None where it does not reach the first scan."""
+    """The header of ``data``; None where it does not reach the first scan.
+
+    Raises ImageError (Corrupt) for more segments than cameras and programs write.
+    """
     frame: Frame | None = None
     told: list[bytes] = []
     usual = True
     position, last = 2, len(data) - 4
-    while position <= last:
+    for _ in range(_MOST_SEGMENTS):
+        if position > last:
+            return None
         first, kind, length = _SEGMENT(data, position)
         if first != 0xFF:
             return None
@@ -114,7 +126,20 @@ def read_header(data: bytes) -> JpegHeader | None:
         elif kind not in _USUAL_SEGMENTS:
             usual = False
         position = end
-    return None
+    raise _too_many()
+
+
+def check_segments(data: bytes) -> None:
+    """Raise ImageError (Corrupt) where markers of segments are too many, wherever they are.
+
+    For a file without a header, in which Pillow searches for one.
+    """
+    if next(islice(_MARKED.finditer(data), _MOST_SEGMENTS, None), None) is not None:
+        raise _too_many()
+
+
+def _too_many() -> ImageError:
+    return ImageError("decode", "Corrupt", f"the image data is damaged: more than {_MOST_SEGMENTS:,} segments")
 
 
 def ends_in_header(data: bytes) -> bool:

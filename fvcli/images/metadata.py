@@ -21,6 +21,7 @@ _PNG_END = struct.pack(">I", 0) + b"IEND\xaeB`\x82"
 _PNG_PICTURE = frozenset([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"])
 _PNG_ORIENTATION = frozenset([b"eXIf", b"tEXt", b"zTXt", b"iTXt"])
 _MOST_ORIENTATION_BYTES = 1 << 16
+_MOST_CHUNKS = 300_000  # a large picture in chunks of 8,192 bytes has 100,000
 _BLOCK = 1 << 16
 #: Where each pass of an interlaced PNG begins and its steps: x, y, across, down.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -47,6 +48,16 @@ def without_metadata(name: str, data: bytes) -> bytes | None:
     if name in ("AVIF", "HEIF"):
         return _bare_avif(data)
     return None
+
+
+def check_chunks(data: bytes) -> None:
+    """Raise ImageError (Corrupt) for a PNG with more chunks than programs write: each costs time and memory."""
+    at, end = len(_PNG_START), len(data)
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > end or data[at + 4 : at + 8] == b"IEND":
+            return
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    raise ImageError("decode", "Corrupt", f"the image data is damaged: more than {_MOST_CHUNKS:,} chunks")
 
 
 def check_png(data: bytes, picture: Image.Image) -> None:

@@ -94,6 +94,20 @@ def icon_of(picture: bytes) -> bytes:
     return b"\0\0\1\0\1\0" + entry + picture
 
 
+def many_segments(count: int = 4_000_000) -> bytes:
+    """A JPEG of 16 x 16 pixels behind ``count`` empty application segments."""
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "JPEG")
+    data = stream.getvalue()
+    return data[:2] + b"\xff\xe5\0\x02" * count + data[2:]
+
+
+def many_chunks(count: int = 1_500_000) -> bytes:
+    """A PNG of 1 x 1 pixels in ``count`` chunks, of which the last has the pixel."""
+    start = png(1, 1, 8, 2, b"", end=False)
+    return start + chunk(b"IDAT", b"") * count + chunk(b"IDAT", zlib.compress(b"\0\0\0\0")) + chunk(b"IEND", b"")
+
+
 def all_bombs() -> dict[str, bytes]:
     """Each under its file's name."""
     progressive = io.BytesIO()
@@ -115,6 +129,9 @@ def all_bombs() -> dict[str, bytes]:
         "small-tile.tif": tiff_tile_beyond_the_picture(13_000),
         "strip.tif": tiff_endless_strip(),
         "frame.avif": avif_with_frames_of(4096, 4096),
+        "segments.jpg": many_segments(),
+        "junk-and-segments.jpg": many_segments().replace(b"\xff\xe5\0\x02" * 2, b"\xff\xe5\0\x02\0\xff\xe5\0\x02", 1),
+        "chunks.png": many_chunks(),
         "icon.ico": icon_of(png(30_000, 30_000, 8, 0, zlib.compress(bytes(1000)))),
         "text.png": png(1, 1, 8, 2, zlib.compress(b"\0\0\0\0"), (b"zTXt", b"k\0\0" + zeros)),
         "profile.png": png(1, 1, 8, 2, zlib.compress(b"\0\0\0\0"), (b"iCCP", b"p\0\0" + zeros)),
