@@ -99,6 +99,23 @@ def shortage(error: BaseException) -> str | None:
     return None
 
 
+#: Instructions that NumPy, pyarrow and LiteRT use without asking (x86-64-v2), as Linux calls them.
+_NEEDED = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
+
+
+def missing_instructions(cpuinfo: str = "/proc/cpuinfo") -> list[str]:
+    """Instructions that the libraries need and this CPU lacks; none where Linux does not tell.
+
+    The first import of a library would end the process by an illegal instruction.
+    """
+    try:
+        with open(cpuinfo, encoding="utf-8", errors="replace") as file:
+            told = next(line for line in file if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return []
+    return sorted(set(_NEEDED).difference(told.split()))
+
+
 def cpu_name() -> str:
     """The CPU's model name, family, model and stepping where Linux tells them, else the architecture."""
     try:

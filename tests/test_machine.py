@@ -60,3 +60,13 @@ def test_a_quota_of_the_cgroup_limits_the_cpus(
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)))
     assert machine.usable_cpus() == most
+
+
+def test_a_cpu_too_old_for_the_libraries_is_known(tmp_path: Path) -> None:
+    """QEMU's core2duo, on which importing NumPy is an illegal instruction."""
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nflags\t\t: fpu sse sse2 pni ssse3 cx16 sse4_1 lahf_lm lm\n\nprocessor\t: 1\n")
+    assert machine.missing_instructions(str(file)) == ["popcnt", "sse4_2"]
+    file.write_text("processor\t: 0\nFeatures\t: fp asimd\n")  # ARM
+    assert machine.missing_instructions(str(file)) == []
+    assert machine.missing_instructions() == []

@@ -62,6 +62,12 @@ def import_lean(*, matrices: bool = False) -> None:
     core, and they spin for a while; a command that multiplies ``matrices`` needs them.
     Only for the command line: a program that uses fvcli as a library may want all of these.
     """
+    from fvcli.machine import missing_instructions
+
+    if lacking := missing_instructions():
+        raise FvcliError(
+            f"this CPU lacks {', '.join(lacking)}, which NumPy, pyarrow and LiteRT need; use a machine made after 2009"
+        )
     if "pandas" in sys.modules or "pyarrow" in sys.modules:
         return
     if not matrices:

@@ -73,7 +73,9 @@ class DatasetSpec:
                 limits=Limits(**settings["limits"]),
             )
         except (KeyError, TypeError) as error:
-            raise DatasetError(f"the plan lacks {error}; make it again with the fvcli in use here") from error
+            raise DatasetError(
+                "the plan was not made by this version of fvcli; make it again with fvcli plan"
+            ) from error
 
     def settings(self) -> dict[str, Any]:
         """The JSON values that a plan keeps besides its request, so that ``planned`` returns an equal spec."""
