@@ -75,7 +75,7 @@ class Lease:
             raise lost
 
     def _read(self) -> bytes:
-        """What the lock says. The file is reopened, so that a network mount is read again."""
+        """The content of the lock file. It is reopened, so that a network mount is read again."""
         descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             return os.pread(descriptor, 4096, 0)

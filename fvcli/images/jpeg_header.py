@@ -38,7 +38,7 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a start-of-frame segment says: the size and the coding of the picture.
+    """A start-of-frame segment: the size and the coding of the picture.
 
     marker: the second byte of the segment's marker. size: (width, height) in pixels. precision: bits per sample.
     factors: (identifier, horizontal, vertical) for each component.

@@ -36,7 +36,7 @@ def bytes_of(name: Name) -> bytes:
 
 
 def path_of(name: Name) -> str:
-    """What names are sorted by."""
+    """The key by which names are sorted."""
     return name[0]
 
 
