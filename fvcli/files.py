@@ -100,7 +100,7 @@ def translated(action: str, place: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _without_inodes(place: Path) -> bool:
-    """Whether the file system of a place has room for bytes but for no more files."""
+    """Whether the file system of a place has free space, and no room for another file."""
     try:
         there = next(folder for folder in (place, *place.parents) if folder.exists())
         state = os.statvfs(there)

@@ -223,7 +223,7 @@ class BucketLocks:
         return True
 
     def holder(self, key: str) -> dict[str, object] | None:
-        """Who holds a lock, by this machine's clock; None where it is free."""
+        """The holder of a lock, by this machine's clock; None where it is free."""
         found = self._objects.read(key)
         if found is None or not found.data or time.time() - found.modified > STALE_SECONDS:
             return None
@@ -243,7 +243,7 @@ def require_free(objects: ConditionalObjects, found: Versioned, machine: str, pl
 
 
 def holder_of(found: Versioned) -> dict[str, object]:
-    """What a lock says of its holder; empty where it is not understood."""
+    """The holder that a lock names; empty where the lock is not understood."""
     try:
         return layout.parse("lock", found.data)  # type: ignore[no-any-return]
     except ValueError:
