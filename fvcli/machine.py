@@ -27,7 +27,7 @@ _LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", 
 _TRIM_EVERY = 2500
 _KEEP = ctypes.c_size_t(0)
 #: Parameters of glibc's mallopt (malloc.h) and their values: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in bytes, and
-#: M_ARENA_MAX. A heap per thread costs some 10 MB each.
+#: M_ARENA_MAX. Each heap costs some 10 MB.
 _MALLOC_PARAMETERS = ((-1, 32 * 1024**2), (-3, 16 * 1024**2), (-8, 2))
 
 
@@ -127,22 +127,29 @@ def cpu_name() -> str:
     return " / ".join(value for value in named if value) or platform.machine()
 
 
-class MemoryTrimmer:
-    """Keeps freed memory for the next image, and returns it to the system every few thousand images.
+def tune_malloc() -> None:
+    """Sets glibc's malloc to keep freed memory for the next image, and to have two heaps, not one per thread.
 
-    glibc returns the end of its heap and every large block as soon as they are free, so that each image would take its
-    pages from the kernel anew. It keeps memory that threads free between blocks that are still in use, so that a long
-    run would grow. Create it before the threads. Does nothing where the C library has no mallopt and malloc_trim.
+    glibc returns the end of a heap and every large block as soon as they are free, so each image would take its pages
+    from the kernel anew. Only for processes of fvcli's own, before they have threads: it concerns all of a process.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        for parameter, value in _MALLOC_PARAMETERS:
+            ctypes.CDLL(None).mallopt(parameter, value)
+
+
+class MemoryTrimmer:
+    """Calls malloc_trim every few thousand images to return freed memory to the system.
+
+    glibc keeps memory that threads free between blocks that are still in use, so a long run would grow without it.
+    Does nothing where the C library has no malloc_trim.
     """
 
     def __init__(self) -> None:
         self._images = 0
         self._trim: Callable[[ctypes.c_size_t], object] | None = None
         with suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            for parameter, value in _MALLOC_PARAMETERS:
-                library.mallopt(parameter, value)
-            self._trim = library.malloc_trim
+            self._trim = ctypes.CDLL(None).malloc_trim
 
     def __call__(self, images: int) -> None:
         self._images += images

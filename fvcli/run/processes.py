@@ -23,8 +23,7 @@ from fvcli.run.worker_process import Setup
 _SOCKETS_PER_THREAD = 2
 _LOOK_SECONDS = 0.2  # how soon a stop is noticed while a batch is in work
 _UNEXPLAINED_DEATHS = 8
-#: A heap per thread costs a process some 10 MB, and BLAS, which it does not use, a thread per core.
-_VARIABLES = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+_VARIABLES = {"OPENBLAS_NUM_THREADS": "1"}  # BLAS, which a worker does not use, has a thread per core
 
 
 class ProcessGroup:

@@ -22,7 +22,7 @@ import numpy as np
 from fvcli.dataset.layout import DType
 from fvcli.images.loader import ImageLoader
 from fvcli.images.memory import Budget, Limits
-from fvcli.machine import MemoryTrimmer
+from fvcli.machine import MemoryTrimmer, tune_malloc
 from fvcli.models.embedder import embedder_of, load_recipe_model
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, Recipe
 from fvcli.run.worker import Batch, Found, ImageWorker, InHand, Outcome, Success, Worker
@@ -139,6 +139,7 @@ def main() -> None:
     """A worker process, from its setup on stdin to the end of stdin."""
     from multiprocessing.connection import Connection
 
+    tune_malloc()
     setup, numbers = pickle.load(sys.stdin.buffer)
     connections = [Connection(number) for number in numbers]
     in_hand = InHand(os.open(setup.notes, os.O_RDWR | os.O_CLOEXEC))
