@@ -35,7 +35,7 @@ def test_a_file_system_without_flushing_of_folders_is_none(
     before = len(os.listdir("/proc/self/fd"))
     refuse(monkeypatch, number)
     sync_folder(tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])

@@ -160,7 +160,7 @@ def test_a_dataset_that_is_closed_keeps_no_file_open(vectors: Float32Array, tmp_
     dataset = open_dataset(tmp_path)
     assert len(os.listdir("/proc/self/fd")) > before
     del dataset
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_manifest_that_counts_other_rows_than_a_file_has_is_damage(vectors: Float32Array, tmp_path: Path) -> None:

@@ -40,6 +40,23 @@ def children(process: int) -> list[int]:
     return found
 
 
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process, 0.0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def command_line(process: int) -> bytes:
+    """The arguments of a process, each with a zero byte behind it; empty once it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def catches(process: int, number: int) -> bool:
     """Whether the process has a handler for the signal, False once it has ended."""
     try:

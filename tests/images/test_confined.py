@@ -66,7 +66,7 @@ def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pyt
     assert len(started) == 1
     del owner
     gc.collect()
-    assert started[0].wait(10) is not None
+    assert started[0].wait(60) is not None
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_signals_are_heard_while_an_image_takes_long(tmp_path: Path, slow: bytes
         time.sleep(0.05)
     time.sleep(0.5)
     run.send_signal(number)
-    assert run.wait(30) == 128 + number
+    assert run.wait(60) == 128 + number
 
 
 def test_no_answer_means_that_the_process_ended() -> None:

@@ -1,13 +1,13 @@
 """Puts faults into the code one at a time, and reports which of them the tests notice.
 
-    python -m tests.proofs.mutants [--room dataset] [--only TEXT] [--tests fast|folder] [--work FOLDER]
+    python -m tests.proofs.mutants [--room dataset] [--only TEXT] [--tests near|folder] [--work FOLDER]
 
 ``mutants.toml`` lists the faults: small, realistic mistakes that would hurt. Each is applied to a copy of the checkout,
 the tests that belong to the file run until one fails, and the copy is restored. Printed are the survivors and the
 noticed faults by room. A fault whose ``why`` says that it changes nothing is listed apart and does not count.
 
-The tests of a file are its own (``tests/ROOM/test_NAME.py``), those that the fault names, and its room's folder. First
-come the fast ones, which ``make check`` runs. Those marked slow, ray or browser follow unless ``fast`` is asked for.
+The tests of a file are its own (``tests/ROOM/test_NAME.py``), those that the fault names, and its room's folder unless
+``near`` is asked for. Of each the fast ones, which ``make check`` runs, come before those marked slow, ray or browser.
 Results go to FOLDER/results.jsonl as they come; faults that are there already are not tried again.
 """
 
@@ -77,17 +77,19 @@ class Step:
 
 
 def steps_of(file: str, named: Iterable[str], tests: str) -> Iterator[Step]:
-    """The runs of pytest for a module: its own tests and the named ones, then its room's."""
+    """The runs of pytest for a module: its own tests and the named ones, then its room's.
+
+    tests: "folder", or "near" without the room's.
+    """
     parts = Path(file).parts[1:]
     own = Path("tests", *parts[:-1], f"test_{parts[-1]}")
     near = tuple(str(path) for path in (own, *map(Path, named)) if (REPOSITORY / path).exists())
     folder = ("tests/" + parts[0],) if (REPOSITORY / "tests" / parts[0]).is_dir() else ()
-    if not near and not folder:
-        near = ("tests",)
-    for fast in (True, False) if tests == "folder" else (True,):
-        for paths in (near, folder):
-            if paths:
-                yield Step(fast, paths)
+    if not near:
+        near, folder = folder or ("tests",), ()
+    for paths in (near, folder) if tests == "folder" else (near,):
+        if paths:
+            yield from (Step(True, paths), Step(False, paths))
 
 
 def read_table(path: Path = TABLE) -> list[Fault]:
@@ -162,7 +164,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--room")
     options.add_argument("--only", default="", help="faults whose file or description holds this text")
-    options.add_argument("--tests", choices=["fast", "folder"], default="folder")
+    options.add_argument("--tests", choices=["near", "folder"], default="folder")
     options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-mutants"))
     given = options.parse_args()
     copy, log = checkout(given.work), given.work / "results.jsonl"

@@ -66,7 +66,7 @@ def copied(browser: Any, format: str) -> str:
     )
     browser.execute_script("document.getElementById('list-format').value = arguments[0]", format)
     browser.find_element("id", "list-copy").click()
-    WebDriverWait(browser, 5).until(lambda _: "Copied" in text(browser, "#toast"))
+    WebDriverWait(browser, 30).until(lambda _: "Copied" in text(browser, "#toast"))
     return str(
         browser.execute_async_script(
             "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
@@ -123,6 +123,6 @@ def test_the_path_is_copied(shown: Any, facts: dict[str, Any]) -> None:
     )
     click(shown, facts, "photos/cat\\x0aa third.jpg")
     shown.find_element("css selector", "#panel .title button").click()
-    WebDriverWait(shown, 5).until(lambda _: text(shown, "#toast") == "Path copied")
+    WebDriverWait(shown, 30).until(lambda _: text(shown, "#toast") == "Path copied")
     read = "const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))"
     assert shown.execute_async_script(read) == "photos/cat\na third.jpg"

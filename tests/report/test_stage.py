@@ -50,7 +50,7 @@ def test_a_click_opens_the_picture_and_lights_its_nearest(shown: Any, facts: dic
     click(shown, facts, path)
     assert name_shown(shown) == path
     large = shown.find_element("css selector", "#panel .large img")
-    WebDriverWait(shown, 5).until(lambda _: large.get_property("naturalWidth"))
+    WebDriverWait(shown, 30).until(lambda _: large.get_property("naturalWidth"))
     assert large.get_property("naturalWidth") >= 96
     assert "kB" in text(shown, "#panel .facts")
     near = facts["nearest"]
@@ -183,7 +183,7 @@ def test_pictures_on_the_map_grow_with_the_zoom(shown: Any) -> None:
     dots = inked(shown, "base")
     for _ in range(3):
         shown.find_element("id", "zoom-in").click()
-    WebDriverWait(shown, 5).until(lambda _: inked(shown, "base") > 2 * dots)
+    WebDriverWait(shown, 30).until(lambda _: inked(shown, "base") > 2 * dots)
 
 
 def test_clusters_lead_to_the_wall(shown: Any, facts: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def test_a_tap_on_a_phone_opens_the_panel_below_the_wall(phone: Any, facts: dict
     place = on_screen(phone, *cell_of(phone, facts, "photos/coffee.jpg"))
     touch(phone, "touchStart", place)
     touch(phone, "touchEnd")
-    WebDriverWait(phone, 5).until(lambda _: phone.find_element("id", "panel").is_displayed())
+    WebDriverWait(phone, 30).until(lambda _: phone.find_element("id", "panel").is_displayed())
     assert name_shown(phone) == "photos/coffee.jpg"
     left, top, right, bottom = box(phone, "panel")
     assert (left, right, bottom) == (0, PHONE, 900)
@@ -47,7 +47,7 @@ def test_two_fingers_zoom_the_wall_and_not_the_page(phone: Any) -> None:
     for far in (30, 50, 80):
         touch(phone, "touchMove", (x - far, y), (x + far, y))
     touch(phone, "touchEnd")
-    WebDriverWait(phone, 5).until(lambda _: phone.find_element("id", "zoom-all").is_displayed())
+    WebDriverWait(phone, 30).until(lambda _: phone.find_element("id", "zoom-all").is_displayed())
     assert phone.execute_script("return visualViewport.scale") == 1
     phone.find_element("id", "zoom-all").click()
     assert not phone.find_element("id", "zoom-all").is_displayed()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import children, run_at_start
+from tests.helpers.processes import children, cpu_seconds, run_at_start, wait_for
 from tests.run.test_crashes import SITE
 
 pytestmark = pytest.mark.slow
@@ -37,15 +37,10 @@ def workers_of(process: subprocess.Popen[str], number: int) -> list[int]:
     while time.monotonic() < deadline:
         assert process.poll() is None
         found = children(process.pid)
-        if len(found) == number and all(_cpu_seconds(child) > 0.7 for child in found):
+        if len(found) == number and all(cpu_seconds(child) > 0.7 for child in found):
             return found
         time.sleep(0.02)
     pytest.fail("the worker processes do not come up")
-
-
-def _cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alive(process: int) -> bool:
@@ -58,15 +53,6 @@ def alive(process: int) -> bool:
 def in_shared_memory() -> set[str]:
     """The names in /dev/shm, without the folders of other tests."""
     return {name for name in os.listdir("/dev/shm") if not name.startswith("fvcli-test-")}
-
-
-def until_gone(processes: list[int]) -> float:
-    """Seconds until none of the processes is there anymore."""
-    started = time.monotonic()
-    while any(map(alive, processes)):
-        assert time.monotonic() - started < 30
-        time.sleep(0.01)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("options", [["--format", "parquet"], ["--format", "npy", "--dtype", "float16"]])
@@ -119,7 +105,7 @@ def test_no_process_outlives_a_run_that_is_killed(many: Path, tmp_path: Path) ->
     run = start(many, tmp_path / "features")
     workers = workers_of(run, 2)
     run.kill()
-    assert until_gone(workers) < 5
+    wait_for(lambda: not any(map(alive, workers)), "the end of the worker processes")
     run.communicate(timeout=30)
     assert in_shared_memory() <= shared_memory
     assert (tmp_path / "features" / ".fvcli" / "in-work").read_bytes()[32:] == b"\xff" * 32, "no input is to blame"

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.clusters import add_node, small_cluster
+from tests.helpers.processes import children, command_line
 
 pytestmark = pytest.mark.ray
 
@@ -126,8 +127,7 @@ def worker_processes(output: Path) -> list[int]:
 
 
 def ray_drivers(run: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"ray.driver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [process for process in children(run.pid) if b"ray.driver" in command_line(process)]
 
 
 def test_the_cluster_writes_the_bytes_of_a_local_run(

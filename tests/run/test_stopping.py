@@ -93,7 +93,7 @@ main()
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(timeout=0.5)
     child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=10) == 143
+    assert child.wait(timeout=60) == 143
     child.stdout.close()
     assert commands.run("extract", bench.photographs, "-o", bench.features).code == 0
 
@@ -132,7 +132,7 @@ main()
     assert child.stderr is not None
     assert any(b"in hand" in line for line in child.stderr)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=10)
+    _, said = child.communicate(timeout=20)
     assert child.returncode == 130
     assert b"Traceback" not in said
 

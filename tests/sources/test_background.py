@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from fvcli.errors import StoppedError, UsageError
 from fvcli.sources.background import in_background
 from fvcli.sources.discover import Sources, discover
+from tests.helpers.processes import wait_for
 
 
 def stop() -> None:
@@ -38,10 +38,7 @@ def test_an_endless_search_ends_with_its_reader() -> None:
     endless = in_background(itertools.count, lambda: None)
     assert list(itertools.islice(endless, 3)) == [0, 1, 2]
     endless.close()  # type: ignore[attr-defined]
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    wait_for(lambda: threading.active_count() <= before, "the end of the searching thread")
 
 
 def test_a_pipe_without_a_writer_is_left_when_asked(tmp_path: Path) -> None:

@@ -108,4 +108,4 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         read(ImageRef("", str(tmp_path / "a.jpg")))
         error_of(tmp_path / "folder.jpg")
         error_of(tmp_path / "a.jpg!b.jpg")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before

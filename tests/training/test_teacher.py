@@ -46,7 +46,7 @@ def test_only_some_chunks_wait_at_a_time(tmp_path: Path, written: list[int]) -> 
     assert thread.is_alive()
     assert written == [0, 1, 2]
     teacher.remove_before(tmp_path, 2)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert written == [0, 1, 2, 3, 4]
 
@@ -58,7 +58,7 @@ def test_a_resumed_process_writes_what_is_missing(tmp_path: Path, written: list[
     teacher.remove_before(tmp_path, 4)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["chunk-00005.npz", "chunk-00006.npz"]
     resumed = started(task(tmp_path, range(4, 9), 9), os.getppid())
-    resumed.join(timeout=10)
+    resumed.join(timeout=60)
     assert not resumed.is_alive()
     assert written == [4, 7, 8]
 
@@ -67,7 +67,7 @@ def test_it_ends_when_the_trainer_is_gone(tmp_path: Path, written: list[int]) ->
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     thread = started(task(tmp_path, range(5), 3), gone.pid)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert written == []
 
