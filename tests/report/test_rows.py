@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 
+from fvcli.records import ImageRef
 from fvcli.report.names import readable
-from fvcli.report.rows import choose, spread
+from fvcli.report.rows import PageRows, choose, spread, table
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(10, 3), (50_000, 3000), (3001, 3000), (7, 7), (5, 9)])
@@ -57,3 +60,26 @@ def test_long_names_lose_their_middle(name: str) -> None:
     assert shown.startswith("begin")
     assert shown.endswith("end")
     assert "…" in shown
+
+
+def rows_of(refs: list[ImageRef], sizes: list[list[int]]) -> PageRows:
+    """Rows with these places and [width, height, bytes]."""
+    count = len(refs)
+    return PageRows(
+        np.arange(count), tuple(refs), ("",) * count, np.array(sizes), ("JPEG",) * count, ((),) * count, ((),) * count
+    )
+
+
+def test_of_a_group_the_largest_image_comes_first_then_the_largest_file_then_the_first_row() -> None:
+    refs = [ImageRef("photos", f"{number}.jpg") for number in range(5)]
+    rows = rows_of(refs, [[10, 10, 900], [40, 30, 100], [30, 40, 100], [30, 40, 200], [11, 10, 5]])
+    assert rows.best_first([0, 1, 2, 3, 4]) == [3, 1, 2, 4, 0]
+    assert rows.best_first([4, 0]) == [4, 0]
+
+
+def test_a_name_that_is_shown_otherwise_comes_as_it_is_too() -> None:
+    raw = b"caf\xe9.jpg"
+    refs = [ImageRef("photos", "a.jpg"), ImageRef("photos", "b\n.jpg"), ImageRef("photos", "caf\ufffd.jpg", raw)]
+    found = table(rows_of(refs, [[1, 1, 1]] * 3))
+    assert found.exact == {1: "photos/b\n.jpg"}
+    assert {place: base64.b64decode(name) for place, name in found.raw.items()} == {2: b"photos/" + raw}
