@@ -28,7 +28,10 @@ def test_whatever_decides_what_a_row_holds_makes_another_recipe() -> None:
         replace(PLAIN, normalize=True),
         replace(PLAIN, engine="tensorflow"),
         replace(PLAIN, decoder="pillow"),
-        *(replace(PLAIN, preprocessing=Preprocessing(**each)) for each in ({"fit": "crop"}, {"resize": "tf1-bilinear"})),
+        *(
+            replace(PLAIN, preprocessing=Preprocessing(**each))
+            for each in ({"fit": "crop"}, {"resize": "tf1-bilinear"})
+        ),
         replace(PLAIN, preprocessing=Preprocessing(fit="crop", crop_fraction=0.5)),
     ]
     assert len({recipe.identity for recipe in (PLAIN, *others)}) == 1 + len(others)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 #: Seconds after which a test stops waiting: many, as the machine may be busy with other things.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 def run_at_start(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import children, cpu_seconds, run_at_start, wait_for
+from tests.helpers.processes import PATIENCE_SECONDS, children, cpu_seconds, run_at_start, wait_for
 from tests.run.test_crashes import SITE
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def start(photographs: Path, features: Path, *options: str) -> subprocess.Popen[
 
 def workers_of(process: subprocess.Popen[str], number: int) -> list[int]:
     """The process's children, once there are so many that have a batch in hand."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None
         found = children(process.pid)
@@ -92,7 +92,7 @@ def test_a_signal_ends_run_and_processes_within_a_second(many: Path, tmp_path: P
     run = start(many, tmp_path / "features", "--shard-size", "100")
     workers = workers_of(run, 2)
     run.send_signal(number)
-    _, said = run.communicate(timeout=30)
+    _, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 128 + number, said
     assert "Traceback" not in said
     assert not any(map(alive, workers))
@@ -106,7 +106,7 @@ def test_no_process_outlives_a_run_that_is_killed(many: Path, tmp_path: Path) ->
     workers = workers_of(run, 2)
     run.kill()
     wait_for(lambda: not any(map(alive, workers)), "the end of the worker processes")
-    run.communicate(timeout=30)
+    run.communicate(timeout=PATIENCE_SECONDS)
     assert in_shared_memory() <= shared_memory
     assert (tmp_path / "features" / ".fvcli" / "in-work").read_bytes()[32:] == b"\xff" * 32, "no input is to blame"
 
@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_is_replaced(many: Path, tmp_path: Path) -> Non
     for _ in range(2):
         os.kill(workers_of(run, 2)[0], signal.SIGKILL)
         time.sleep(0.3)
-    _, said = run.communicate(timeout=120)
+    _, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 0, said
     assert len(contents.rows(tmp_path / "features")) == 4008
     assert commands.run("verify", tmp_path / "features").code == 0
@@ -139,7 +139,7 @@ def test_inputs_that_crash_cost_themselves_and_not_the_run(tmp_path: Path, monke
     for name, mark in (("0800-bad.png", b"segfault"), ("0900-worse.png", b"out of memory")):
         pictures.put(photographs, name, pictures.picture(50) + mark)
     run = start(photographs, tmp_path / "features", "--shard-size", "500")
-    _, said = run.communicate(timeout=120)
+    _, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 3, said
     lines = {line["path"]: line for line in contents.failures(tmp_path / "features")}
     assert {name: (line["stage"], line["error"]) for name, line in lines.items()} == {

@@ -17,6 +17,7 @@ from fvcli.records import Limit
 from fvcli.run.request import TooManyFailuresError
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench, Observed
+from tests.helpers.processes import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def start(photographs: Path, features: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(list((features / "data").glob("*.parquet"))) == before:
         assert child.poll() is None, child.stderr
         assert time.monotonic() < deadline
@@ -47,7 +48,7 @@ def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, numb
     features = memory_path / "features"
     child = start(many, features)
     child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == code
     told = re.search(
         r"interrupted: saved ([\d,]+) of 8,008(; [\d,]+ more were read and will be again)?; run the same command", said
@@ -63,7 +64,7 @@ def test_a_signal_ends_the_run_in_good_order(many: Path, memory_path: Path, numb
 
     child = start(many, features)
     child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=PATIENCE_SECONDS)
     assert f"resuming: {50 * done:,} of 8,008 images already done" in said
 
 
@@ -93,7 +94,7 @@ main()
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(timeout=0.5)
     child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=60) == 143
+    assert child.wait(timeout=PATIENCE_SECONDS) == 143
     child.stdout.close()
     assert commands.run("extract", bench.photographs, "-o", bench.features).code == 0
 
@@ -148,7 +149,7 @@ def test_a_signal_while_the_command_starts_is_no_traceback(tmp_path: Path, numbe
         )
         time.sleep(delay)
         child.send_signal(number)
-        _, said = child.communicate(timeout=30)
+        _, said = child.communicate(timeout=PATIENCE_SECONDS)
         assert child.returncode in (0, *codes), (delay, child.returncode, said)
 
 
