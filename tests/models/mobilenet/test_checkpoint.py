@@ -8,11 +8,14 @@ import pytest
 from fvcli.errors import ModelError
 from fvcli.models.frameworks import tensorflow
 from fvcli.models.loading import load_model
-from fvcli.models.mobilenet.checkpoint import read_checkpoint
+from fvcli.models.mobilenet.checkpoint import (
+    network_from_variables,
+    network_variable_name,
+    read_checkpoint,
+    size_in_name,
+)
 from fvcli.models.mobilenet.graph import classifier, convolutions
 from fvcli.models.mobilenet.network import nudged_range
-
-pytestmark = pytest.mark.slow
 
 MULTIPLIER = 0.25
 
@@ -91,6 +94,7 @@ def training_graph(variables: dict[str, np.ndarray], images: np.ndarray, *, quan
     return tf.reduce_mean(x, [1, 2]).numpy()
 
 
+@pytest.mark.slow
 def test_a_plain_checkpoint_computes_what_its_training_graph_does(tmp_path: Path) -> None:
     variables = slim_variables(quantized=False)
     prefix = save(tmp_path / "mobilenet_v1_0.25_128.ckpt", variables)
@@ -103,6 +107,7 @@ def test_a_plain_checkpoint_computes_what_its_training_graph_does(tmp_path: Path
     np.testing.assert_allclose(load_model(str(prefix))(images), expected, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_quantops_checkpoint_computes_what_its_training_graph_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +128,7 @@ def test_a_quantops_checkpoint_computes_what_its_training_graph_does(
     assert load_model(f"{prefix}?image-size=128").engine == "int8"
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     variables = slim_variables(quantized=True)
     name = "MobilenetV1/MobilenetV1/Conv2d_3_depthwise/act_quant/max"
@@ -142,3 +148,30 @@ def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     data.unlink()
     with pytest.raises(ModelError, match="cannot be read"):
         read_checkpoint(prefix)
+
+
+def test_without_gamma_batch_norm_does_not_scale() -> None:
+    variables = {
+        name: value
+        for full, value in slim_variables(quantized=False).items()
+        if (name := network_variable_name(full)) is not None
+    }
+    ones = {name: np.ones_like(value) if name.endswith("gamma") else value for name, value in variables.items()}
+    without = {name: value for name, value in variables.items() if not name.endswith("gamma")}
+    assert len(variables) - len(without) == 27
+    assert network_from_variables(without, 128).identity == network_from_variables(ones, 128).identity
+    assert network_from_variables(variables, 128).identity != network_from_variables(ones, 128).identity
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("mobilenet_v1_1.0_160_quant.ckpt", 160),
+        ("mobilenet_v1_0.25_128", 128),
+        ("mobilenet_v1_1.0_2240_quant.ckpt", None),
+        ("mobilenet_v1_2018_08_02", None),
+        ("model.ckpt-160", None),
+    ],
+)
+def test_the_image_size_is_that_of_a_name_in_googles_form(name: str, size: int | None) -> None:
+    assert size_in_name(name) == size

@@ -1,0 +1,67 @@
+"""What a worker thread makes of a batch, and what it notes as in hand meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fvcli.images.loader import ImageLoader
+from fvcli.models.embedder import Embedder
+from fvcli.records import ImageRef, Preprocessing
+from fvcli.run.worker import Batch, BatchDroppedError, Failure, ImageWorker, Success
+from tests.helpers import pictures
+from tests.helpers.in_process import FakeModel
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """Three inputs of shard 4, of which the one in the middle is broken."""
+    data = [pictures.picture(0), pictures.broken(1), pictures.picture(2)]
+    for number, content in enumerate(data):
+        pictures.put(tmp_path, f"{number}.png", content)
+    return Batch(4, (10, 11, 12), tuple(ImageRef(str(tmp_path), f"{number}.png") for number in range(3)))
+
+
+def worker(**options: object) -> ImageWorker:
+    model = FakeModel()
+    return ImageWorker(Embedder(model), ImageLoader(model.input_spec, Preprocessing()), "float32", **options)  # type: ignore[arg-type]
+
+
+def test_outcomes_are_in_the_order_of_the_inputs(batch: Batch) -> None:
+    first, broken, last = worker()(batch)
+    alone = [worker()(Batch(4, (number,), (ref,)))[0] for number, ref in enumerate(batch.refs)]
+    assert isinstance(broken, Failure)
+    for one, same in ((first, alone[0]), (last, alone[2])):
+        assert isinstance(one, Success)
+        assert isinstance(same, Success)
+        assert one.info == same.info
+        assert np.array_equal(one.vector, same.vector)
+    assert not np.array_equal(first.vector, last.vector)  # type: ignore[union-attr]
+
+
+def test_the_input_in_hand_is_noted_and_none_is_once_the_batch_is_done(batch: Batch) -> None:
+    notes: list[tuple[int, int]] = []
+    worker(note=lambda shard, position: notes.append((shard, position)))(batch)
+    assert notes == [(4, 10), (4, 11), (4, 12), (-1, -1)]
+
+
+def test_inputs_that_crash_are_not_touched(batch: Batch) -> None:
+    crash = Failure("crash", "SIGSEGV", "it ended the process")
+    read: list[ImageRef] = []
+
+    def watched(ref: ImageRef) -> object:
+        read.append(ref)
+        raise AssertionError
+
+    assert worker(read=watched)(Batch(0, (0,), batch.refs[:1]), {batch.refs[0]: crash}) == [crash]
+    assert read == []
+
+
+def test_a_stop_ends_the_batch_between_two_images(batch: Batch) -> None:
+    asked = iter([False, True])
+    notes: list[int] = []
+    with pytest.raises(BatchDroppedError):
+        worker(stopped=lambda: next(asked, True), note=lambda _, position: notes.append(position))(batch)
+    assert notes in ([], [10])
