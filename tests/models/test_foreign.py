@@ -13,13 +13,17 @@ from ai_edge_litert.interpreter import Interpreter
 
 import fvcli
 from fvcli.errors import ModelError, UsageError
+from fvcli.models import foreign
 from fvcli.models.frameworks import tensorflow
+from fvcli.models.litert import LiteRTModel
 from fvcli.models.loading import load_model
+from fvcli.records import Float32Array, InputSpec, UInt8Array
 from tests.helpers.contents import data_files, manifest
 from tests.helpers.foreign_models import (
     DIMENSION,
     MEDIAPIPE,
     SIZE,
+    embed,
     metadata,
     with_metadata,
     write_keras,
@@ -230,3 +234,18 @@ def test_every_batch_and_number_of_threads_gives_the_same_files(
     written = manifest(tmp_path / "0")
     assert written is not None
     assert written["dimension"] == DIMENSION
+
+
+def test_a_conversion_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the converter leaves variables out; here all numbers of the result are a twentieth too large."""
+
+    class Off(LiteRTModel):
+        def __call__(self, images: UInt8Array) -> Float32Array:
+            return super().__call__(images) * np.float32(1.05)
+
+    spec, module = InputSpec(SIZE, SIZE, (0.0, 1.0)), tensorflow().Module()
+    model = foreign.ForeignModel("m", "MIT", spec, DIMENSION, "ab" * 32, module, embed)
+    assert foreign.converted(model)[0].identity == model.identity
+    monkeypatch.setattr(foreign, "LiteRTModel", Off)
+    with pytest.raises(ModelError, match="computes something else; use --engine tensorflow"):
+        foreign.converted(model)
