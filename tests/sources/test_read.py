@@ -109,3 +109,12 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         error_of(tmp_path / "folder.jpg")
         error_of(tmp_path / "a.jpg!b.jpg")
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_fewer_bytes_than_the_file_has_are_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network mount may give them, whose sizes are remembered for a while."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"some bytes of a picture" * 100)
+    plain = LocalFile.read_at
+    monkeypatch.setattr(LocalFile, "read_at", lambda file, offset, length: plain(file, offset, length)[:-1])
+    assert error_of(path).kind == "Changed"

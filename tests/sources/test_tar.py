@@ -253,6 +253,14 @@ def test_an_archive_packed_again_with_the_same_time_is_not_read_at_old_offsets(t
     assert [error_of(ref).kind for ref in refs] == ["Changed", "Changed"]
 
 
+def test_an_archive_of_another_time_is_not_read_even_if_the_member_seems_to_be_there(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "b.tar", {"a.jpg": JPEG})
+    (ref,) = found(archive)
+    pack(archive, {"a.jpg": JPEG[::-1]})
+    os.utime(archive, ns=(0, 1))
+    assert error_of(ref).kind == "Changed"
+
+
 def test_what_stands_behind_the_end_marker_is_not_read(tmp_path: Path) -> None:
     archive = pack(tmp_path / "b.tar", {"a.jpg": JPEG})
     with archive.open("ab") as file:

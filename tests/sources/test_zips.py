@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_a_bomb_gives_no_more_than_it_announces(tmp_path: Path) -> None:
     (ref,) = found(archive)
     assert ref.size_bytes == 1000
     assert error_of(ref).kind == "Corrupt"
+
+
+def test_a_bomb_takes_no_more_memory_than_it_announces(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": b"\0" * 60_000_000})
+    announced = struct.pack("<L", 100_000)
+    archive.write_bytes(archive.read_bytes().replace(struct.pack("<L", 60_000_000), announced))
+    (ref,) = found(archive)
+    tracemalloc.start()
+    try:
+        assert error_of(ref).kind == "Corrupt"
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_stands_behind_the_end_of_an_archive_is_not_read(tmp_path: Path) -> None:
