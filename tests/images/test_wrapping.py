@@ -248,6 +248,32 @@ def test_orientation_in_a_raw_profile_of_a_png_counts() -> None:
         assert np.array_equal(image.pixels, np.rot90(rows))
 
 
+def test_a_raw_profile_that_is_no_exif_block_costs_no_png() -> None:
+    rows = np.asarray(picture())
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    for text in (b"\nexif\n       4\nno hexadecimal\n", b"\nexif\n       4\n45786966\n", b""):
+        content = b"Raw profile type exif\0\0" + zlib.compress(text)
+        assert np.array_equal(pixels_of(png(120, 80, 8, 2, pixels, (b"zTXt", content))), rows)
+
+
+def interlaced(rows: np.ndarray, keep: float = 1.0) -> bytes:
+    """A PNG in the seven passes of Adam7 (ISO 15948, section 8.2), of whose filtered bytes a share is there."""
+    height, width, _ = rows.shape
+    steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    content = b"".join(b"\0" + row.tobytes() for x, y, across, down in steps for row in rows[y::down, x::across])
+    data = png(width, height, 8, 2, zlib.compress(content[: int(len(content) * keep)]))
+    header = bytearray(data[16:29])
+    header[-1] = 1
+    return data[:8] + chunk(b"IHDR", bytes(header)) + data[33:]
+
+
+def test_an_interlaced_png_needs_all_its_passes() -> None:
+    rows = np.asarray(picture())
+    assert np.array_equal(pixels_of(interlaced(rows)), rows)
+    for keep in (0.01, 0.2, 0.9, 0.999):
+        assert kind_of_failure(interlaced(rows, keep)) == "Truncated"
+
+
 # --- AVIF ------------------------------------------------------------------------------------------------------------
 
 
