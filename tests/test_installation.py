@@ -59,7 +59,7 @@ def lean(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     for command in commands:
         pip, *arguments = command.split()
         done = subprocess.run(
-            [scripts / pip, *arguments, "-q"], cwd=source, capture_output=True, text=True, check=False
+            [scripts / pip, *arguments, "-q", "--no-compile"], cwd=source, capture_output=True, text=True, check=False
         )
         if done.returncode:
             pytest.skip(f"needs a package index: {done.stderr.strip().splitlines()[-1]}")
