@@ -189,8 +189,8 @@ class _Line:
             self._idle.put(worker)
         self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="worker")
         self._free = threading.Semaphore(len(workers) * _AHEAD)
-        self._started: queue.SimpleQueue[tuple[Batch, Future[list[Outcome]]] | BaseException | None]
-        self._started = queue.SimpleQueue()
+        # No SimpleQueue: its get() waits for ever where a signal's handler takes longer than the timeout.
+        self._started: queue.Queue[tuple[Batch, Future[list[Outcome]]] | BaseException | None] = queue.Queue()
         self._ended = False
         # A daemon, because nothing can wake it while it waits for a name.
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from tests.proofs.hollows import REPOSITORY, chosen, functions
+from tests.proofs.hollows import chosen, functions
+from tests.proofs.mutants import REPOSITORY
 
 MODULE = '''
 def public(number):

@@ -80,10 +80,13 @@ def test_a_search_that_waits_or_never_ends_hears_signals(
     place = ["-o", str(tmp_path / "f")] if output == "dataset" else ["-o", "-", "--format", "jsonl"]
     command = [FVCLI, "extract", "--files-from", *names, *place]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: catches(process.pid, signal.SIGTERM), "the command's handlers of signals")
-        time.sleep(0.5)  # nothing tells from outside that it searches
-        process.send_signal(number)
-        assert process.wait(timeout=PATIENCE_SECONDS) == 128 + number
+        try:
+            wait_for(lambda: catches(process.pid, signal.SIGTERM), "the command's handlers of signals")
+            time.sleep(0.5)  # nothing tells from outside that it searches
+            process.send_signal(number)
+            assert process.wait(timeout=PATIENCE_SECONDS) == 128 + number
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import fvcli
+from fvcli.errors import StoppedError
+from fvcli.records import ImageRef
+from fvcli.run import stream as module
+from tests.helpers.in_process import Observed
+from tests.run.test_worker import worker
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +124,29 @@ def test_a_signal_ends_a_stream_that_waits_for_names(sample_images: Path, number
         assert process.stdout.readline()
         process.send_signal(number)
         assert process.wait(30) == 128 + number
+
+
+def test_a_signal_is_heard_where_its_handler_takes_long() -> None:
+    """As on a busy machine, where the main thread waits for its turn."""
+    observer, never = Observed(), threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        time.sleep(0.3)
+        observer.meanwhile = lambda done: number
+        observer.advanced(0, [])
+
+    def waiting() -> Iterator[tuple[ImageRef, ...]]:
+        never.wait()
+        yield from ()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    threading.Timer(0.03, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+    try:
+        with pytest.raises(StoppedError), module._Line([worker()], waiting()) as line:
+            list(line.results(observer))
+    finally:
+        never.set()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_output_that_cannot_be_written_is_an_error(sample_images: Path) -> None:
