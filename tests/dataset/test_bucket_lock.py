@@ -26,14 +26,15 @@ pytest.importorskip("obstore", reason="pip install 'fvcli[buckets]'")
 
 LOCK = ".fvcli/lock"
 
-# The command on a host of that name with a disk of its own. It stops itself before the n-th change to the bucket.
+# The command on a host of that name with a disk of its own, where a lock is abandoned after so many seconds. It stops
+# itself before the n-th change to the bucket.
 HOST = """
 import os, signal, socket, sys
 from fvcli.dataset import bucket_lock
 from fvcli.dataset.object_store import ObjectStore
-name, number = sys.argv.pop(1), int(sys.argv.pop(1))
+name, stale, number = sys.argv.pop(1), float(sys.argv.pop(1)), int(sys.argv.pop(1))
 socket.gethostname = lambda: name
-bucket_lock.STALE_SECONDS, bucket_lock.HEARTBEAT_SECONDS = 2.0, 0.3
+bucket_lock.STALE_SECONDS, bucket_lock.HEARTBEAT_SECONDS = stale, 0.3
 changes = 0
 def stopping(change):
     def stop(*arguments):
@@ -149,10 +150,12 @@ def test_a_store_without_conditional_writes_says_so(
         pytest.fail("held without a lock")
 
 
-def on_host(folder: Path, name: str, stop_before: int, *arguments: str | Path) -> subprocess.Popen[str]:
+def on_host(
+    folder: Path, name: str, *arguments: str | Path, stale: float = 1.0, stop_before: int = 0
+) -> subprocess.Popen[str]:
     own = folder / name
     own.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", HOST, name, str(stop_before), *map(str, arguments)]
+    command = [sys.executable, "-c", HOST, name, str(stale), str(stop_before), *map(str, arguments)]
     environment = {**os.environ, "TMPDIR": str(own)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
@@ -167,25 +170,25 @@ def said(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_a_suspended_host_changes_nothing_in_the_bucket(server: S3Server, tmp_path: Path, part: float) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(8))
     command = ("extract", photographs, "-o", "s3://out/f", "--shard-size", "3", "-q", "--prune")
-    assert said(on_host(tmp_path, "one", 0, *command))[0] == 0
+    assert said(on_host(tmp_path, "one", *command))[0] == 0
     pictures.put(photographs, "0003.png", pictures.picture(300), pictures.SOME_TIME_NS + 10**9)
     before = dict(server.objects)
-    code, told = said(on_host(tmp_path, "one", 0, *command))
+    code, told = said(on_host(tmp_path, "one", *command))
     assert code == 0, told
     changes = int(told.split("changes: ")[1])
     server.objects = before
 
-    suspended = on_host(tmp_path, "one", 1 + int(part * changes), *command)
+    suspended = on_host(tmp_path, "one", *command, stop_before=1 + int(part * changes))
     assert os.WIFSTOPPED(os.waitpid(suspended.pid, os.WUNTRACED)[1])
-    code, told = said(on_host(tmp_path, "other", 0, *command))
+    code, told = said(on_host(tmp_path, "other", *command, stale=3600))
     assert code == 75, told
     assert "in use by another run (process" in told
-    time.sleep(3.2)
+    time.sleep(2.5)  # the store tells times in whole seconds
     pictures.put(photographs, "0100.png", pictures.picture(100))
-    code, told = said(on_host(tmp_path, "other", 0, *command))
+    code, told = said(on_host(tmp_path, "other", *command))
     assert code == 0, told
     after = dict(server.objects)
     suspended.send_signal(signal.SIGCONT)
     code, told = said(suspended)
     assert (code, server.objects) == (75, after), told
-    assert said(on_host(tmp_path, "other", 0, "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")
+    assert said(on_host(tmp_path, "other", "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")
