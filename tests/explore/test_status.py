@@ -69,7 +69,9 @@ def test_a_run_in_progress_is_seen_from_outside(bench: Bench) -> None:
 
     bench.extract(meanwhile=look, workers=1)
     assert {found.state for found in seen} == {"running"}
-    assert [found.done for found in seen] == sorted(found.done for found in seen)
+    # What is in hand is not counted while a worker is between two batches; finished shards always are.
+    assert [found.shards_done for found in seen] == sorted(found.shards_done for found in seen)
+    assert all(found.done >= 10 * found.shards_done for found in seen)
     assert all(found.done <= found.total == 40 for found in seen)
     assert seen[-1].done > 20
     (worker,) = seen[-1].workers
@@ -77,10 +79,12 @@ def test_a_run_in_progress_is_seen_from_outside(bench: Bench) -> None:
     assert worker.pid is not None
     rated = [found for found in seen if found.images_per_second]
     assert rated
-    for found in rated:
-        assert found.seconds_left == pytest.approx(
-            (found.total - found.done) / found.images_per_second, rel=0.1, abs=0.1
-        )  # type: ignore[operator]
+    for found in rated:  # both are rounded to tenths
+        assert found.images_per_second is not None
+        assert found.seconds_left is not None
+        left, rate = found.total - found.done, found.images_per_second
+        assert left / (rate + 0.05) - 0.05 <= found.seconds_left
+        assert rate <= 0.05 or found.seconds_left <= left / (rate - 0.05) + 0.05
 
 
 def test_an_update_in_progress_keeps_the_datasets_own_page(bench: Bench) -> None:
