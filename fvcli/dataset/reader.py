@@ -24,7 +24,7 @@ from fvcli.dataset.manifest import Key, Manifest, Shard
 from fvcli.dataset.shard_file import reading
 from fvcli.dataset.store import Store, open_store
 from fvcli.dataset.vector_files import Piece, VectorFiles, spread
-from fvcli.errors import DatasetError, UsageError
+from fvcli.errors import DamagedError, DatasetError, UsageError
 from fvcli.locations import STORES, Location, is_remote
 from fvcli.records import Float32Array
 
@@ -237,6 +237,14 @@ class Dataset:
                 found += [start + row for row in self._rows_with(shard, near)]
             start += shard.rows
         return sorted(found)
+
+    def require_sizes(self) -> None:
+        """Raises DamagedError where a file has not the size in the manifest, so that no other number there is true."""
+        for file in self._manifest.files:
+            size = self._store.size(file.file)
+            if size != file.bytes:
+                told = "is gone" if size is None else f"has {size:,} bytes instead of {file.bytes:,}"
+                raise DamagedError(f"{self._store.describe(file.file)} {told}; fvcli verify shows what is affected")
 
     def failures(self) -> Iterator[FailureLine]:
         """The inputs without a vector, in the order of (root, path)."""

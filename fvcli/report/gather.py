@@ -83,6 +83,7 @@ class _Layout:
 
 def gather(dataset: Dataset, folder: str, options: Options, observer: Observer) -> Facts:
     """Everything the page shows of the dataset in ``folder``. Raises DatasetError where it cannot be read."""
+    dataset.require_sizes()
     linkage = None
     if len(dataset) <= DUPLICATE_ROWS:
         observer.step("near-duplicates")

@@ -193,3 +193,12 @@ def test_a_damaged_list_of_failures_is_not_sealed(bench: Bench, tmp_path: Path) 
     listed.write_bytes(listed.read_bytes().replace(b"broken", b"brokem"))
     with pytest.raises(DamagedError, match=listed.name):
         bench.extract()
+
+
+def test_a_manifest_that_tells_other_sizes_is_found_out_before_its_rows_are_counted(dataset: Path) -> None:
+    open_dataset(dataset).require_sizes()
+    values = json.loads((dataset / "manifest.json").read_bytes())
+    values["shards"][0].update(rows=2 * 10**9, bytes=2 * 10**12)
+    (dataset / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(DamagedError, match=r"part-00000-.* bytes instead of 2,000,000,000,000; fvcli verify"):
+        open_dataset(dataset).require_sizes()

@@ -115,12 +115,13 @@ def _model(name: str) -> Attack:
     return attack
 
 
-def _rows(rows: int) -> Attack:
-    """More rows than the files have."""
+def _rows(rows: int, bytes: int | None = None) -> Attack:
+    """More rows than the files have, and as many bytes as they would take."""
 
     def attack(dataset: Path, outside: Path) -> None:
         def change(values: Any) -> None:
             values["shards"][0]["rows"] = rows
+            values["shards"][0]["bytes"] = bytes or values["shards"][0]["bytes"]
             values["counts"].update(rows=rows, extracted=rows, discovered=rows)
 
         edit(dataset / "manifest.json", change)
@@ -174,6 +175,7 @@ ATTACKS: Mapping[str, Attack] = {
     },
     **{f"model {name}": _model(name) for name in ("{outside}/pipe.tflite", "../outside/pipe.pb", "/dev/zero")},
     **{f"{rows:,} rows": _rows(rows) for rows in (11, 2_000_000_000)},
+    "2,000,000,000 rows in as many kilobytes": _rows(2_000_000_000, 2_000_000_000_000),
     "a shard of garbage": _garbage,
     "deep nesting": _deep,
 }
