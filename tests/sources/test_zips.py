@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -14,6 +15,7 @@ import pytest
 
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
+from fvcli.sources.folders import LocalStorage
 from fvcli.sources.read import read
 from tests.helpers.trees import found, make, names, passed_over
 
@@ -210,3 +212,23 @@ def test_archives_of_all_kinds_stand_in_the_order_of_paths(tmp_path: Path) -> No
         "b.zip-3.jpg",
         "z.jpg",
     ]
+
+
+def test_an_archive_that_may_not_be_opened_is_an_input_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.jpg", "b.tar", "c.zip")
+    opening = LocalStorage.open
+
+    def refused(storage: LocalStorage, ref: ImageRef, shared: bool = False) -> object:
+        if not ref.path.endswith(".jpg"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opening(storage, ref, shared)
+
+    monkeypatch.setattr(LocalStorage, "open", refused)
+    refs = found(tmp_path)
+    assert [ref.path for ref in refs] == ["a.jpg", "b.tar!", "c.zip!"]
+    for ref in refs[1:]:
+        with pytest.raises(ImageError) as raised:
+            read(ref)
+        assert raised.value.kind == "PermissionDenied"
