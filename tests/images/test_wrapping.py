@@ -187,6 +187,17 @@ def test_a_changed_byte_among_the_pixels_of_a_png_is_damage() -> None:
     assert kind_of_failure(bytes(data)) == "Corrupt"
 
 
+def test_a_changed_byte_is_damage_where_the_checksum_of_all_pixels_is_in_a_chunk_of_its_own() -> None:
+    """Pillow ends with the last row, before that chunk."""
+    rows = np.random.default_rng(4).integers(1, 256, (64, 64, 3), np.uint8)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 0)
+    first, last = (b"IDAT", pixels[:-4]), pixels[-4:]
+    assert np.array_equal(pixels_of(png(64, 64, 8, 2, last, first)), rows)
+    whole = png(64, 64, 8, 2, last, first)
+    at = whole.index(b"IDAT") + 4 + len(pixels) // 2
+    assert kind_of_failure(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]) == "Corrupt"
+
+
 def test_a_png_that_announces_more_rows_than_it_has_is_cut() -> None:
     rows = np.asarray(picture())
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
