@@ -104,5 +104,5 @@ def test_damaged_files_and_wrong_engines_are_refused() -> None:
         LiteRTModel(replace(card, dimension=512), FILE.read_bytes())
     with pytest.raises(UsageError, match="--engine int8"):
         load_model("embedded", "float")
-    with pytest.raises(ModelError, match="damaged"):
+    with pytest.raises(ModelError, match="the model card has no 'identity'"):
         ModelCard.parse('{"name": "embedded"}')
