@@ -232,3 +232,11 @@ def test_an_archive_that_may_not_be_opened_is_an_input_that_fails(
         with pytest.raises(ImageError) as raised:
             read(ref)
         assert raised.value.kind == "PermissionDenied"
+
+
+def test_a_member_is_found_by_its_name_in_an_archive_that_was_packed_again(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {"a.jpg": JPEG})
+    assert read(ImageRef("", f"{archive}!a.jpg")).data == JPEG
+    pack(archive, {"b.jpg": JPEG * 2, "a.jpg": JPEG[::-1]})
+    assert read(ImageRef("", f"{archive}!a.jpg")).data == JPEG[::-1]
+    assert read(ImageRef("", f"{archive}!b.jpg")).data == JPEG * 2
