@@ -1,4 +1,4 @@
-"""What a worker thread makes of a batch, and what it notes as in hand meanwhile."""
+"""The outcomes of a worker thread's batch, and its notes of the input that it processes."""
 
 from __future__ import annotations
 
