@@ -88,7 +88,8 @@ def test_a_first_run(bench: Bench, disk: Disk, format: DataFormat) -> None:
     assert [sync for sync in disk.all("sync", ".fvcli") if sync > plan], "the names of the plan are flushed, too"
     for record in disk.all("move", target=".fvcli/commits/"):
         staged = [move for move in disk.all("move", ".tmp", ".fvcli/staging/") if move < record]
-        assert [sync for sync in disk.all("sync", ".fvcli/staging") if staged[-1] < sync < record]
+        folder = [sync for sync in disk.all("sync") if disk.calls[sync][1] == ".fvcli/staging"]
+        assert [sync for sync in folder if staged[-1] < sync < record], "the names of the shard's files are flushed"
     for move in disk.all("move", ".fvcli/staging/", "part-" if format == "parquet" else "0"):
         if disk.calls[move][2].startswith(("data", "img_emb", "metadata")):
             assert [record for record in disk.all("move", target=".fvcli/commits/") if record < move]
