@@ -22,9 +22,15 @@ BATCH = 32
 
 
 class Holdout:
-    """Photographs under both fits, with the teacher's answers at 224."""
+    """Photographs under both fits, with the teacher's answers at 224.
 
-    def __init__(self, teacher: MobileNetV1, images: Sequence[Image.Image]) -> None:
+    truth: int [n], the right classes (0..1000), if they are known.
+    """
+
+    def __init__(
+        self, teacher: MobileNetV1, images: Sequence[Image.Image], truth: NDArray[np.int64] | None = None
+    ) -> None:
+        self._truth = truth
         self._teacher = graph.network_arrays(teacher)
         self._views = {fit: crops.views(images, crops.STUDENT_SIZE, fit) for fit in FITS}
         self._wanted = {fit: self._answers(run(self._teacher, crops.views(images, TEACHER_SIZE, fit))) for fit in FITS}
@@ -34,8 +40,8 @@ class Holdout:
         return {fit: means(self.scores(fit, network)) for fit in FITS}
 
     def scores(self, fit: Fit, network: NetworkTensors) -> dict[str, NDArray[np.float64]]:
-        """By name one number per photograph: agreement, divergence and cosine; see :func:`training.scores.scores`."""
-        return scores(self._answers(run(network, self._views[fit])), teacher=self._wanted[fit])
+        """By name one number per photograph; see :func:`training.scores.scores`."""
+        return scores(self._answers(run(network, self._views[fit])), self._truth, self._wanted[fit])
 
     def _answers(self, features: Float32Array) -> Answers:
         return Answers(features, graph.logits(self._teacher, tf.constant(features)).numpy())

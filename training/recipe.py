@@ -66,7 +66,7 @@ class Recipe:
 
 FLOAT = Recipe(
     quantized=False,
-    rounds=64,
+    rounds=48,
     seed=20,
     kernel_rate=1.5e-3,
     gain_rate=6e-4,
@@ -79,7 +79,7 @@ FLOAT = Recipe(
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
-FLOAT_SHARE = 1.0
+FLOAT_SHARE = 0.65
 """The share of the way from the float stage's start to its result that is kept."""
 
 QUANTIZED = Recipe(

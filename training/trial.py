@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,8 +19,6 @@ from training import photographs, teacher
 from training.holdout import FITS, Holdout
 from training.recipe import FLOAT, Recipe
 from training.train import REACH, TEACHER, Places, checkpoints_of, float_trainer, found_reaches, run_stage
-
-SHOWN = ("agreement", "divergence")
 
 
 def parsed(variant: str, base: Recipe) -> tuple[str, Recipe]:
@@ -60,23 +59,40 @@ def tried(name: str, recipe: Recipe, places: Places, holdout: Holdout) -> dict[s
         run_stage(trainer, own)
         checkpoints_of(trainer, own)
         trainer.swap_average()
-        values = {fit: holdout.scores(fit, trainer.tensors()) for fit in FITS}
-        flat: dict[str, Any] = {f"{fit}/{key}": array for fit, each in values.items() for key, array in each.items()}
-        np.savez(result, **flat)
+        np.savez(result, **flat({fit: holdout.scores(fit, trainer.tensors()) for fit in FITS}))
     with np.load(result) as arrays:
         return dict(arrays)
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: of each variant the figures, and how far its divergence is from the first one's (paired)."""
+def show_shares(places: Places, holdouts: Mapping[tuple[str, str], Holdout], wanted: Sequence[float]) -> None:
+    """Prints the scores of the finished float stage in ``places.work``, by the share of its way that is kept."""
+    trainer = float_trainer(FLOAT, places)
+    checkpoints_of(trainer, places)
+    for shown, holdout in holdouts.items():
+        results = {}
+        for share in wanted:
+            trainer.settle(share)
+            scored = {fit: holdout.scores(fit, trainer.tensors()) for fit in FITS}
+            results[f"{share:g} of the way"] = flat(scored)
+        print(table(results, shown), flush=True)
+
+
+def flat(scored: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    """By ``fit/score`` one number per photograph."""
+    return {f"{fit}/{name}": array for fit, each in scored.items() for name, array in each.items()}
+
+
+def table(results: Mapping[str, Mapping[str, Any]], shown: tuple[str, str] = ("agreement", "divergence")) -> str:
+    """Markdown: of each variant two scores, and how much less the second is than the first variant's (paired)."""
+    first_score, second_score = shown
     lines = [
-        "| variant | agreement squash / crop | divergence squash / crop | less than the first |",
+        f"| variant | {first_score} squash / crop | {second_score} squash / crop | less than the first |",
         "|---|---|---|---|",
     ]
-    sums = {name: sum(values[f"{fit}/divergence"] for fit in FITS) / len(FITS) for name, values in results.items()}
+    sums = {name: sum(values[f"{fit}/{second_score}"] for fit in FITS) / len(FITS) for name, values in results.items()}
     first = next(iter(sums.values()))
     for name, values in results.items():
-        cells = [" / ".join(f"{values[f'{fit}/{key}'].mean():.3f}" for fit in FITS) for key in SHOWN]
+        cells = [" / ".join(f"{values[f'{fit}/{key}'].mean():.3f}" for fit in FITS) for key in shown]
         less = first - sums[name]
         error = less.std() / np.sqrt(less.size)
         lines.append(f"| {name} | {' | '.join(cells)} | {less.mean():.3f} ± {error:.3f} |")
@@ -88,13 +104,21 @@ def main() -> None:
     Places.add_arguments(parser)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--photographs", type=int, default=photographs.ASIDE, help="how many of those set aside")
-    parser.add_argument("variants", nargs="+", metavar="NAME:FIELD=VALUE,...")
+    parser.add_argument("--shares", type=float, nargs="+", help="instead: measure these shares of WORK's float stage")
+    parser.add_argument("variants", nargs="*", metavar="NAME:FIELD=VALUE,...")
     values = parser.parse_args()
     places = Places(values.graph, values.data, values.labels, values.work)
     variants = dict(parsed(variant, replace(FLOAT, rounds=values.rounds)) for variant in values.variants)
-    prepare(places, values.rounds)
     aside = photographs.split(places.data).aside[: values.photographs]
     holdout = Holdout(read_frozen_graph(places.graph), photographs.Album(aside))
+    if values.shares:
+        folder = places.data / "validation"
+        paths, truth = photographs.labeled(folder / "labels.tsv", folder, photographs.MISNAMED)
+        labeled = Holdout(read_frozen_graph(places.graph), photographs.Album(paths), truth)
+        holdouts = {("agreement", "divergence"): holdout, ("top1", "retrieval"): labeled}
+        show_shares(places, holdouts, values.shares)
+        return
+    prepare(places, values.rounds)
     results = {}
     for name, recipe in variants.items():
         results[name] = tried(name, recipe, places, holdout)
