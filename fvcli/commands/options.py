@@ -177,6 +177,7 @@ class Command(TyperCommand):
             return super().make_context(info_name, args, parent, **extra)
         except typer.BadParameter as error:
             error.message = _plain(error.message)
+            error.param_hint = error.param_hint or _variable(error)
             raise
 
     def get_help_option(self, context: Any) -> Any:
@@ -185,6 +186,14 @@ class Command(TyperCommand):
         if option is not None:
             _show_no_type(option)
         return option
+
+
+def _variable(error: Any) -> str | None:
+    """The variable of the environment that holds the value that is refused; None where it is not from there."""
+    source = error.ctx.get_parameter_source(error.param.name) if error.ctx and error.param else None
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    return next((name for name in error.param.envvar if os.environ.get(name)), None)
 
 
 def _plain(message: str) -> str:
@@ -204,6 +213,11 @@ def _show_no_type(parameter: Any) -> None:
 
 
 _FILES: dict[str, RowFormat] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".arrow": "arrow"}
+
+_OF_FILES = frozenset(
+    (".bin", ".csv", ".db", ".feather", ".h5", ".hdf5", ".jpeg", ".jpg", ".json", ".npz", ".pkl", ".png", ".pt", ".tsv")
+)
+"""Suffixes that a user means for one file, so that no folder is made under such a name."""
 
 
 def file_to_write(name: str, option: str) -> Path:
@@ -241,6 +255,11 @@ def folder_to_write(name: str, option: str) -> str:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
+        if (suffix := os.path.splitext(name)[1].lower()) in _OF_FILES:
+            raise UsageError(
+                f"{option} {printable(name)}: {suffix} files are not written. One file may be {', '.join(_FILES)}; for "
+                "a dataset, name a folder"
+            ) from None
         if os.path.islink(path):
             aim = printable(os.readlink(path))
             raise UsageError(f"{option} {printable(name)} is a symbolic link to {aim}, which does not exist") from None

@@ -95,9 +95,14 @@ def _foreign_values(source: Source) -> dict[str, Any]:
 
 
 def verify_models(names: list[str] | None = None) -> Iterator[Checked]:
-    """Reads models and checks them: those named, else the embedded one, every compiled one and every archive pulled."""
+    """Reads models and checks them: those named, else the embedded one, every compiled one and every archive pulled.
+
+    Raises ModelError for a name of no model.
+    """
     if names:
         for name in names:
+            if name != EMBEDDED:
+                find_source(name)
             yield _checked(name, Path(name))
         return
     yield _checked(EMBEDDED, Path(EMBEDDED))

@@ -28,6 +28,7 @@ from fvcli.dataset.standing import (
     take_up,
 )
 from fvcli.dataset.store import Store, open_store
+from fvcli.errors import SourceError
 from fvcli.models.loading import load_model
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Failure, ImageRef
@@ -194,7 +195,11 @@ class Run:
             self._lease.require()  # all inputs have been seen, and the plan is written next
             return found()
 
-        planned = make_plan(self._store, standing, inputs, replace(policy, settings=settings))
+        try:
+            planned = make_plan(self._store, standing, inputs, replace(policy, settings=settings))
+        except SourceError:  # where no image was found, this says what was there
+            self.progress.observer.passed_over(self._passed_over.to_json())
+            raise
         self.progress.observer.passed_over(self._passed_over.to_json())
         return planned
 

@@ -198,6 +198,8 @@ def test_an_option_can_be_set_in_the_environment(sample_images: Path, tmp_path: 
     typed = run("extract", sample_images / "cat.jpg", "-o", "typed", FVCLI_EXTRACT_OUTPUT="there")
     assert typed.returncode == 0
     assert (tmp_path / "typed" / "manifest.json").exists()
+    done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_WORKERS="many")
+    assert "FVCLI_EXTRACT_WORKERS" in done.stderr
     done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_FIT="stretch")
     assert (done.returncode, "'stretch'" in done.stderr) == (2, True)
     other = run("extract", sample_images / "cat.jpg", "-o", "m", FVCLI_MODEL="no-such-model")

@@ -50,6 +50,13 @@ def test_what_is_passed_over_is_told_everywhere(phone: Path, tmp_path: Path) -> 
     assert run(phone, "-o", tmp_path / "f", "-q").stderr == ""
 
 
+def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    make(tmp_path / "photos", "notes.txt", content=b"no image")
+    done = run(tmp_path / "photos", "-o", tmp_path / "f", code=1)
+    assert "passed over: 1 .txt\nfvcli: no images found in" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_stream_tells_it_as_a_line(phone: Path) -> None:
     done = run(phone, "-o", "-", "--format", "jsonl")
