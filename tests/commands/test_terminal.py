@@ -228,7 +228,7 @@ def hostile(sample_images: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Path) -> None:
-    features = tmp_path / f"features {hostile.name}"
+    features = tmp_path / f"features {hostile.name} d"
     for arguments in (
         ("extract", hostile, "-o", features),
         ("extract", hostile, "-o", tmp_path / "log", "--log-format", "json"),
