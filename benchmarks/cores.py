@@ -38,6 +38,7 @@ from benchmarks import pictures
 from benchmarks.speed import PHOTOGRAPHS
 from fvcli.commands.invocation import import_lean
 from fvcli.machine import environment, usable_cpus
+from tests.helpers.processes import children
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine
@@ -125,9 +126,7 @@ class _Memory:
 
     def sample(self) -> None:
         own = _proportional_mb(os.getpid())
-        tasks = Path("/proc/self/task")
-        children = [int(name) for task in tasks.iterdir() for name in (task / "children").read_text().split()]
-        beside = [_proportional_mb(process) for process in children]
+        beside = [_proportional_mb(process) for process in children(os.getpid())]
         self.own, self.each = max(self.own, own), max(self.each, *beside, 0.0)
         self.all = max(self.all, own + sum(beside))
 
