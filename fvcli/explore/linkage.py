@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
@@ -71,11 +70,18 @@ def identical_rows(dataset: Dataset) -> list[Rows]:
 
 
 def _contents(dataset: Dataset) -> tuple[Rows, Rows]:
-    """The number of each row's content, [n], and the first row of each content, ascending by content."""
-    hashes = dataset.metadata(["sha256"]).column(0).combine_chunks()
-    codes = pc.dictionary_encode(hashes).indices.to_numpy()
-    _, firsts, content_of = np.unique(codes, return_index=True, return_inverse=True)
-    return content_of, firsts
+    """The number of each row's content, [n], and the first row of each content, ascending."""
+    digests = np.empty(len(dataset), "S32")  # to sort these takes a quarter of the memory of a dictionary of strings
+    start = 0
+    for chunk in dataset.metadata(["sha256"]).column(0).chunks:
+        digits = "".join(chunk.to_pylist())
+        digests[start : start + len(chunk)] = np.frombuffer(bytes.fromhex(digits), "S32")
+        start += len(chunk)
+    _, firsts, content_of = np.unique(digests, return_index=True, return_inverse=True)
+    order = np.argsort(firsts)
+    numbers = np.empty_like(order)
+    numbers[order] = np.arange(len(order))
+    return numbers[content_of], firsts[order]
 
 
 class _Bounds:

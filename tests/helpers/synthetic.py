@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from fvcli.records import Float32Array, ImageInfo, ImageRef, Preprocessing, Reci
 def rows_of(vectors: Float32Array, start: int = 0, root: str = "photos", contents: Iterable[str] | None = None) -> Rows:
     """Rows called 000000000.jpg and so on from ``start``; each has a content of its own unless told."""
     numbers = range(start, start + len(vectors))
-    hashes = [f"{number:064x}" for number in numbers] if contents is None else list(contents)
+    if contents is None:  # in no order, as those of files are
+        contents = (hashlib.sha256(str(number).encode()).hexdigest() for number in numbers)
+    hashes = list(contents)
     refs = [ImageRef(root, f"{number:09d}.jpg") for number in numbers]
     infos = [ImageInfo(sha256, 1000, 1, 640, 480, "JPEG") for sha256 in hashes]
     return Rows(refs, infos, vectors)
