@@ -25,7 +25,6 @@ _DECODERS = ("pillow", "simplejpeg", "pi-heif", "pillow-jxl-plugin", "tifffile",
 _LIBRARIES = ("ai-edge-litert", "cykooz-resizer", "numpy", "pi-heif", "pillow", "pyarrow", "simplejpeg")
 #: Images between two calls of malloc_trim: freed memory has to be taken again, so a call per row group costs 1 %.
 _TRIM_EVERY = 2500
-_KEEP = ctypes.c_size_t(0)
 #: Parameters of glibc's mallopt (malloc.h) and their values: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in bytes, and
 #: M_ARENA_MAX. Each heap costs some 10 MB.
 _MALLOC_PARAMETERS = ((-1, 32 * 1024**2), (-3, 16 * 1024**2), (-8, 2))
@@ -153,9 +152,14 @@ class MemoryTrimmer:
 
     def __call__(self, images: int) -> None:
         self._images += images
-        if self._images >= _TRIM_EVERY and self._trim is not None:
+        if self._images >= _TRIM_EVERY:
             self._images = 0
-            self._trim(_KEEP)
+            self.now()
+
+    def now(self) -> None:
+        """Returns all that is free."""
+        if self._trim is not None:
+            self._trim(ctypes.c_size_t(0))
 
 
 def start_module(

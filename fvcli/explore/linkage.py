@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
 from fvcli.explore.neighbors import Rows, normalized
-from fvcli.machine import usable_cpus
+from fvcli.machine import MemoryTrimmer, usable_cpus
 from fvcli.records import Float32Array
 
 #: Cosine from which two images count as near-duplicates, unless the user gives another.
@@ -54,7 +55,10 @@ def linked_rows(
     content_of, firsts = _contents(dataset)
     linked = _UnionFind(len(firsts))
     waiting: list[Pairs] = []
-    for pairs in _candidates(_Bounds(dataset, firsts), threshold, progress or (lambda share: None)):
+    bounds = _Bounds(dataset, firsts)
+    pa.default_memory_pool().release_unused()
+    MemoryTrimmer().now()
+    for pairs in _candidates(bounds, threshold, progress or (lambda share: None)):
         waiting.append(pairs[linked.apart(pairs)])
         if sum(map(len, waiting)) >= _PAIRS:
             _link(dataset, firsts, np.concatenate(waiting), threshold, linked)
@@ -126,11 +130,14 @@ class _Bounds:
 
     def _sort(self) -> None:
         """Puts the direction along which the rows differ most first, and the rows in its order."""
-        spread = int(np.argmax(self._near[self.places, :-1].var(axis=0, dtype=np.float32))) if len(self) else 0
+        spread = 0
+        if len(self):  # column by column, here and below: a copy of it all would double the memory
+            columns = (self._near[self.places, column] for column in range(self._near.shape[1] - 1))
+            spread = int(np.argmax([column.var(dtype=np.float32) for column in columns]))
         self._near[:, [0, spread]] = self._near[:, [spread, 0]]
         self.places = self.places[np.argsort(self._near[self.places, 0], kind="stable")]
         for table in (self._near, self._far):
-            for column in range(table.shape[1]):  # column by column: a sorted copy of it all would double the memory
+            for column in range(table.shape[1]):
                 table[: len(self), column] = table[self.places, column]
         self._errors, self._rest = self._errors[self.places], self._rest[self.places]
 
