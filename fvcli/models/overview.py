@@ -15,7 +15,7 @@ from fvcli.models.loading import EMBEDDED, embedded_file, load_model
 from fvcli.models.mobilenet.catalog import CATALOG, LICENSE, Entry, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.model_card import ModelCard, input_spec_to_json
-from fvcli.models.source import Source, find_source, local_source, read_source
+from fvcli.models.source import Source, UnknownModelError, find_source, local_source, read_source
 from fvcli.models.source_options import MissingOptionError
 
 Place = Literal["embedded", "cached", "not here"]
@@ -97,12 +97,10 @@ def _foreign_values(source: Source) -> dict[str, Any]:
 def verify_models(names: list[str] | None = None) -> Iterator[Checked]:
     """Reads models and checks them: those named, else the embedded one, every compiled one and every archive pulled.
 
-    Raises ModelError for a name of no model.
+    Raises UnknownModelError for a name that means no model.
     """
     if names:
         for name in names:
-            if name != EMBEDDED:
-                find_source(name)
             yield _checked(name, Path(name))
         return
     yield _checked(EMBEDDED, Path(EMBEDDED))
@@ -126,6 +124,8 @@ def _checked(name: str, path: Path) -> Checked:
                 load_model(name)
     except MissingOptionError:  # a sound file that is used with an option after its name
         pass
+    except UnknownModelError:
+        raise
     except ModelError as error:
         problem = str(error)
     return Checked(name, path, problem)

@@ -65,11 +65,15 @@ class Source:
         return [self.path]
 
 
+class UnknownModelError(ModelError):
+    """A name that means no model."""
+
+
 def find_source(name: str) -> Source:
     """The source that a user's name means.
 
-    Raises ModelError if there is none, or nothing that holds a model; UsageError if the options after ``?`` are not
-    valid.
+    Raises UnknownModelError if there is none, ModelError if it holds no model; UsageError if the options after ``?``
+    are not valid.
     """
     place, options = split_name(name)
     path = Path(place)
@@ -89,7 +93,7 @@ def find_source(name: str) -> Source:
     if not path.exists():
         if path.with_name(f"{path.name}.index").exists():
             return replace(given, kind="checkpoint")
-        raise ModelError(f"{place}: no such file, folder or model; `fvcli models list` shows what there is")
+        raise UnknownModelError(f"{place}: no such file, folder or model; `fvcli models list` shows what there is")
     return replace(given, kind=_kind(path))
 
 

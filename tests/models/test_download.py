@@ -17,6 +17,7 @@ from fvcli.models.mobilenet import catalog
 from fvcli.models.mobilenet.catalog import CATALOG, catalog_entry
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.overview import describe_model, list_models, verify_models
+from fvcli.models.source import UnknownModelError
 from tests.helpers.networks import quantops_network, random_images
 from tests.helpers.servers import Site, serve
 
@@ -160,3 +161,14 @@ def test_the_catalog_is_the_published_one(shared: Path) -> None:
     assert catalog_entry("mobilenet_v1_1.0_160_quant").handle == (
         "https://tfhub.dev/google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3"
     )
+
+
+def test_an_archive_without_its_model_is_damaged_and_an_unknown_name_is_an_error(site: Site) -> None:
+    folder = pull(catalog_entry(NAME))
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.unlink()
+    (checked,) = verify_models([NAME])
+    assert "holds no model" in (checked.problem or "")
+    with pytest.raises(UnknownModelError, match="no-such-model"):
+        list(verify_models(["no-such-model"]))
