@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fvcli.dataset import layout
@@ -121,13 +120,7 @@ class BucketLease:
         self._objects = objects
         self._key = key
         self._place = place
-        self._mine = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine,
-            "token": os.urandom(8).hex(),
-        }
+        self._mine = {**layout.this_holder(), "machine": machine, "token": os.urandom(8).hex()}
         self._beats = 0
         self._version: Mapping[str, str] | None = None
         self._renewed = 0.0
@@ -141,11 +134,11 @@ class BucketLease:
             return
         found = self._objects.read(self._key)
         if found is None:
-            raise LockedError(_held(self._place, {}))
+            raise layout.in_use(self._place, {})
         require_free(self._objects, found, str(self._mine["machine"]), self._place)
         self._version = found.version
         if not self._write():
-            raise LockedError(_held(self._place, {}))
+            raise layout.in_use(self._place, {})
 
     def renew(self) -> None:
         """Raises DatasetError where the store does not answer; whether the lock was lost is known afterwards."""
@@ -227,7 +220,7 @@ class BucketLocks:
         found = self._objects.read(key)
         if found is None or not found.data or time.time() - found.modified > STALE_SECONDS:
             return None
-        return holder_of(found)
+        return layout.holder_in(found.data)
 
 
 def require_free(objects: ConditionalObjects, found: Versioned, machine: str, place: str) -> None:
@@ -235,24 +228,11 @@ def require_free(objects: ConditionalObjects, found: Versioned, machine: str, pl
 
     A holder on this machine is dead, or the lock there had refused this process.
     """
-    holder = holder_of(found)
+    holder = layout.holder_in(found.data)
     if not found.data or holder.get("machine") == machine:
         return
     if objects.now() - found.modified <= STALE_SECONDS:
-        raise LockedError(_held(place, holder))
-
-
-def holder_of(found: Versioned) -> dict[str, object]:
-    """The holder that a lock names; empty where the lock is not understood."""
-    try:
-        return layout.parse("lock", found.data)  # type: ignore[no-any-return]
-    except ValueError:
-        return {}
-
-
-def _held(place: str, holder: Mapping[str, object]) -> str:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
-    return f"{place} is in use by another run ({who}); try again when it has ended"
+        raise layout.in_use(place, holder)
 
 
 def _beat(lease: BucketLease, stop: threading.Event) -> None:

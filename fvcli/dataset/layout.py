@@ -1,4 +1,4 @@
-"""The files of a dataset: the names and places of all, and the schemas that its JSON files are checked against.
+"""The files of a dataset: the names and places of all, what a lock says, and the schemas of its JSON files.
 
 The schemas ship with the package. One is compiled when the first file of its kind is read: a first run reads none.
 """
@@ -6,10 +6,15 @@ The schemas ship with the package. One is compiled when the first file of its ki
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, Literal, NoReturn, TypeAlias
+
+from fvcli.errors import LockedError
 
 DataFormat: TypeAlias = Literal["parquet", "npy"]
 DType: TypeAlias = Literal["float32", "float16"]
@@ -56,6 +61,26 @@ def shard_name(prefix: str, number: int, suffix: str, sha256: str) -> str:
 def is_ours(name: str) -> bool:
     """Whether fvcli wrote a file of this name: nothing else in a user's folder is ever removed."""
     return _OURS.fullmatch(name) is not None
+
+
+def this_holder() -> dict[str, object]:
+    """The content of a lock that this process takes now."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
+
+
+def holder_in(lock: bytes) -> dict[str, object]:
+    """The holder that a lock names; empty where its content is not understood."""
+    try:
+        return parse("lock", lock)  # type: ignore[no-any-return]
+    except ValueError:
+        return {}
+
+
+def in_use(place: str, holder: Mapping[str, object]) -> LockedError:
+    """The error of a run that meets the lock of another one."""
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+    return LockedError(f"{place} is in use by another run ({who}); try again when it has ended")
 
 
 def parse(kind: Kind, data: bytes | str) -> Any:

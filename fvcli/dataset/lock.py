@@ -20,19 +20,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from fvcli.dataset import layout
-from fvcli.dataset.bucket_lock import BucketLease, UnavailableError
+from fvcli.dataset.bucket_lock import HEARTBEAT_SECONDS, STALE_SECONDS, BucketLease, UnavailableError
 from fvcli.dataset.layout import LOCK, TASKS
 from fvcli.dataset.local_store import permitted
 from fvcli.dataset.store import Store
 from fvcli.errors import FvcliError, LockedError
 from fvcli.files import translated
 
-HEARTBEAT_SECONDS = 15.0
-STALE_SECONDS = 120.0
 TASK_LOCK = ".lock"
 
 
@@ -55,14 +52,9 @@ class Lease:
     def lost(self) -> LockedError | None:
         """The error of a run that another one has taken the lock from, None where none has."""
         try:
-            if self._read() == self._content and not (self.beyond is not None and self.beyond.lost()):
-                return None
+            return self._taken(self._read())
         except OSError:  # gone with its folder, or not to be read
             return None
-        return LockedError(
-            f"{self._place}: another run has taken over while this one was suspended, which has changed nothing "
-            "since; repeat the command when the other has ended"
-        )
 
     def require(self) -> None:
         """Raises LockedError where another run has taken the lock over, DatasetError where it cannot be read.
@@ -70,9 +62,17 @@ class Lease:
         To be called before anything is changed.
         """
         with translated("read", self._path):
-            self._read()
-        if (lost := self.lost()) is not None:
+            content = self._read()
+        if (lost := self._taken(content)) is not None:
             raise lost
+
+    def _taken(self, content: bytes) -> LockedError | None:
+        if content == self._content and not (self.beyond is not None and self.beyond.lost()):
+            return None
+        return LockedError(
+            f"{self._place}: another run has taken over while this one was suspended, which has changed nothing "
+            "since; repeat the command when the other has ended"
+        )
 
     def _read(self) -> bytes:
         """The content of the lock file. It is reopened, so that a network mount is read again."""
@@ -191,7 +191,7 @@ def _refuse_if_locked(descriptor: int, folder: str) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(_held(folder, _holder(descriptor))) from None
+            raise layout.in_use(folder, _holder(descriptor)) from None
 
 
 def _take(descriptor: int, folder: str) -> bytes:
@@ -199,13 +199,12 @@ def _take(descriptor: int, folder: str) -> bytes:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LockedError(_held(folder, _holder(descriptor))) from None
+        raise layout.in_use(folder, _holder(descriptor)) from None
     except OSError:
         pass  # a file system without locks: the holder's heartbeat below is all there is
     _count_from_now(descriptor)
     _refuse_if_beating(descriptor, folder)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    content = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}).encode()
+    content = json.dumps(layout.this_holder()).encode()
     with translated("write", os.path.join(folder, LOCK)):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
@@ -218,7 +217,7 @@ def _refuse_if_beating(descriptor: int, folder: str) -> None:
     if holder.get("host", socket.gethostname()) != socket.gethostname():
         age = time.time() - os.fstat(descriptor).st_mtime
         if age < STALE_SECONDS:
-            raise LockedError(_held(folder, holder))
+            raise layout.in_use(folder, holder)
 
 
 def _count_from_now(descriptor: int) -> None:
@@ -229,15 +228,7 @@ def _count_from_now(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> dict[str, object]:
-    try:
-        return layout.parse("lock", os.pread(descriptor, 4096, 0))  # type: ignore[no-any-return]
-    except ValueError:
-        return {}
-
-
-def _held(folder: str, holder: dict[str, object]) -> str:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
-    return f"{folder} is in use by another run ({who}); try again when it has ended"
+    return layout.holder_in(os.pread(descriptor, 4096, 0))
 
 
 def _beat(descriptor: int, lease: Lease, stop: threading.Event) -> None:
