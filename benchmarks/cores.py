@@ -38,7 +38,7 @@ from benchmarks import pictures
 from benchmarks.speed import PHOTOGRAPHS
 from fvcli.commands.invocation import import_lean
 from fvcli.machine import environment, usable_cpus
-from tests.helpers.processes import children
+from tests.helpers.processes import children, proportional_bytes
 
 if TYPE_CHECKING:
     from fvcli.dataset.failures import FailureLine
@@ -125,19 +125,9 @@ class _Memory:
         self.own = self.each = self.all = 0.0
 
     def sample(self) -> None:
-        own = _proportional_mb(os.getpid())
-        beside = [_proportional_mb(process) for process in children(os.getpid())]
+        own, *beside = (proportional_bytes(process) / 2**20 for process in (os.getpid(), *children(os.getpid())))
         self.own, self.each = max(self.own, own), max(self.each, *beside, 0.0)
         self.all = max(self.all, own + sum(beside))
-
-
-def _proportional_mb(process: int) -> float:
-    """The proportional set size of a process, 0 when it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:

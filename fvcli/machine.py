@@ -181,6 +181,11 @@ def start_module(
     )
 
 
+def ended_by(code: int) -> str:
+    """The end of a process, in words, from its return code (negative: the signal that ended it)."""
+    return f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
+
+
 def signal_name(number: int) -> str:
     """SIGKILL, or "signal 35" for one without a name."""
     try:

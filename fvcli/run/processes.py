@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fvcli.errors import DatasetError, FvcliError
-from fvcli.machine import signal_name, start_module
+from fvcli.machine import ended_by, start_module
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial
@@ -181,8 +181,7 @@ class WorkerProcess:
 
     def ending(self) -> str:
         """The end of the process, in words."""
-        code = self._process.wait()
-        return f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        return ended_by(self._process.wait())
 
     def close(self) -> None:
         """Kills the process, whatever it is doing."""

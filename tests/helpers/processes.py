@@ -49,6 +49,15 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def proportional_bytes(process: int) -> int:
+    """Bytes of memory of a process, its part of what it shares with others among them; 0 once it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
 def command_line(process: int) -> bytes:
     """The arguments of a process, each with a zero byte behind it; empty once it is gone."""
     try:

@@ -6,12 +6,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from tests.helpers import bombs, contents, pictures
 from tests.helpers.commands import FVCLI, Outcome
-from tests.helpers.processes import children
+from tests.helpers.processes import children, proportional_bytes
 from tests.proofs.bed import Bed
 
 BOMB_SECONDS = 30.0
@@ -24,7 +23,7 @@ def measured(*arguments: str | Path) -> tuple[Outcome, float, int]:
     began, peak = time.monotonic(), 0
     child = subprocess.Popen([FVCLI, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while child.poll() is None:
-        peak = max(peak, sum(map(_held, _family(child.pid))))
+        peak = max(peak, sum(map(proportional_bytes, _family(child.pid))))
         time.sleep(_SAMPLE_SECONDS)
     said = child.communicate()[0].decode("utf-8", "replace")
     return Outcome(child.returncode, said), time.monotonic() - began, peak
@@ -36,15 +35,6 @@ def _family(process: int) -> list[int]:
     for parent in found:
         found += children(parent)
     return found
-
-
-def _held(process: int) -> int:
-    """Bytes of memory that a process holds, its part of what it shares with others among them."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def explode(bed: Bed) -> Iterator[str]:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.helpers.processes import command_line
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MARK = "FVCLI_TEST_RUN"
 _SHARED_MEMORY = Path("/dev/shm")
@@ -81,14 +83,8 @@ def _processes(mark: str) -> list[tuple[int, str]]:
 
 
 def _all() -> list[tuple[int, str]]:
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            line = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has ended
-            continue
-        found.append((int(name), line))
-    return found
+    processes = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return [(each, command_line(each).replace(b"\0", b" ").decode(errors="replace")) for each in processes]
 
 
 def _environment(process: int) -> str:

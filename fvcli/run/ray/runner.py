@@ -20,7 +20,7 @@ from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.locations import is_remote
-from fvcli.machine import signal_name, start_module
+from fvcli.machine import ended_by, start_module
 from fvcli.run.progress import RunProgress
 from fvcli.run.ray.actor import ActorOptions
 from fvcli.run.ray.driver import ClusterRequest, RayError
@@ -90,9 +90,7 @@ def _answers(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator
                 raise DatasetError(f"on a worker: {message}")
             case answer:
                 yield answer
-    code = driver.wait()
-    by = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
-    raise RayError(f"the driver of the Ray cluster ended {by}; run the same command to resume")
+    raise RayError(f"the driver of the Ray cluster ended {ended_by(driver.wait())}; run the same command to resume")
 
 
 def _lines(driver: subprocess.Popen[bytes], progress: RunProgress) -> Iterator[bytes]:
