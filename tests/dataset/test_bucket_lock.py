@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,39 +19,12 @@ from fvcli.errors import LockedError
 from fvcli.locations import Location
 from tests.helpers import pictures
 from tests.helpers.buckets import stand_in_for_s3
+from tests.helpers.hosts import on_host, said
 from tests.helpers.s3_server import S3Server
 
 pytest.importorskip("obstore", reason="pip install 'fvcli[buckets]'")
 
 LOCK = ".fvcli/lock"
-
-# The command on a host of that name with a disk of its own, where a lock is abandoned after so many seconds. It stops
-# itself before the n-th change to the bucket.
-HOST = """
-import os, signal, socket, sys
-from fvcli.dataset import bucket_lock
-from fvcli.dataset.object_store import ObjectStore
-name, stale, number = sys.argv.pop(1), float(sys.argv.pop(1)), int(sys.argv.pop(1))
-socket.gethostname = lambda: name
-bucket_lock.STALE_SECONDS, bucket_lock.HEARTBEAT_SECONDS = stale, 0.3
-changes = 0
-def stopping(change):
-    def stop(*arguments):
-        global changes
-        changes += 1
-        if changes == number:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        return change(*arguments)
-    return stop
-for change in ("adopt", "replace", "remove"):
-    setattr(ObjectStore, change, stopping(getattr(ObjectStore, change)))
-from fvcli.__main__ import main
-try:
-    main()
-finally:
-    if not number:
-        print("changes:", changes)
-"""
 
 
 @pytest.fixture
@@ -150,19 +122,11 @@ def test_a_store_without_conditional_writes_says_so(
         pytest.fail("held without a lock")
 
 
-def on_host(
-    folder: Path, name: str, *arguments: str | Path, stale: float = 1.0, stop_before: int = 0
-) -> subprocess.Popen[str]:
+def host(folder: Path, name: str, *arguments: str | Path, stale: float = 1.0, stop: int = 0) -> subprocess.Popen[str]:
+    """The command on a host of that name, which has a disk of its own."""
     own = folder / name
     own.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", HOST, name, str(stale), str(stop_before), *map(str, arguments)]
-    environment = {**os.environ, "TMPDIR": str(own)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
-def said(process: subprocess.Popen[str]) -> tuple[int, str]:
-    told, _ = process.communicate(timeout=120)
-    return process.returncode, told
+    return on_host("bucket", name, *arguments, temporary=own, stale=stale, stop=stop)
 
 
 @pytest.mark.slow
@@ -170,25 +134,25 @@ def said(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_a_suspended_host_changes_nothing_in_the_bucket(server: S3Server, tmp_path: Path, part: float) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(8))
     command = ("extract", photographs, "-o", "s3://out/f", "--shard-size", "3", "-q", "--prune")
-    assert said(on_host(tmp_path, "one", *command))[0] == 0
+    assert said(host(tmp_path, "one", *command))[0] == 0
     pictures.put(photographs, "0003.png", pictures.picture(300), pictures.SOME_TIME_NS + 10**9)
     before = dict(server.objects)
-    code, told = said(on_host(tmp_path, "one", *command))
+    code, told = said(host(tmp_path, "one", *command))
     assert code == 0, told
     changes = int(told.split("changes: ")[1])
     server.objects = before
 
-    suspended = on_host(tmp_path, "one", *command, stop_before=1 + int(part * changes))
+    suspended = host(tmp_path, "one", *command, stop=1 + int(part * changes))
     assert os.WIFSTOPPED(os.waitpid(suspended.pid, os.WUNTRACED)[1])
-    code, told = said(on_host(tmp_path, "other", *command, stale=3600))
+    code, told = said(host(tmp_path, "other", *command, stale=3600))
     assert code == 75, told
     assert "in use by another run (process" in told
     time.sleep(2.5)  # the store tells times in whole seconds
     pictures.put(photographs, "0100.png", pictures.picture(100))
-    code, told = said(on_host(tmp_path, "other", *command))
+    code, told = said(host(tmp_path, "other", *command))
     assert code == 0, told
     after = dict(server.objects)
     suspended.send_signal(signal.SIGCONT)
     code, told = said(suspended)
     assert (code, server.objects) == (75, after), told
-    assert said(on_host(tmp_path, "other", "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")
+    assert said(host(tmp_path, "other", "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")

@@ -5,54 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import commands, contents, pictures
-
-# The command on a host of that name, between whose kernel and others flock does not work. It stops itself before the
-# n-th change that it makes to a dataset.
-HOST = """
-import fcntl, os, signal, socket, sys
-from fvcli.dataset import lock
-from fvcli.dataset.local_store import LocalStore
-name, number = sys.argv.pop(1), int(sys.argv.pop(1))
-def without_locks(*_):
-    raise OSError("no locks here")
-socket.gethostname, fcntl.flock = lambda: name, without_locks
-lock.STALE_SECONDS, lock.HEARTBEAT_SECONDS = 1.0, 0.2
-changes = 0
-def stopping(change):
-    def stop(*arguments):
-        global changes
-        changes += 1
-        if changes == number:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        return change(*arguments)
-    return stop
-for change in ("adopt", "replace", "move", "remove"):
-    setattr(LocalStore, change, stopping(getattr(LocalStore, change)))
-from fvcli.__main__ import main
-try:
-    main()
-finally:
-    if not number:
-        print("changes:", changes)
-"""
-
-
-def on_host(name: str, stop_before: int, *arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HOST, name, str(stop_before), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def said(process: subprocess.Popen[str]) -> tuple[int, str]:
-    told, _ = process.communicate(timeout=60)
-    return process.returncode, told
+from tests.helpers.hosts import on_host, said
 
 
 @pytest.mark.slow
@@ -65,18 +24,18 @@ def test_a_run_that_was_suspended_changes_nothing(tmp_path: Path, kind: str, par
         pictures.put(photographs, "0003.png", pictures.picture(300), pictures.SOME_TIME_NS + 10**9)
         (photographs / "0007.png").unlink()
     before = shutil.copytree(features, tmp_path / "before") if features.exists() else None
-    code, told = said(on_host("one", 0, *command))
+    code, told = said(on_host("folder", "one", *command))
     assert code == 0
     changes = int(told.split("changes: ")[1])
     shutil.rmtree(features)
     if before:
         shutil.copytree(before, features)
 
-    suspended = on_host("one", 1 + int(part * changes), *command)
+    suspended = on_host("folder", "one", *command, stop=1 + int(part * changes))
     assert os.WIFSTOPPED(os.waitpid(suspended.pid, os.WUNTRACED)[1])
     pictures.put(photographs, "0100.png", pictures.picture(100))
     time.sleep(1.2)
-    code, told = said(on_host("other", 0, *command))
+    code, told = said(on_host("folder", "other", *command))
     assert code == 0, told
     after = contents.tree(features)
     suspended.send_signal(signal.SIGCONT)
