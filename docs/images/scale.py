@@ -46,8 +46,7 @@ def main() -> None:
         shown = [(folder / f"a-{kind}.jpg", caption) for kind, caption in SHOWN.items()]
         shown.append((folder / "b-original.jpg", "another photograph"))
         values = cosines([file for file, _ in shown])
-        first, *others = sorted(zip(values.tolist(), shown, strict=True), key=lambda each: -each[0])
-        tiles = [first, *others]
+        tiles = sorted(zip(values.tolist(), shown, strict=True), key=lambda each: -each[0])
         canvas = Image.new("RGB", (GAP + len(tiles) * (WIDTH + GAP), GAP + HEIGHT + CAPTION), PAPER)
         draw = ImageDraw.Draw(canvas)
         large, small = ImageFont.load_default(22), ImageFont.load_default(16)

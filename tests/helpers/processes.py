@@ -29,48 +29,49 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def _told(process: int, file: str) -> bytes:
+    """A file of /proc about a process; empty once it is gone."""
+    try:
+        return Path(f"/proc/{process}/{file}").read_bytes()
+    except OSError:
+        return b""
+
+
 def children(process: int) -> list[int]:
     """The children of all threads of a process. A thread that ends meanwhile has none."""
-    found = []
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            found += [int(child) for child in task.read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    threads = (path.name for path in Path(f"/proc/{process}/task").glob("*"))
+    return [int(child) for thread in threads for child in _told(process, f"task/{thread}/children").split()]
 
 
 def cpu_seconds(process: int) -> float:
     """User and system time of a process, 0.0 once it is gone."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    fields = _told(process, "stat").rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
 def proportional_bytes(process: int) -> int:
     """Bytes of memory of a process, its part of what it shares with others among them; 0 once it is gone."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    lines = _told(process, "smaps_rollup").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:")), 0)
 
 
 def command_line(process: int) -> bytes:
     """The arguments of a process, each with a zero byte behind it; empty once it is gone."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+    return _told(process, "cmdline")
+
+
+def environment_of(process: int) -> bytes:
+    """The variables of a process, each with a zero byte behind it; empty once it is gone, and for another user's."""
+    return _told(process, "environ")
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process is there and has not ended, waited for or not."""
+    return _told(process, "stat").rpartition(b")")[2].split()[:1] not in ([], [b"Z"])
 
 
 def catches(process: int, number: int) -> bool:
     """Whether the process has a handler for the signal, False once it has ended."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    lines = _told(process, "status").splitlines()
+    caught = next((line for line in lines if line.startswith(b"SigCgt:")), b"SigCgt: 0")
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

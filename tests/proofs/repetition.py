@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.helpers.processes import command_line
+from tests.helpers.processes import command_line, environment_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _MARK = "FVCLI_TEST_RUN"
@@ -75,23 +75,17 @@ def _own(names: set[str]) -> set[str]:
 def _processes(mark: str) -> list[tuple[int, str]]:
     """Processes with the mark, as (process, command line), after time to end."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while found := [(process, line) for process, line in _all() if f"{_MARK}={mark}" in _environment(process)]:
+    while found := _marked(mark):
         if time.monotonic() > deadline:
             break
         time.sleep(0.2)
     return found
 
 
-def _all() -> list[tuple[int, str]]:
-    processes = map(int, filter(str.isdigit, os.listdir("/proc")))
-    return [(each, command_line(each).replace(b"\0", b" ").decode(errors="replace")) for each in processes]
-
-
-def _environment(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/environ").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
-    except OSError:  # it has ended, or is another user's
-        return ""
+def _marked(mark: str) -> list[tuple[int, str]]:
+    sign = f"{_MARK}={mark}".encode()
+    marked = (each for each in map(int, filter(str.isdigit, os.listdir("/proc"))) if sign in environment_of(each))
+    return [(each, command_line(each).replace(b"\0", b" ").decode(errors="replace")) for each in marked]
 
 
 def _results(file: Path) -> dict[str, str]:

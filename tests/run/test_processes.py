@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import PATIENCE_SECONDS, children, cpu_seconds, run_at_start, wait_for
+from tests.helpers.processes import PATIENCE_SECONDS, children, cpu_seconds, is_alive, run_at_start, wait_for
 from tests.run.test_crashes import SITE
 
 pytestmark = pytest.mark.slow
@@ -41,13 +41,6 @@ def workers_of(process: subprocess.Popen[str], number: int) -> list[int]:
             return found
         time.sleep(0.02)
     pytest.fail("the worker processes do not come up")
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def in_shared_memory() -> set[str]:
@@ -95,7 +88,7 @@ def test_a_signal_ends_run_and_processes_within_a_second(many: Path, tmp_path: P
     _, said = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == 128 + number, said
     assert "Traceback" not in said
-    assert not any(map(alive, workers))
+    assert not any(map(is_alive, workers))
     assert contents.check_moment(tmp_path / "features") == "first run"
     assert not (tmp_path / "features" / ".fvcli" / "in-work").exists()
 
@@ -105,7 +98,7 @@ def test_no_process_outlives_a_run_that_is_killed(many: Path, tmp_path: Path) ->
     run = start(many, tmp_path / "features")
     workers = workers_of(run, 2)
     run.kill()
-    wait_for(lambda: not any(map(alive, workers)), "the end of the worker processes")
+    wait_for(lambda: not any(map(is_alive, workers)), "the end of the worker processes")
     run.communicate(timeout=PATIENCE_SECONDS)
     assert in_shared_memory() <= shared_memory
     assert (tmp_path / "features" / ".fvcli" / "in-work").read_bytes()[32:] == b"\xff" * 32, "no input is to blame"
