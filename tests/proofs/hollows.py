@@ -1,6 +1,6 @@
 """Empties public functions one at a time, and reports which of them the tests of their module do not miss.
 
-    python -m tests.proofs.hollows [--room dataset] [--each 1] [--seed 1] [--tests near|folder] [--work FOLDER]
+    python -m tests.proofs.hollows [--room dataset] [--each 1] [--seed 1] [--tests fast|near|folder] [--work FOLDER]
 
 Of every module, ``--each`` public functions and methods are chosen at random. The body of each becomes ``pass`` in a
 copy of the checkout, and the tests that belong to the module run until one fails; see :mod:`tests.proofs.mutants`.
@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proofs.mutants import REPOSITORY, checkout, noticed, read_table, steps_of
+from tests.proofs.mutants import FAST, REPOSITORY, checkout, noticed, read_table, steps_of
+from tests.proofs.reach import recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,11 @@ def main() -> None:
     options.add_argument("--room")
     options.add_argument("--each", type=int, default=1)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--tests", choices=["near", "folder"], default="folder")
+    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
     options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-hollows"))
     given = options.parse_args()
     copy, log = checkout(given.work), given.work / "hollows.jsonl"
+    reach = recorded(copy, FAST)
     named: dict[str, list[str]] = {}
     for fault in read_table():
         named.setdefault(fault.file, []).extend(fault.tests)
@@ -92,8 +94,10 @@ def main() -> None:
         if (function.file, function.name) in known:
             continue
         started, file = time.monotonic(), copy / function.file
-        steps = steps_of(function.file, dict.fromkeys(named.get(function.file, ())), given.tests)
-        notice = noticed(file, function.emptied(file.read_text("utf-8")), steps, copy)
+        text = file.read_text("utf-8")
+        reached = reach.of(function.file, text, function.first - 1, function.last - 1)
+        steps = steps_of(function.file, dict.fromkeys(named.get(function.file, ())), given.tests, reached)
+        notice = noticed(file, function.emptied(text), steps, copy)
         results.append(
             {"room": function.room, "file": function.file, "name": function.name, "by": notice and notice.by}
         )

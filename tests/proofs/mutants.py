@@ -1,14 +1,16 @@
 """Puts faults into the code one at a time, and reports which of them the tests notice.
 
-    python -m tests.proofs.mutants [--room dataset] [--only TEXT] [--tests near|folder] [--work FOLDER]
+    python -m tests.proofs.mutants [--room dataset] [--only TEXT] [--tests fast|near|folder] [--work FOLDER]
 
 ``mutants.toml`` lists the faults: small, realistic mistakes that would hurt. Each is applied to a copy of the checkout,
 the tests that belong to the file run until one fails, and the copy is restored. Printed are the survivors and the
 noticed faults by room. A fault whose ``why`` says that it changes nothing is listed apart and does not count.
 
-The tests of a file are its own (``tests/ROOM/test_NAME.py``), those that the fault names, and its room's folder unless
-``near`` is asked for. Of each the fast ones, which ``make check`` runs, come before those marked slow, ray or browser.
-Results go to FOLDER/results.jsonl as they come; faults that are there already are not tried again.
+First come the fast tests, which ``make check`` runs, that reach the changed lines (see :mod:`tests.proofs.reach`).
+Then come the file's own tests (``tests/ROOM/test_NAME.py``), those that the fault names, and its room's folder unless
+``near`` is asked for; of each the fast ones before those marked slow, ray or browser. ``fast`` leaves these out.
+Results go to FOLDER/results.jsonl as they come. Noticed faults that are there already are not tried again, survivors
+only after a commit or with more tests.
 """
 
 from __future__ import annotations
@@ -22,13 +24,18 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.proofs.reach import Reach, choice, recorded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("mutants.toml")
 SLOW = "slow or ray or browser"  # what ``make check`` leaves out
+FAST = ("-m", f"not ({SLOW})")
+_FIRST_TESTS = 20  # that reach the changed lines, before the others that do
+_HANGS_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +65,44 @@ class Fault:
             raise ValueError(f"{self.file}: {self.what}: the text stands {found} times, not once: {self.old!r}")
         return text.replace(self.old, self.new)
 
-    def steps(self, tests: str) -> Iterator[Step]:
+    def steps(self, tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
         """The runs of pytest one after another, the quickest to notice the fault first."""
-        return steps_of(self.file, self.tests, tests)
+        return steps_of(self.file, self.tests, tests, reached)
+
+    def reached(self, text: str, reach: Reach) -> list[str]:
+        """Fast tests that run the lines of the file's text that the fault changes."""
+        begin = text.index(self.old) + len(self.old) - len(self.old.lstrip("\n"))
+        end = text.index(self.old) + len(self.old.rstrip("\n"))
+        return reach.of(self.file, text, text.count("\n", 0, begin), text.count("\n", 0, end))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One run of pytest. fast: only tests that ``make check`` runs; otherwise only those that it leaves out."""
+    """One run of pytest. fast: only tests that ``make check`` runs; otherwise only those that it leaves out.
+
+    first: names of the only tests to run, in their order; empty for all. without: names of tests that have run already.
+    """
 
     fast: bool
     paths: tuple[str, ...]
+    first: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:
         """Arguments for pytest."""
-        return ["-m", f"{'not ' if self.fast else ''}({SLOW})", *self.paths]
+        return [*(FAST if self.fast else ("-m", SLOW)), *self.paths]
 
 
-def steps_of(file: str, named: Iterable[str], tests: str) -> Iterator[Step]:
-    """The runs of pytest for a module: its own tests and the named ones, then its room's.
+def steps_of(file: str, named: Iterable[str], tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
+    """The runs of pytest for a module: the tests that reach its lines, its own and the named ones, then its room's.
 
-    tests: "folder", or "near" without the room's.
+    tests: "folder", "near" without the room's, or "fast" for the fast ones of these alone.
     """
+    for some in (tuple(reached[:_FIRST_TESTS]), tuple(reached[_FIRST_TESTS:])):
+        there = dict.fromkeys(path for path in (name.split("::")[0] for name in some) if (REPOSITORY / path).exists())
+        if there:
+            yield Step(True, tuple(there), some)
     parts = Path(file).parts[1:]
     own = Path("tests", *parts[:-1], f"test_{parts[-1]}")
     near = tuple(str(path) for path in (own, *map(Path, named)) if (REPOSITORY / path).exists())
@@ -89,7 +111,9 @@ def steps_of(file: str, named: Iterable[str], tests: str) -> Iterator[Step]:
         near, folder = folder or ("tests",), ()
     for paths in (near, folder) if tests == "folder" else (near,):
         if paths:
-            yield from (Step(True, paths), Step(False, paths))
+            yield Step(True, paths, without=tuple(reached))
+            if tests != "fast":
+                yield Step(False, paths)
 
 
 def read_table(path: Path = TABLE) -> list[Fault]:
@@ -122,8 +146,10 @@ def noticed(file: Path, text: str, steps: Iterable[Step], copy: Path) -> Notice 
 
 def _first_failure(step: Step, copy: Path) -> str:
     """The line in which pytest names the test; "" if all pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *step.arguments]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "tests.proofs.reach", f"--timeout={_HANGS_SECONDS}"]
+    command = [sys.executable, "-m", "pytest", *options, *step.arguments]
+    chosen = choice(copy.with_name("chosen.json"), step.first, step.without)
+    environment = {**os.environ, **chosen, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if done.returncode in (0, 5):  # 5: nothing there to run
         return ""
@@ -140,7 +166,16 @@ def checkout(work: Path) -> Path:
     shared = REPOSITORY.parent / "shared"
     if shared.exists() and not (work / "shared").exists():
         (work / "shared").symlink_to(shared)
+    # Compiled by content: a file that changes and changes back is never taken for another one of the same second.
+    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "fvcli"]
+    subprocess.run(compiled, cwd=copy, check=True)
     return copy
+
+
+def commit_of(copy: Path) -> str:
+    """The commit that was copied, in hexadecimal digits."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=copy, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def report(results: list[dict[str, object]]) -> str:
@@ -164,20 +199,24 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--room")
     options.add_argument("--only", default="", help="faults whose file or description holds this text")
-    options.add_argument("--tests", choices=["near", "folder"], default="folder")
+    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
     options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-mutants"))
     given = options.parse_args()
     copy, log = checkout(given.work), given.work / "results.jsonl"
+    reach, commit = recorded(copy, FAST), commit_of(copy)
     faults = [fault for fault in read_table() if given.room in (None, fault.room)]
     faults = [fault for fault in faults if given.only in fault.file + fault.what]
-    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    known = {(result["file"], result["what"]) for result in results}
+    lines = map(json.loads, log.read_text().splitlines() if log.exists() else ())
+    results = {(line["file"], line["what"]): line for line in lines}
     for number, fault in enumerate(faults, 1):
-        if (fault.file, fault.what) in known:
+        before = results.get((fault.file, fault.what))
+        if before and (before["by"] or (before["commit"], before["tests"]) == (commit, given.tests)):
             continue
         started = time.monotonic()
         file = copy / fault.file
-        notice = noticed(file, fault.applied(file.read_text("utf-8")), fault.steps(given.tests), copy)
+        text = file.read_text("utf-8")
+        steps = fault.steps(given.tests, fault.reached(text, reach))
+        notice = noticed(file, fault.applied(text), steps, copy)
         result = {
             "room": fault.room,
             "file": fault.file,
@@ -185,8 +224,10 @@ def main() -> None:
             "by": notice and notice.by,
             "fast": notice is not None and notice.fast,
             "equivalent": fault.equivalent,
+            "commit": commit,
+            "tests": given.tests,
         }
-        results.append(result)
+        results[fault.file, fault.what] = result
         with log.open("a") as sink:
             sink.write(json.dumps(result) + "\n")
         told = "SURVIVED" if notice is None else "noticed" if notice.fast else "noticed by a slow test"
@@ -194,7 +235,7 @@ def main() -> None:
             f"{number}/{len(faults)} {told} in {time.monotonic() - started:.0f} s: {fault.file}: {fault.what}",
             flush=True,
         )
-    print(report(results))
+    print(report(list(results.values())))
 
 
 if __name__ == "__main__":

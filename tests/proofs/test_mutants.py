@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from tests.proofs.mutants import REPOSITORY, Fault, read_table
+from tests.proofs.reach import Reach
 
 FAULTS = read_table()
 
@@ -34,3 +35,30 @@ def test_a_fault_that_no_longer_fits_is_told() -> None:
         fault.applied("def close(): ...")
     with pytest.raises(ValueError, match="stands 2 times"):
         fault.applied("flush, flush")
+
+
+REACH = Reach(
+    [("tests/slow.py::a", 9.0), ("tests/quick.py::b", 0.1), ("tests/one.py::c", 0.2)],
+    {"fvcli/x.py": {"number = 1": [0, 1, 2], "return number": [0, 1], "def f():": [0]}},
+)
+TEXT = "def f():\n    number = 1\n    (\n    2)\n    return number\n\ndef g():\n    pass\n"
+
+
+def test_tests_that_reach_most_of_the_changed_lines_come_first_the_quickest_before_others() -> None:
+    fault = Fault("fvcli/x.py", "", "\n    number = 1\n    (\n    2)\n    return", "")
+    assert fault.reached(TEXT, REACH) == ["tests/quick.py::b", "tests/slow.py::a", "tests/one.py::c"]
+
+
+def test_a_line_that_nothing_is_known_of_has_the_tests_of_the_line_above_within_its_function() -> None:
+    assert Fault("fvcli/x.py", "", "2", "3").reached(TEXT, REACH)[0] == "tests/quick.py::b"
+    assert Fault("fvcli/x.py", "", "pass", "").reached(TEXT, REACH) == []
+    assert Fault("fvcli/y.py", "", "pass", "").reached(TEXT, REACH) == []
+
+
+def test_the_tests_that_reach_a_fault_run_before_the_others_of_its_file() -> None:
+    name = "tests/test_text.py::test_x"
+    first, own, slow = Fault("fvcli/text.py", "", "a", "b").steps("near", [name])
+    assert (first.paths, first.first, first.fast) == (("tests/test_text.py",), (name,), True)
+    assert (own.paths, own.first, own.without) == (("tests/test_text.py",), (), (name,))
+    assert slow.fast is False
+    assert [step.fast for step in Fault("fvcli/text.py", "", "a", "b").steps("fast", [name])] == [True, True]
