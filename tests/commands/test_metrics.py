@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-pytestmark = pytest.mark.slow
-
-FVCLI = str(Path(sys.executable).with_name("fvcli"))
+from fvcli.cli import app
 
 
 def run(*arguments: str | Path, code: int) -> list[dict[str, object]]:
     """The events told on standard error."""
-    command = [FVCLI, "extract", *map(str, arguments), "--log-format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
+    done = CliRunner().invoke(app, ["extract", *map(str, arguments), "--log-format", "json"], prog_name="fvcli")
+    assert done.exit_code == code, done.stderr
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
@@ -64,12 +60,14 @@ def test_metrics_that_cannot_be_written_are_refused_before_the_run(sample_images
     assert not (tmp_path / "f").exists()
 
 
-def test_the_label_is_the_absolute_path_whatever_the_working_folder(sample_images: Path, tmp_path: Path) -> None:
+def test_the_label_is_the_absolute_path_whatever_the_working_folder(
+    sample_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd = tmp_path / 'a "quoted" \\ folder'
     odd.mkdir()
-    command = [FVCLI, "extract", sample_images / "cat.jpg", "-o", "f", "--metrics-file", "m.prom"]
-    assert subprocess.run(command, cwd=odd, check=False).returncode == 0
-    assert subprocess.run([*command[:4], "../" + odd.name + "/f", *command[5:]], cwd=odd, check=False).returncode == 0
+    monkeypatch.chdir(odd)
+    for output in ("f", f"../{odd.name}/f"):
+        run(sample_images / "cat.jpg", "-o", output, "--metrics-file", "m.prom", code=0)
     labels = set(re.findall(r'\{dataset="((?:[^"\\]|\\.)*)"\}', (odd / "m.prom").read_text()))
     assert labels == {str(odd / "f").replace("\\", "\\\\").replace('"', '\\"')}
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
-pytestmark = pytest.mark.slow
-
-FVCLI = str(Path(sys.executable).with_name("fvcli"))
+from fvcli.cli import app
 
 
-def fvcli(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def fvcli(*arguments: str | Path, cwd: Path) -> Result:
     """A command that must not wait for a reader or writer of a pipe."""
-    return subprocess.run(
-        [FVCLI, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=60, check=False
-    )
+    with contextlib.chdir(cwd):
+        return CliRunner().invoke(app, list(map(str, arguments)), prog_name="fvcli")
+
+
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def state(place: Path) -> dict[str, tuple[int, str]]:
 def test_metrics_replace_nothing_but_files(place: Path, sample_images: Path, name: str) -> None:
     before = state(place)
     done = fvcli("extract", sample_images / "cat.jpg", "-o", "f", "--metrics-file", name, cwd=place)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"fvcli: --metrics-file {name} is ")
     assert state(place) == before
     assert (place / "precious").read_text() == "not to be lost"
@@ -62,22 +62,22 @@ def test_a_dataset_is_written_into_no_thing_but_a_folder(place: Path, sample_ima
     before = state(place)
     for command in ("extract", "plan"):
         done = fvcli(command, sample_images / "cat.jpg", "-o", name, cwd=place)
-        assert done.returncode == 2, done.stderr
+        assert done.exit_code == 2, done.stderr
         assert done.stderr.startswith(f"fvcli: -o {name} is ")
     assert state(place) == before
 
 
 def test_a_link_to_a_folder_is_a_folder(place: Path, sample_images: Path) -> None:
     (place / "linked").symlink_to("folder")
-    assert fvcli("extract", sample_images / "cat.jpg", "-o", "linked", cwd=place).returncode == 0
+    assert fvcli("extract", sample_images / "cat.jpg", "-o", "linked", cwd=place).exit_code == 0
     assert (place / "linked").is_symlink()
     assert (place / "folder" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_the_report_replaces_nothing_but_files(place: Path, sample_images: Path, name: str) -> None:
-    assert fvcli("extract", sample_images / "cat.jpg", "-o", "f", cwd=place).returncode == 0
+    assert fvcli("extract", sample_images / "cat.jpg", "-o", "f", cwd=place).exit_code == 0
     before = state(place)
     done = fvcli("report", "f", "-o", name, cwd=place)
-    assert done.returncode == 2, done.stderr
+    assert done.exit_code == 2, done.stderr
     assert state(place) == before

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from fvcli.cli import app
 from fvcli.commands import progress
 from fvcli.commands.invocation import StopSignals
 from fvcli.commands.progress import Progress, Rate
@@ -178,40 +180,35 @@ def test_usage_errors_are_one_line_without_a_person_and_a_panel_for_one(tmp_path
     assert "╭─ Error" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 
-@pytest.mark.slow
-def test_an_option_can_be_set_in_the_environment(sample_images: Path, tmp_path: Path) -> None:
-    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [FVCLI, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            check=False,
-        )
+def run(*arguments: str | Path, **environment: str) -> Result:
+    """A command in the test's own process."""
+    return CliRunner().invoke(app, list(map(str, arguments)), env=environment, prog_name="fvcli")
 
+
+def test_an_option_can_be_set_in_the_environment(
+    sample_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_OUTPUT="there", FVCLI_EXTRACT_JSON="1")
     assert json.loads(done.stdout)["output"] == "there"
     assert "recipe" in run("inspect", "there").stdout
     assert json.loads(run("inspect", "there", FVCLI_INSPECT_JSON="1").stdout)["folder"] == "there"
     assert run("models", "list", FVCLI_MODELS_LIST_QUIET="1").stdout == ""
     typed = run("extract", sample_images / "cat.jpg", "-o", "typed", FVCLI_EXTRACT_OUTPUT="there")
-    assert typed.returncode == 0
+    assert typed.exit_code == 0
     assert (tmp_path / "typed" / "manifest.json").exists()
     done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_WORKERS="many")
     assert "FVCLI_EXTRACT_WORKERS" in done.stderr
     done = run("extract", sample_images / "cat.jpg", FVCLI_EXTRACT_FIT="stretch")
-    assert (done.returncode, "'stretch'" in done.stderr) == (2, True)
+    assert (done.exit_code, "'stretch'" in done.stderr) == (2, True)
     other = run("extract", sample_images / "cat.jpg", "-o", "m", FVCLI_MODEL="no-such-model")
     assert "no-such-model" in other.stderr
 
 
-@pytest.mark.slow
-def test_help_names_values_and_no_types(tmp_path: Path) -> None:
+def test_help_names_values_and_no_types() -> None:
     for command in ("extract", "plan", "verify", "neighbors", "report", "models export"):
-        done = subprocess.run(
-            [FVCLI, *command.split(), "--help"], capture_output=True, text=True, cwd=tmp_path, check=True
-        )
+        done = run(*command.split(), "--help")
+        assert "Usage" in done.stdout
         assert not re.search(r"<[a-z]|int range|list\[", done.stdout), command
 
 
@@ -226,8 +223,10 @@ def hostile(sample_images: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Path) -> None:
+def test_names_are_escaped_wherever_they_are_printed(
+    hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     features = tmp_path / f"features {hostile.name} d"
     for arguments in (
         ("extract", hostile, "-o", features),
@@ -242,31 +241,28 @@ def test_names_are_escaped_wherever_they_are_printed(hostile: Path, tmp_path: Pa
         ("plan", hostile, "-o", tmp_path / "planned"),
         ("verify", tmp_path / f"nothing{HOSTILE}"),
     ):
-        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
-        for text in (done.stdout.decode(), done.stderr.decode()):
+        done = run(*arguments)
+        for text in (done.stdout, done.stderr):
             assert not OBEYED.search(text), (arguments, text)
             assert "\r" not in text
     shard = next((features / "data").iterdir())
     shard.write_bytes(b"damaged")
     (features / "data" / f"foreign{HOSTILE}.parquet").write_bytes(b"")
     for arguments in (("verify", features), ("repair", features), ("inspect", features)):
-        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
-        assert not OBEYED.search(done.stdout.decode() + done.stderr.decode()), arguments
+        assert not OBEYED.search(run(*arguments).output), arguments
 
 
-@pytest.mark.slow
 def test_a_manifest_from_elsewhere_is_escaped(sample_images: Path, tmp_path: Path) -> None:
     features = tmp_path / "f"
-    subprocess.run([FVCLI, "extract", sample_images / "cat.jpg", "-o", features], check=True)
+    assert run("extract", sample_images / "cat.jpg", "-o", features).exit_code == 0
     manifest = json.loads((features / "manifest.json").read_text())
     manifest["model"]["name"] = HOSTILE
     manifest["environment"] = dict.fromkeys(manifest["environment"], HOSTILE)
-    for run in manifest["runs"]:
-        run["host"] = HOSTILE
+    for past in manifest["runs"]:
+        past["host"] = HOSTILE
     (features / "manifest.json").write_text(json.dumps(manifest))
     for arguments in (("inspect", features), ("verify", features), ("neighbors", features, "cat.jpg")):
-        done = subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, cwd=tmp_path, check=False)
-        assert not OBEYED.search(done.stdout.decode() + done.stderr.decode()), arguments
+        assert not OBEYED.search(run(*arguments).output), arguments
 
 
 def test_nothing_is_printed_past_the_escape(repository: Path) -> None:
