@@ -1,42 +1,58 @@
-"""Rows into a pipe, by the installed command with the real model: order, latency, ends of all kinds."""
+"""Rows into a pipe or one file, by the command with the real model: order, latency, ends of all kinds."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner, Result
 
 import fvcli
+from fvcli.cli import app
 from fvcli.errors import StoppedError
 from fvcli.records import ImageRef
 from fvcli.run import stream as module
 from tests.helpers.in_process import Observed
 from tests.run.test_worker import worker
 
-pytestmark = pytest.mark.slow
-
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 GOOD = ("rocket.jpg", "cat.jpg", "coffee.jpg", "galaxies.bmp")
 
 
+def command(*arguments: str | Path, cwd: Path, code: int = 0) -> Result:
+    """``fvcli extract`` in the test's own process."""
+    with contextlib.chdir(cwd):
+        done = CliRunner().invoke(app, ["extract", *map(str, arguments)], prog_name="fvcli")
+    assert done.exit_code == code, done.stderr
+    return done
+
+
 def stream(*arguments: str, names: bytes = b"", cwd: Path, code: int = 0) -> tuple[bytes, list[dict[str, object]]]:
-    """Standard output, and the failures on standard error, without the line that counts what was passed over."""
-    command = [FVCLI, "extract", "-o", "-", *arguments]
-    done = subprocess.run(command, input=names, capture_output=True, cwd=cwd, check=False)
-    assert done.returncode == code, done.stderr.decode()
-    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b"{")]
-    return done.stdout, [line for line in lines if "stage" in line]
+    """Standard output, and the failures on standard error, without the line that counts what was passed over.
+
+    names: what comes in where ``arguments`` say ``--files-from -``.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(names)
+        file.flush()
+        given = [file.name if before == "--files-from" else each for before, each in pairwise(("", *arguments))]
+        done = command("-o", "-", *given, cwd=cwd, code=code)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    return done.stdout_bytes, [line for line in lines if "stage" in line]
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +104,10 @@ def test_failures_are_lines_in_their_place_and_exit_3(sample_images: Path, tmp_p
     ]
 
 
+@pytest.mark.slow
 def test_a_row_is_out_before_the_next_name_is_in(sample_images: Path) -> None:
-    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=sample_images) as process:
+    arguments = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=sample_images) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for name in GOOD:
@@ -102,21 +119,23 @@ def test_a_row_is_out_before_the_next_name_is_in(sample_images: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["jsonl", "arrow"])
 def test_a_reader_that_has_seen_enough_is_no_error(sample_images: Path, format: str) -> None:
     """However much is still to come on standard input."""
-    command = f"yes cat.jpg | {FVCLI} extract --files-from - -o - --format {format} | head -c 1000 >/dev/null"
+    line = f"yes cat.jpg | {FVCLI} extract --files-from - -o - --format {format} | head -c 1000 >/dev/null"
     done = subprocess.run(
-        ["bash", "-c", f'{command}; echo "${{PIPESTATUS[1]}}"'], capture_output=True, cwd=sample_images, timeout=60
+        ["bash", "-c", f'{line}; echo "${{PIPESTATUS[1]}}"'], capture_output=True, cwd=sample_images, timeout=60
     )
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_stream_that_waits_for_names(sample_images: Path, number: signal.Signals) -> None:
-    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
+    arguments = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=sample_images, **pipes) as process:
+    with subprocess.Popen(arguments, cwd=sample_images, **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(b"cat.jpg\n")
@@ -149,17 +168,19 @@ def test_a_signal_is_heard_where_its_handler_takes_long() -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_written_is_an_error(sample_images: Path) -> None:
-    command = f"echo cat.jpg | {FVCLI} extract --files-from - -o - --format jsonl >/dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=sample_images, check=False)
+    line = f"echo cat.jpg | {FVCLI} extract --files-from - -o - --format jsonl >/dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=sample_images, check=False)
     assert done.returncode == 1
     assert b"No space left" in done.stderr
 
 
+@pytest.mark.slow
 def test_names_are_not_read_far_ahead_of_a_reader_that_stops(sample_images: Path) -> None:
-    command = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl", "-j", "1"]
+    arguments = [FVCLI, "extract", "--files-from", "-", "-o", "-", "--format", "jsonl", "-j", "1"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=sample_images, **pipes) as process:
+    with subprocess.Popen(arguments, cwd=sample_images, **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         descriptor = process.stdin.fileno()
@@ -187,9 +208,8 @@ def test_names_are_not_read_far_ahead_of_a_reader_that_stops(sample_images: Path
     ],
 )
 def test_what_makes_no_sense_is_refused(sample_images: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
-    command = [FVCLI, "extract", str(sample_images), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = command(sample_images, *arguments, cwd=tmp_path, code=2)
+    assert done.stdout == ""
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -203,13 +223,6 @@ def test_too_many_failures_end_a_stream(sample_images: Path) -> None:
 
 
 # --- one file ---------------------------------------------------------------------------------------------------
-
-
-def one_file(name: str, *arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [FVCLI, "extract", "-o", name, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 def rows_of(file: Path) -> tuple[list[str], np.ndarray]:
@@ -229,7 +242,7 @@ def test_a_suffix_makes_one_file_of_that_kind(
 ) -> None:
     target = tmp_path / f"rows{suffix}"
     target.write_text("the old one")
-    done = one_file(str(target), ".", "--json", cwd=sample_images, code=3)
+    done = command("-o", target, ".", "--json", cwd=sample_images, code=3)
     paths, found = rows_of(target)
     assert np.array_equal(found, np.stack(list(vectors.values())))
     assert paths in ([], list(vectors))
@@ -239,10 +252,11 @@ def test_a_suffix_makes_one_file_of_that_kind(
     assert [file.name for file in tmp_path.iterdir()] == [target.name]
 
 
+@pytest.mark.slow
 def test_large_files_have_large_row_groups(sample_images: Path, tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.write_text(f"{sample_images}/cat.jpg\n" * 520)
-    one_file("rows.parquet", "--files-from", str(names), cwd=tmp_path)
+    command("-o", "rows.parquet", "--files-from", str(names), cwd=tmp_path)
     file = pq.ParquetFile(tmp_path / "rows.parquet")
     assert file.metadata.num_rows == 520
     assert file.metadata.num_row_groups == 2
@@ -251,7 +265,7 @@ def test_large_files_have_large_row_groups(sample_images: Path, tmp_path: Path) 
 
 def test_a_stopped_run_leaves_the_old_file_and_nothing_else(sample_images: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.npy").write_text("the old one")
-    done = one_file("rows.npy", str(sample_images), "--max-failures", "0", cwd=tmp_path, code=1)
+    done = command("-o", "rows.npy", str(sample_images), "--max-failures", "0", cwd=tmp_path, code=1)
     assert "--max-failures" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["rows.npy"]
     assert (tmp_path / "rows.npy").read_text() == "the old one"
@@ -272,14 +286,11 @@ def test_a_stopped_run_leaves_the_old_file_and_nothing_else(sample_images: Path,
 def test_what_one_file_has_no_use_for_is_refused(
     sample_images: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    command = [FVCLI, "extract", str(sample_images), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert said in done.stderr
+    assert said in command(sample_images, *arguments, cwd=tmp_path, code=2).stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_a_suffix_stays_a_dataset(sample_images: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").mkdir()
-    one_file("rows.parquet", str(sample_images / "cat.jpg"), cwd=tmp_path)
+    command("-o", "rows.parquet", str(sample_images / "cat.jpg"), cwd=tmp_path)
     assert (tmp_path / "rows.parquet" / "manifest.json").exists()

@@ -1,4 +1,4 @@
-"""One plan, several processes: the real commands, as a batch queue would start them."""
+"""One plan, several tasks: the commands as a batch queue would start them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from fvcli.cli import app
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
-
-pytestmark = pytest.mark.slow
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 
-def fvcli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FVCLI, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-def done(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    finished = fvcli(*arguments)
-    assert finished.returncode == code, finished.stderr
+def done(*arguments: str | Path, code: int = 0) -> Result:
+    """A command in the test's own process."""
+    finished = CliRunner().invoke(app, list(map(str, arguments)), prog_name="fvcli")
+    assert finished.exit_code == code, finished.stderr
     return finished
 
 
@@ -43,6 +40,7 @@ def local(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_tasks_give_the_files_of_a_single_run(photographs: Path, local: Path, tmp_path: Path) -> None:
     output = tmp_path / "f"
     planned = json.loads(done("plan", photographs, "-o", output, "--shard-size", "4", "--json").stdout)
@@ -77,6 +75,7 @@ def test_what_is_missing_is_named_and_can_be_made_up_for_by_a_plain_run(
     assert data_files(output) == data_files(local)
 
 
+@pytest.mark.slow
 def test_a_task_that_was_killed_is_named_and_goes_on(photographs: Path, tmp_path: Path) -> None:
     folder, local, output = tmp_path / "many", tmp_path / "local", tmp_path / "f"
     for copy in range(20):
@@ -165,9 +164,9 @@ def test_tasks_and_whole_runs_keep_each_other_out(photographs: Path, tmp_path: P
     ],
 )
 def test_what_cannot_mean_anything_is_told_in_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    finished = subprocess.run([FVCLI, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert finished.returncode == code
+    monkeypatch.chdir(tmp_path)
+    finished = done(*arguments, code=code)
     assert said in finished.stderr
     assert finished.stderr.count("\n") == 1
