@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from fvcli.images.memory import DEFAULT_LIMITS
-from fvcli.records import ImageRef, InputSpec, Preprocessing
+from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
 from tests.helpers.processes import children, run_at_start
-
-pytestmark = pytest.mark.slow
 
 SITE = """
 import ctypes, os, signal, time
@@ -60,6 +58,7 @@ def until_it_ends(folder: Path, *options: str) -> tuple[commands.Outcome, int]:
     pytest.fail("the input brings down every run")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_inputs_that_crash_are_isolated_and_the_rest_goes_on(tmp_path: Path) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(35))
@@ -89,6 +88,7 @@ def test_inputs_that_crash_are_isolated_and_the_rest_goes_on(tmp_path: Path) -> 
     assert len(contents.rows(tmp_path / "features")) == 37
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_an_update_is_kept_going_too(tmp_path: Path) -> None:
     photographs = pictures.make_folder(tmp_path / "photographs", range(12))
@@ -110,13 +110,23 @@ def trial(tmp_path: Path, mark: bytes, check: object = lambda: None) -> dict[Ima
 
 
 @pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(("mark", "name"), [(b"segfault", "SIGSEGV"), (b"out of memory", "SIGKILL")])
+def test_an_input_that_ends_its_process_is_blamed(tmp_path: Path, mark: bytes, name: str) -> None:
+    ((ref, failure),) = trial(tmp_path, mark).items()
+    assert ref.path == "image.png"
+    assert failure == Failure(
+        "crash", name, f"loading it ended a process by {name}; the file is left alone until it changes"
+    )
+
+
+@pytest.mark.usefixtures("site")
 def test_an_input_is_not_blamed_for_a_process_that_was_stopped(tmp_path: Path) -> None:
     assert trial(tmp_path, b"stopped by hand") == {}
 
 
 @pytest.mark.usefixtures("site")
 def test_an_input_that_hangs_is_blamed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crashes, "TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(crashes, "TIMEOUT_SECONDS", 1.0)
     (failure,) = trial(tmp_path, b"hangs").values()
     assert (failure.stage, failure.error) == ("crash", "TimedOut")  # type: ignore[attr-defined]
 
@@ -142,6 +152,7 @@ def test_the_whole_ones_are_cleared(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_ctrl_c_at_the_terminal_blames_nobody(tmp_path: Path) -> None:
     """The terminal sends SIGINT to the whole process group, while an innocent suspect is being tried."""
