@@ -124,6 +124,33 @@ def test_both_bounds_let_every_pair_through_that_reaches_the_threshold(tmp_path:
     assert 100 < len(groups) < 500
 
 
+@pytest.mark.parametrize(("threshold", "format"), [(0.7, "npy"), (0.95, "parquet"), (0.999, "parquet")])
+def test_pairs_just_above_the_threshold_are_linked_and_those_just_below_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, format: DataFormat
+) -> None:
+    """With small tiles and few directions, so that both bounds and all ways between tiles are used."""
+    from fvcli.explore import linkage
+
+    for name, value in (("_TILE", 50), ("_DIRECTIONS", 12), ("_MORE_DIRECTIONS", 24), ("_SAMPLE", 120)):
+        monkeypatch.setattr(linkage, name, value)
+    random = np.random.default_rng(7)
+    basis = np.linalg.qr(random.standard_normal((210, 210)))[0][:, :200]  # pairs of directions, all orthogonal
+    over = np.array([2e-5, -2e-5] * 50)  # what each pair's cosine is above or below
+    cosine = np.clip(threshold + over, 0, 1)
+    first, across = basis[:, :100].T, basis[:, 100:].T
+    second = first * cosine[:, np.newaxis] + across * np.sqrt(1 - cosine**2)[:, np.newaxis]
+    lengths = random.uniform(0.1, 20, (200, 1))
+    order = random.permutation(200)
+    vectors = (np.concatenate([first, second]) * lengths).astype(np.float32)[order]
+    place = np.argsort(order)
+    groups = near_duplicates(write(tmp_path, vectors, 70, format), threshold)
+    wanted = {tuple(sorted((int(place[pair]), int(place[pair + 100])))) for pair in range(0, 100, 2)}
+    assert {tuple(group.rows.tolist()) for group in groups} == wanted
+    for group in groups:
+        assert group.scores[0] == pytest.approx(1, abs=1e-6)
+        assert group.scores[1] == pytest.approx(threshold + 2e-5, abs=5e-6)
+
+
 def test_identical_rows_are_grouped_by_content_alone(tmp_path: Path) -> None:
     vectors = np.ones((6, 8), np.float32)
     contents = [f"{number:064x}" for number in (1, 2, 1, 3, 2, 1)]
