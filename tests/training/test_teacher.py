@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import wait_for
 from training import crops, photographs, teacher
 
 
@@ -42,7 +43,8 @@ def started(task: teacher.Task, parent: int) -> threading.Thread:
 
 def test_only_some_chunks_wait_at_a_time(tmp_path: Path, written: list[int]) -> None:
     thread = started(task(tmp_path, range(5), 3), os.getppid())
-    thread.join(timeout=2)
+    wait_for(lambda: len(written) >= 3, "three chunks")
+    thread.join(timeout=0.5)
     assert thread.is_alive()
     assert written == [0, 1, 2]
     teacher.remove_before(tmp_path, 2)
