@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fvcli.cli import app
+from fvcli.commands import metrics
+from fvcli.commands.invocation import StopSignals
 from fvcli.dataset.verify import Verdict
 from fvcli.errors import DatasetError, LockedError, ModelError, StoppedError, UsageError
 from fvcli.models import overview
@@ -100,8 +105,6 @@ def test_one_damaged_model_among_several_is_exit_code_4(monkeypatch: pytest.Monk
 
 
 def test_a_failed_selftest_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     from fvcli import selftest
 
     sound = selftest.selftest("int8")
@@ -135,3 +138,57 @@ def test_another_model_on_the_same_folder_is_refused_by_name(sample_images: Path
     assert done.exit_code == 1
     assert "made with model another; this command asks for model embedded." in done.stderr
     assert "00000000" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_remembered_while_a_run_works_and_no_longer(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda *_: heard.append(number))
+    try:
+        with StopSignals() as signals:
+            assert signals.number is None
+            os.kill(os.getpid(), number)
+            assert signals.number == number
+        assert heard == []
+        os.kill(os.getpid(), number)
+        assert heard == [number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_the_engine_that_is_asked_for_is_the_one_that_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fvcli import selftest
+
+    sound, asked = selftest.selftest("int8"), []
+
+    def record(engine: str) -> Any:
+        asked.append(engine)
+        return replace(sound, engine=engine)
+
+    monkeypatch.setattr(selftest, "selftest", record)
+    done = fvcli("selftest", "--engine", "tensorflow")
+    assert (done.exit_code, asked) == (0, ["tensorflow"])
+    assert "passed with the tensorflow engine" in done.stderr
+    assert "(required: cosine >= 0.999)" in done.stderr
+
+
+def test_metrics_are_in_seconds_and_those_of_another_dataset_are_not_taken_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = iter([100.0, 102.5])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(metrics.time, "time", lambda: 1_700_000_000.25)
+    file = tmp_path / "m.prom"
+    metrics.write_metrics(file, metrics.RunMetrics(str(tmp_path / "other"), 0, 1.0, 1.0, {"fvcli_rows": 99}))
+    with metrics.recorded(str(file), str(tmp_path / "f")) as record:
+        record.values = {"fvcli_inputs": 3}
+    samples = dict(
+        line.split(f'{{dataset="{tmp_path}/f"}} ') for line in file.read_text().splitlines() if line[0] != "#"
+    )
+    assert samples == {
+        "fvcli_last_run_timestamp_seconds": "1700000000.25",
+        "fvcli_last_run_duration_seconds": "2.5",
+        "fvcli_last_run_exit_code": "0",
+        "fvcli_last_finished_timestamp_seconds": "1700000000.25",
+        "fvcli_inputs": "3",
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fvcli.cli import app
+from fvcli.explore.inspect import FailureKind
 from tests.helpers import contents, pictures
 
 LATER_NS = pictures.SOME_TIME_NS + 10**9
@@ -389,6 +391,87 @@ def test_a_report_and_an_export_name_what_they_wrote(photos: Path) -> None:
     assert told("export", "features", "--as", "projector") == [
         "5 rows: projector/tensors.tsv, projector/metadata.tsv, projector/projector_config.pbtxt"
     ]
+
+
+def test_seed_and_pictures_of_a_report_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fvcli.report import gather
+
+    told("extract", "photos", code=3)
+    asked: list[Any] = []
+    real = gather.gather
+
+    def record(dataset: Any, name: str, options: Any, observer: Any) -> Any:
+        asked.append(options)
+        return real(dataset, name, options, observer)
+
+    monkeypatch.setattr(gather, "gather", record)
+    told("report", "features", "--seed", "7", "--threshold", "0.8", "--no-pictures")
+    told("report", "features")
+    assert [(each.seed, each.threshold, each.with_pictures) for each in asked] == [(7, 0.8, False), (0, 0.9, True)]
+
+
+def test_inspect_watches_until_no_run_is_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    told("plan", "photos", "-o", "p")
+    waits: list[float] = []
+
+    def meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            told("extract", "photos", "-o", "p", code=3)
+
+    monkeypatch.setattr("fvcli.commands.inspect.time.sleep", meanwhile)
+    screens = fvcli("inspect", "p", "--watch").stdout.strip().split("\n\n")
+    assert waits == [2.0, 2.0]
+    assert [screen.split()[0] for screen in screens] == ["run", "run", "dataset"]
+
+
+def test_a_dataset_with_many_kinds_of_failures_and_many_folders_is_cut_short_and_says_so(photos: Path) -> None:
+    from fvcli.commands import inspect
+
+    told("extract", "photos", code=3)
+    for number in range(4):
+        pictures.put(photos.parent, f"folder-{number}/a.png", pictures.picture(60 + number))
+    told("extract", *(f"folder-{number}" for number in range(4)))
+    found = inspect._inspection("features", None)
+    assert found is not None
+    kind = FailureKind("decode", "Truncated", 1, "a.png", "it ends")
+    lines = dict(reversed(list(inspect._lines(replace(found, failures=(kind,) * 9)))))
+    assert lines["from"] == "folder-0, folder-1, folder-2 and 2 more"
+    texts = [text for _, text in inspect._lines(replace(found, failures=(kind,) * 10, zero_vectors=3))]
+    assert sum("Truncated" in text for text in texts) == 8
+    assert "and 2 more kinds; all are in features/failures" in texts
+    assert "1024 x float32, 3 of them all zeros" in texts
+    assert not any("more kinds" in text for _, text in inspect._lines(replace(found, failures=(kind,) * 8)))
+
+
+def test_a_task_holds_its_limit_of_failures() -> None:
+    told("plan", "photos", "-o", "p", "--shard-size", "6")
+    assert "stopped: 1 of 6 inputs failed, more than --max-failures allows" in told(
+        "extract", "-o", "p", "--task", "1/1", "--max-failures", "0", code=1
+    )[-1]  # fmt: skip
+
+
+def test_a_stream_takes_the_first_names_and_those_that_are_wanted(photos: Path) -> None:
+    Path("names").write_text("".join(f"photos/{name}\n" for name in sorted(_pictures(photos))))
+
+    def paths(*options: str) -> list[str]:
+        done = fvcli("extract", "--files-from", "names", "-o", "-", "--format", "jsonl", *options)
+        assert done.exit_code == 0
+        return [json.loads(line)["path"] for line in done.stdout.splitlines()]
+
+    assert paths("--limit", "2") == ["photos/0000.png", "photos/0001.png"]
+    assert paths("--include", "copy*") == ["photos/copy.png"]
+    assert paths("--exclude", "0*", "--exclude", "zz*") == ["photos/copy.png"]
+
+
+def test_a_variable_of_the_environment_is_no_option_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVCLI_EXTRACT_SHARD_SIZE", "5")
+    assert told("extract", "photos/copy.png", "-o", "rows.npy")[-1].startswith("rows.npy: 1 row")
+    assert told("extract", "photos/copy.png", "-o", "ROWS.NPY", "--shard-size", "5", code=2)[0].startswith(
+        "fvcli: --shard-size concerns a dataset's folder"
+    )
+    assert told("extract", "photos/copy.png", "-o", "ROWS.NPY")[-1].startswith("ROWS.NPY: 1 row")
+    assert Path("ROWS.NPY").is_file()
 
 
 def test_models_are_listed_shown_and_verified() -> None:

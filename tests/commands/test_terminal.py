@@ -14,10 +14,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fvcli.cli import app
-from fvcli.commands import progress
+from fvcli.commands import progress, terminal
 from fvcli.commands.invocation import StopSignals
-from fvcli.commands.progress import Progress, Rate
-from fvcli.commands.terminal import as_json, counted, duration
+from fvcli.commands.progress import JsonLog, Progress, Rate
+from fvcli.commands.terminal import as_json, counted, duration, print_fields, print_row, stderr_width
+from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.manifest import Counts
+from fvcli.records import Failure, ImageRef
+from fvcli.run.extract import RunSummary
 from fvcli.text import printable
 
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
@@ -153,6 +157,98 @@ def test_lines_come_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert lines[0] == "resuming: 100 of 1,000 images already done"
     assert lines[1] == "200 of 1,000 images, 10 images/s, 0 failed, 1:20 left"
     assert len(lines) == 5
+
+
+def test_the_log_tells_progress_of_what_this_run_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = FailureLine(ImageRef("r", "a.jpg"), Failure("read", "NotFound", "it is gone"))
+    with StopSignals() as signals, JsonLog(signals, quiet=False) as told:
+        told.planned(1000, 100)
+        for number in range(12):
+            now[0] += 1
+            told.advanced(10, [line] if number == 3 else [])
+    planned, failure, event = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (planned["event"], planned["total"], planned["done"]) == ("planned", 1000, 100)
+    assert (failure["event"], failure["path"], failure["message"]) == ("failure", "a.jpg", "it is gone")
+    del event["time"]
+    assert event == {
+        "event": "progress", "done": 200, "total": 1000, "failed": 1, "images_per_second": 10.0, "seconds_left": 80.0,
+    }  # fmt: skip
+
+
+def test_a_long_search_says_every_ten_seconds_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with StopSignals() as signals, Progress(signals, quiet=False) as told:
+        for second in range(25):
+            told.discovered(1000 * second)
+            now[0] += 1
+    assert capsys.readouterr().err.splitlines() == ["looking: 11,000 inputs so far", "looking: 21,000 inputs so far"]
+
+
+def test_a_quiet_run_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    line = FailureLine(ImageRef("r", "a.jpg"), Failure("read", "NotFound", "it is gone"))
+    for kind in (Progress, JsonLog):
+        with StopSignals() as signals, kind(signals, quiet=True) as told:
+            told.discovered(5)
+            told.noted("something")
+            told.planned(10, 5)
+            told.advanced(1, [line])
+            told.passed_over({".txt": 1})
+    assert capsys.readouterr() == ("", "")
+
+
+def test_all_that_a_summary_has_to_say(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = Counts(discovered=12, extracted=5, reused=4, failed=3, stale=2, elsewhere=1, pruned=6)
+    progress.tell(
+        RunSummary(counts, 5, 2.0, "f", "m", "0" * 64, "f/failures/x.jsonl", {}, zero_vectors=1, remembered=2)
+    )
+    assert capsys.readouterr().err.splitlines() == [
+        "f: 12 rows (5 extracted, 4 reused, 2 stale, 1 elsewhere, 6 pruned, 3 failed) in 2.0 s, 2 images/s",
+        "1 vector of all zeros: they have no direction to compare",
+        "3 failures listed in f/failures/x.jsonl",
+        "2 inputs failed before and were skipped; --retry-failed retries them",
+    ]
+    progress.tell(RunSummary(Counts(1, reused=1), 0, 2.0, "f", "m", "0" * 64, None, {}))
+    assert capsys.readouterr().err == "f: 1 row (0 extracted, 1 reused, 0 failed) in 2.0 s\n"
+
+
+@pytest.mark.parametrize(("term", "width"), [("xterm", 77), ("dumb", 0), ("", 0), (None, 0)])
+def test_a_bar_is_drawn_where_the_terminal_can_and_has_a_size(
+    monkeypatch: pytest.MonkeyPatch, term: str | None, width: int
+) -> None:
+    if term is None:
+        monkeypatch.delenv("TERM", raising=False)
+    else:
+        monkeypatch.setenv("TERM", term)
+    primary, replica = pty.openpty()
+    subprocess.run(["stty", "rows", "24", "cols", "77"], stdin=replica, check=True)
+    with open(replica, "w") as shown, open(primary, "rb"):
+        monkeypatch.setattr(sys, "stderr", shown)
+        assert stderr_width() == width
+    monkeypatch.setattr(sys, "stderr", shown)  # closed
+    assert stderr_width() == 0
+
+
+def test_values_for_a_program_have_no_tab_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    print_row((1, "a\tb\nc", 0.5))
+    assert capsys.readouterr().out == "1\ta\\tb\\nc\t0.5\n"
+
+
+def test_fields_are_wrapped_on_a_terminal_and_an_empty_name_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = [("rows", "twelve of them"), ("", "and more")]
+    print_fields(fields)
+    assert capsys.readouterr().out == "rows          twelve of them\n              and more\n"
+    monkeypatch.setattr(terminal, "_width", lambda stream: 30)
+    print_fields([("rows", "twelve of them and more")])
+    assert capsys.readouterr().out == "rows          twelve of them\n              and more\n"
 
 
 @pytest.mark.slow
