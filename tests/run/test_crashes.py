@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from fvcli.errors import StoppedError
 from fvcli.images.memory import DEFAULT_LIMITS
 from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
+from tests.helpers.in_process import Bench
 from tests.helpers.processes import children, run_at_start
 
 SITE = """
@@ -174,3 +178,70 @@ def test_ctrl_c_at_the_terminal_blames_nobody(tmp_path: Path) -> None:
     done, _ = until_it_ends(tmp_path)
     assert done.code == 3
     assert {line["path"] for line in contents.failures(tmp_path / "features")} == {"0001-bad.png"}
+
+
+# --- what a dead run has noted ----------------------------------------------------------------------------------
+
+Tried = list[list[str]]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Tried:
+    """The paths of the suspects, call by call, of which those that begin with "bad" crash."""
+    calls: Tried = []
+
+    def crashing(suspects: Sequence[ImageRef], trial: Trial) -> dict[ImageRef, Failure]:
+        calls.extend([[ref.path for ref in suspects]] if suspects else [])
+        return {ref: Failure("crash", "SIGSEGV", "it crashes") for ref in suspects if ref.path.startswith("bad")}
+
+    monkeypatch.setattr(crashes, "crashing", crashing)
+    return calls
+
+
+def died(bench: Bench, *slots: tuple[int, int], file: str = ".fvcli/in-work") -> None:
+    """Leaves notes as a run does that died; the last one is cut."""
+    place = bench.features / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(b"".join(struct.pack("<qq", *slot) for slot in slots) + b"\x00\x00\x00")
+
+
+def stopped(bench: Bench) -> None:
+    """A run that is stopped after its first shard of ten."""
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda done: signal.SIGINT if done >= 12 else None, workers=1)
+    assert len(contents.data_files(bench.features)) == 1
+
+
+def test_what_was_in_hand_when_a_run_died_is_tried_and_nothing_else(bench: Bench, tried: Tried) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    stopped(bench)
+    died(bench, (2, 9), (-1, -1), (1, 3), (2, 9), (1, 10), (3, 0))
+    died(bench, (1, 0), file=".fvcli/tasks/00001-of-00002.in-work")
+    assert bench.extract() == 20
+    assert tried == [["0010.png", "0013.png", "0029.png"]]
+    assert not (bench.features / ".fvcli" / "in-work").exists()
+    assert not list((bench.features / ".fvcli" / "tasks").iterdir())
+
+
+def test_an_input_that_crashes_is_a_failure_and_no_other_run_tries_it_again(bench: Bench, tried: Tried) -> None:
+    def interrupted() -> None:
+        with pytest.raises(StoppedError):
+            bench.extract(meanwhile=lambda done: signal.SIGINT, workers=1, batch_size=1)
+
+    pictures.make_folder(bench.photographs, range(8))
+    pictures.put(bench.photographs, "bad.png", pictures.picture(100))
+    interrupted()
+    died(bench, (0, 8))
+    interrupted()
+    assert tried == [["bad.png"]]
+    assert bench.extract() == 8, "the list of those that crash is kept until the run ends"
+    assert bench.failed() == {"bad.png": "crash"}
+    assert not (bench.features / ".fvcli" / "crashed.jsonl").exists()
+    assert bench.extract() == 0
+    assert tried == [["bad.png"]]
+    assert bench.extract(retry_failed=True) == 0
+    assert tried == [["bad.png"], ["bad.png"]]
+    assert bench.failed() == {"bad.png": "crash"}
+    (bench.photographs / "bad.png").rename(bench.photographs / "better.png")
+    assert bench.extract() == 1
+    assert bench.failed() == {}
