@@ -117,7 +117,7 @@ class _Recorder:
             texts = Path(name).read_text("utf-8").splitlines()
             known = lines.setdefault(Path(name).relative_to(self._top).as_posix(), defaultdict(set))
             for line, contexts in data.contexts_by_lineno(name).items():
-                if line <= len(texts):
+                if 0 < line <= len(texts):
                     known[texts[line - 1].strip()].update(numbers[each] for each in contexts if each)
         told = {file: {text: sorted(tests) for text, tests in known.items() if tests} for file, known in lines.items()}
         draft = self._file.with_suffix(".draft")
