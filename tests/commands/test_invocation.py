@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from fvcli.cli import app
 from fvcli.commands import metrics
 from fvcli.commands.invocation import StopSignals
 from fvcli.dataset.verify import Verdict
@@ -21,10 +19,7 @@ from fvcli.errors import DatasetError, LockedError, ModelError, StoppedError, Us
 from fvcli.models import overview
 from fvcli.models.overview import Checked
 from fvcli.run import extract as run
-
-
-def fvcli(*arguments: str | Path, **environment: str) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)), env=environment, prog_name="fvcli")
+from tests.helpers.commands import here as fvcli
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

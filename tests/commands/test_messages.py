@@ -12,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from fvcli.cli import app
 from fvcli.explore.inspect import FailureKind
 from tests.helpers import contents, pictures
+from tests.helpers.commands import here as fvcli
 
 LATER_NS = pictures.SOME_TIME_NS + 10**9
 BROKEN = "failed: photos/zz.png: the file ends in the middle of the image"
@@ -31,11 +30,6 @@ def photos(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pictures.put(folder, "zz.png", pictures.broken(7))
     (folder / "notes.txt").write_text("not a picture")
     return folder
-
-
-def fvcli(*arguments: str) -> Result:
-    """A command in the test's own process."""
-    return CliRunner().invoke(app, list(arguments), prog_name="fvcli")
 
 
 def told(*arguments: str, code: int = 0) -> list[str]:

@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from fvcli.cli import app
+from tests.helpers.commands import here
 
 
 def run(*arguments: str | Path, code: int) -> list[dict[str, object]]:
     """The events told on standard error."""
-    done = CliRunner().invoke(app, ["extract", *map(str, arguments), "--log-format", "json"], prog_name="fvcli")
+    done = here("extract", *arguments, "--log-format", "json")
     assert done.exit_code == code, done.stderr
     return [json.loads(line) for line in done.stderr.splitlines()]
 

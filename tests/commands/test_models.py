@@ -1,28 +1,22 @@
-"""``fvcli models``, through the installed command."""
+"""``fvcli models``."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from fvcli.models.mobilenet.compile import compile_int8
 from fvcli.models.mobilenet.tflite_reader import read_tflite
+from tests.helpers.commands import here
 from tests.helpers.foreign_models import write_tflite
 from tests.helpers.networks import quantops_network
 
-pytestmark = pytest.mark.slow
 
-FVCLI = Path(sys.executable).with_name("fvcli")
-
-
-def fvcli(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FVCLI_CACHE": str(cache)}
-    return subprocess.run([FVCLI, *arguments], capture_output=True, text=True, env=environment, check=False)
+def fvcli(*arguments: str, cache: Path) -> Result:
+    return here(*arguments, FVCLI_CACHE=str(cache))
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 def test_list_has_the_embedded_model_and_the_whole_catalogue(tmp_path: Path) -> None:
     done = fvcli("models", "list", "--json", cache=tmp_path)
     models = json.loads(done.stdout)
-    assert (done.returncode, len(models)) == (0, 33)
+    assert (done.exit_code, len(models)) == (0, 33)
     assert models[0]["place"] == "embedded"
     assert len({model["name"] for model in models}) == 33
     lines = fvcli("models", "list", cache=tmp_path).stdout.splitlines()
@@ -62,25 +56,24 @@ def test_show_is_twelve_lines_for_people(model: Path, tmp_path: Path, name: str)
 
 def test_export_writes_what_reads_back(model: Path, tmp_path: Path) -> None:
     done = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite-uint8", cache=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.exit_code, done.stdout) == (0, "")
     assert read_tflite(tmp_path / "out" / "mine.tflite").identity == quantops_network().identity
     assert f'Interpreter("{tmp_path / "out" / "mine.tflite"}")' in done.stderr, "a line to paste"
     again = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite-uint8", cache=tmp_path)
-    assert again.returncode == 2
+    assert again.exit_code == 2
     assert "exists" in again.stderr
 
 
 def test_verify_finds_what_is_damaged(model: Path, tmp_path: Path) -> None:
-    assert fvcli("models", "verify", cache=tmp_path).returncode == 0
+    assert fvcli("models", "verify", cache=tmp_path).exit_code == 0
     assert fvcli("models", "verify", str(model), "-q", cache=tmp_path).stderr == ""
     model.write_bytes(model.read_bytes()[:5000])
     done = fvcli("models", "verify", str(model), cache=tmp_path)
-    assert done.returncode == 4
+    assert done.exit_code == 4
     assert done.stderr.startswith("damaged: ")
     assert "mine.tflite" in done.stderr
 
 
-@pytest.mark.slow
 def test_verify_of_several_models_names_each_that_is_damaged(model: Path, tmp_path: Path) -> None:
     sound, other = tmp_path / "sound.tflite", tmp_path / "other.tflite"
     sound.write_bytes(model.read_bytes())
@@ -88,16 +81,16 @@ def test_verify_of_several_models_names_each_that_is_damaged(model: Path, tmp_pa
     model.write_bytes(model.read_bytes()[:5000])
     for names in ([model, sound, other], [other, model, sound]):
         done = fvcli("models", "verify", *map(str, names), "--json", cache=tmp_path)
-        assert done.returncode == 4, "a sound one last does not hide the damage before it"
+        assert done.exit_code == 4, "a sound one last does not hide the damage before it"
         told = {each["name"]: each["problem"] for each in json.loads(done.stdout)}
         assert [told[str(each)] is None for each in (model, sound, other)] == [False, True, False]
         assert done.stderr.count("damaged: ") == 2
-    assert fvcli("models", "verify", str(sound), "embedded", cache=tmp_path).returncode == 0
+    assert fvcli("models", "verify", str(sound), "embedded", cache=tmp_path).exit_code == 0
 
 
 def test_verify_finds_damage_in_what_is_cached(model: Path, tmp_path: Path, photographs: Path) -> None:
     assert (
-        fvcli("extract", str(photographs), "-m", str(model), "-o", str(tmp_path / "f"), "-q", cache=tmp_path).returncode
+        fvcli("extract", str(photographs), "-m", str(model), "-o", str(tmp_path / "f"), "-q", cache=tmp_path).exit_code
         == 0
     )
     (compiled,) = (tmp_path / "compiled").glob("*.tflite")
@@ -105,24 +98,24 @@ def test_verify_finds_damage_in_what_is_cached(model: Path, tmp_path: Path, phot
     data[len(data) // 2] ^= 1
     compiled.write_bytes(data)
     done = fvcli("models", "verify", cache=tmp_path)
-    assert done.returncode == 4
+    assert done.exit_code == 4
     assert compiled.stem in done.stderr
 
 
 @pytest.mark.slow
 def test_verify_checks_networks_that_run_as_they_are(tmp_path: Path) -> None:
     needs_a_range = write_tflite(tmp_path / "float.tflite", normalization=None)
-    assert fvcli("models", "verify", str(needs_a_range), cache=tmp_path).returncode == 0
+    assert fvcli("models", "verify", str(needs_a_range), cache=tmp_path).exit_code == 0
     whole = write_tflite(tmp_path / "whole.tflite")
-    assert fvcli("models", "verify", str(whole), cache=tmp_path).returncode == 0
+    assert fvcli("models", "verify", str(whole), cache=tmp_path).exit_code == 0
     whole.write_bytes(whole.read_bytes()[:-300])
-    assert fvcli("models", "verify", str(whole), cache=tmp_path).returncode == 4
+    assert fvcli("models", "verify", str(whole), cache=tmp_path).exit_code == 4
 
 
 @pytest.mark.parametrize("name", ["nowhere", "mobilenet_v1_1.0_160"])
 def test_errors_are_one_line(name: str, tmp_path: Path) -> None:
     for command in (["models", "export", name, "--as", "tflite"], ["extract", str(tmp_path), "-m", name, "-o", "out"]):
         done = fvcli(*command, cache=tmp_path)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert len(done.stderr.splitlines()) == 1
         assert name in done.stderr

@@ -9,15 +9,15 @@ import stat
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from fvcli.cli import app
+from tests.helpers.commands import here
 
 
 def fvcli(*arguments: str | Path, cwd: Path) -> Result:
     """A command that must not wait for a reader or writer of a pipe."""
     with contextlib.chdir(cwd):
-        return CliRunner().invoke(app, list(map(str, arguments)), prog_name="fvcli")
+        return here(*arguments)
 
 
 pytestmark = pytest.mark.timeout(60)

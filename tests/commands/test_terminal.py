@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from fvcli.cli import app
 from fvcli.commands import progress, terminal
 from fvcli.commands.invocation import StopSignals
 from fvcli.commands.progress import JsonLog, Progress, Rate
@@ -23,6 +21,7 @@ from fvcli.dataset.manifest import Counts
 from fvcli.records import Failure, ImageRef
 from fvcli.run.extract import RunSummary
 from fvcli.text import printable
+from tests.helpers.commands import here as run
 
 FVCLI = str(Path(sys.executable).with_name("fvcli"))
 HOSTILE = "x\x1b]0;owned\x07\x1b[31m\r\n\x9b\u202egpj.jpg"
@@ -274,11 +273,6 @@ def test_usage_errors_are_one_line_without_a_person_and_a_panel_for_one(tmp_path
     code, shown = on_a_terminal((24, 80), *arguments, cwd=tmp_path, TERM="xterm")
     assert code == 2
     assert "╭─ Error" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
-
-
-def run(*arguments: str | Path, **environment: str) -> Result:
-    """A command in the test's own process."""
-    return CliRunner().invoke(app, list(map(str, arguments)), env=environment, prog_name="fvcli")
 
 
 def test_an_option_can_be_set_in_the_environment(

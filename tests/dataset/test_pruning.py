@@ -131,7 +131,6 @@ def test_an_archive_that_cannot_be_read_keeps_its_rows(bench: Bench, tmp_path: P
     assert told(bench, "elsewhere", "pruned", "rows") == [0, 5, 3]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sources", [("a",), ("a", "b"), ("a/*.png",)])
 def test_a_source_without_any_image_is_exit_1(tmp_path: Path, sources: tuple[str, ...]) -> None:
     (tmp_path / "a").mkdir()
@@ -139,24 +138,23 @@ def test_a_source_without_any_image_is_exit_1(tmp_path: Path, sources: tuple[str
     pictures.make_folder(tmp_path / "b", range(3))
     if sources == ("a/*.png",):
         (tmp_path / "a" / "x.png").mkdir()
-    done = commands.run("extract", *(tmp_path / source for source in sources), "-o", tmp_path / "f", "-q")
-    assert done.code == 1
-    assert "no images found in" in done.said
+    done = commands.here("extract", *(tmp_path / source for source in sources), "-o", tmp_path / "f", "-q")
+    assert done.exit_code == 1
+    assert "no images found in" in done.stderr
     assert not (tmp_path / "f" / "manifest.json").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [(), ("-q",)])
 def test_an_unmounted_source_with_prune_is_exit_1_and_every_row_is_still_there(
     bench: Bench, roots: tuple[str, str], quiet: tuple[str, ...]
 ) -> None:
     features = bench.features.with_name("own")
-    assert commands.run("extract", *roots, "-o", features, "-q").code == 0
+    assert commands.here("extract", *roots, "-o", features, "-q").exit_code == 0
     before = contents.rows(features)
     empty(roots[1])
-    done = commands.run("extract", *roots, "-o", features, "--prune", *quiet)
-    assert done.code == 1
-    assert f"--prune would drop 12 of the 12 rows from {roots[1]}" in done.said
+    done = commands.here("extract", *roots, "-o", features, "--prune", *quiet)
+    assert done.exit_code == 1
+    assert f"--prune would drop 12 of the 12 rows from {roots[1]}" in done.stderr
     assert contents.rows(features) == before
 
 
@@ -182,15 +180,14 @@ def test_a_failure_of_an_option_is_tried_again_when_it_changes(bench: Bench) -> 
     assert bench.failed() == {"broken.png": "decode"}
 
 
-@pytest.mark.slow
 def test_a_run_that_skips_remembered_failures_names_the_option(tmp_path: Path) -> None:
     pictures.make_folder(tmp_path / "a", range(3))
     pictures.put(tmp_path / "a", "broken.png", pictures.broken(9))
-    first = commands.run("extract", tmp_path / "a", "-o", tmp_path / "f")
-    again = commands.run("extract", tmp_path / "a", "-o", tmp_path / "f")
-    assert (first.code, again.code) == (3, 3)
-    assert "--retry-failed" not in first.said
-    assert "1 input failed before and was skipped; --retry-failed retries it" in again.said
+    first = commands.here("extract", tmp_path / "a", "-o", tmp_path / "f")
+    again = commands.here("extract", tmp_path / "a", "-o", tmp_path / "f")
+    assert (first.exit_code, again.exit_code) == (3, 3)
+    assert "--retry-failed" not in first.stderr
+    assert "1 input failed before and was skipped; --retry-failed retries it" in again.stderr
 
 
 def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(

@@ -1,4 +1,4 @@
-"""The real command, started anew or forked, undisturbed or with something happening to it."""
+"""The real command: in the test's process, started anew or forked, undisturbed or with something happening to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typer.testing import Result
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,6 +37,15 @@ def run(*arguments: str | Path, kill_after: float | None = None, timeout: float 
         said, _ = child.communicate()
         assert kill_after is not None, f"{arguments} has not ended: {said.decode()}"
     return Outcome(child.returncode, said.decode())
+
+
+def here(*arguments: str | Path, **environment: str) -> Result:
+    """The command in the test's own process, which takes a tenth of the time that starting one does."""
+    from typer.testing import CliRunner
+
+    from fvcli.cli import app
+
+    return CliRunner().invoke(app, list(map(str, arguments)), env=environment, prog_name="fvcli")
 
 
 class Forks:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fvcli.errors import ImageError
 from fvcli.images import confined
@@ -46,7 +47,6 @@ def processes(seconds: int = 20) -> DecodingProcesses:
     return DecodingProcesses(SPEC, Preprocessing(), Limits(), seconds)
 
 
-@pytest.mark.slow
 def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
@@ -116,6 +116,28 @@ def test_memory_beyond_the_estimate_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ImageError) as caught:
         processes().decode(data, 1, never)
     assert caught.value.kind == "OutOfMemory"
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [Preprocessing(), Preprocessing("exact"), Preprocessing("exact", "crop", 0.5, "bicubic"), Preprocessing(fit="pad")],
+    ids=str,
+)
+def test_a_picture_has_the_same_pixels_in_either_place(
+    monkeypatch: pytest.MonkeyPatch, preprocessing: Preprocessing
+) -> None:
+    monkeypatch.setattr(confined, "_limit", lambda memory, seconds: None)  # of this process, here
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    data = saved("JPEG", picture().resize((400, 300)), quality=90)
+    out = np.zeros((32, 32, 3), np.uint8)
+    info = ImageLoader(SPEC, preprocessing).prepare(ImageFile(data, "", len(data), 0), out)
+    request = DecodingProcesses(SPEC, preprocessing, Limits())._settings | {"memory": 0}
+    answer, pixels = confined._answer(request, data)
+    assert pixels == out.tobytes()
+    assert answer == {"width": 400, "height": 300, "format": "JPEG"}
+    assert (info.width, info.height, info.format) == (400, 300, "JPEG")
+    refused, nothing = confined._answer(request | {"max_pixels": 119_999}, data)
+    assert (refused["error"][:2], nothing) == (["decode", "TooManyPixels"], b"")
 
 
 @pytest.mark.slow

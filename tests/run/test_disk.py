@@ -24,8 +24,6 @@ from tests.helpers.in_process import Bench
 from tests.proofs import refusals
 from tests.proofs.refusals import arguments, prepare, told
 
-pytestmark = pytest.mark.slow
-
 LATER = pictures.SOME_TIME_NS + 10**9
 
 
@@ -58,6 +56,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("update", [False, True], ids=["first run", "update"])
 @pytest.mark.parametrize("error", ["ENOSPC+", "EIO", "EROFS+"])
 def test_a_disk_that_refuses_at_some_call_costs_nothing(
@@ -73,6 +72,7 @@ def test_a_disk_that_refuses_at_some_call_costs_nothing(
     assert runs == 2
 
 
+@pytest.mark.slow
 def test_a_disk_without_inodes_is_told_from_a_full_one(
     forks: Forks, memory_path: Path, mount: Callable[[str], Path]
 ) -> None:
@@ -83,6 +83,7 @@ def test_a_disk_without_inodes_is_told_from_a_full_one(
     assert "no inodes left (df -i); remove some files" in done.said
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_freeing_space_completes_the_run(
     forks: Forks, memory_path: Path, mount: Callable[[str], Path]
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_full_disk_is_told_and_freeing_space_completes_the_run(
     assert forks.run("verify", place / "features").code == 0
 
 
+@pytest.mark.slow
 def test_a_read_only_file_system_is_told(forks: Forks, memory_path: Path, mount: Callable[[str], Path]) -> None:
     prepare(memory_path, forks, update=False)
     place = mount("size=4m")
@@ -121,6 +123,7 @@ def test_a_read_only_file_system_is_told(forks: Forks, memory_path: Path, mount:
     told(forks.run(*command[:3], place / "elsewhere"), "the file system is read-only")
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_told(forks: Forks, memory_path: Path) -> None:
     prepare(memory_path, forks, update=False)
     limited = subprocess.run(
@@ -133,6 +136,7 @@ def test_a_limit_on_file_sizes_is_told(forks: Forks, memory_path: Path) -> None:
     assert forks.run(*arguments(memory_path)).code == 3
 
 
+@pytest.mark.slow
 def test_few_open_files_are_enough(forks: Forks, memory_path: Path) -> None:
     prepare(memory_path, forks, update=False)
     limited = subprocess.run(
@@ -145,6 +149,7 @@ def test_few_open_files_are_enough(forks: Forks, memory_path: Path) -> None:
     assert len(contents.rows(memory_path / "features")) == 30
 
 
+@pytest.mark.slow
 def test_nothing_is_written_elsewhere(forks: Forks, memory_path: Path) -> None:
     """A run works although /tmp is full."""
     prepare(memory_path, forks, update=False)
@@ -157,6 +162,7 @@ def test_nothing_is_written_elsewhere(forks: Forks, memory_path: Path) -> None:
     assert done.returncode == 3, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a file", "below a file"])
 def test_an_output_that_is_no_folder_is_told(forks: Forks, tmp_path: Path, kind: str) -> None:
     prepare(tmp_path, forks, update=False)

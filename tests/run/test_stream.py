@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import fvcli
-from fvcli.cli import app
 from fvcli.errors import StoppedError
 from fvcli.records import ImageRef
 from fvcli.run import stream as module
+from tests.helpers.commands import here
 from tests.helpers.in_process import Observed
 from tests.run.test_worker import worker
 
@@ -36,7 +36,7 @@ GOOD = ("rocket.jpg", "cat.jpg", "coffee.jpg", "galaxies.bmp")
 def command(*arguments: str | Path, cwd: Path, code: int = 0) -> Result:
     """``fvcli extract`` in the test's own process."""
     with contextlib.chdir(cwd):
-        done = CliRunner().invoke(app, ["extract", *map(str, arguments)], prog_name="fvcli")
+        done = here("extract", *arguments)
     assert done.exit_code == code, done.stderr
     return done
 

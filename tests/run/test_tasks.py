@@ -12,18 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from fvcli.cli import app
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
+from tests.helpers.commands import here
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 
 def done(*arguments: str | Path, code: int = 0) -> Result:
     """A command in the test's own process."""
-    finished = CliRunner().invoke(app, list(map(str, arguments)), prog_name="fvcli")
+    finished = here(*arguments)
     assert finished.exit_code == code, finished.stderr
     return finished
 
