@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.proofs.reach import Reach, choice, recorded
+from tests.proofs.warm import pytest_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("mutants.toml")
@@ -147,14 +147,12 @@ def noticed(file: Path, text: str, steps: Iterable[Step], copy: Path) -> Notice 
 def _first_failure(step: Step, copy: Path) -> str:
     """The line in which pytest names the test; "" if all pass."""
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "tests.proofs.reach", f"--timeout={_HANGS_SECONDS}"]
-    command = [sys.executable, "-m", "pytest", *options, *step.arguments]
     chosen = choice(copy.with_name("chosen.json"), step.first, step.without)
-    environment = {**os.environ, **chosen, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode in (0, 5):  # 5: nothing there to run
+    code, said = pytest_in(copy, [*options, *step.arguments], chosen)
+    if code in (0, 5):  # 5: nothing there to run
         return ""
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0] if failed else done.stdout[-200:] + done.stderr[-200:]
+    failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0] if failed else said[-400:]
 
 
 def checkout(work: Path) -> Path:
