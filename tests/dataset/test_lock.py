@@ -17,7 +17,7 @@ import pytest
 
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
-from fvcli.errors import LockedError
+from fvcli.errors import DatasetError, LockedError
 from tests.helpers import commands, contents, pictures
 
 HOLDER = """
@@ -149,3 +149,43 @@ def test_a_command_meets_a_held_lock(holder: subprocess.Popen[str], tmp_path: Pa
         done = commands.run(*command)
         assert done.code == 75, done
         assert f"process {holder.pid}" in done.said
+
+
+def test_a_holder_touches_its_lock_every_fifteen_seconds_and_others_wait_for_two_minutes(tmp_path: Path) -> None:
+    waits: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            return len(waits) > 2
+
+    store = LocalStore(tmp_path)
+    with lock.hold(store) as lease:
+        descriptor = os.open(tmp_path / ".fvcli" / "lock", os.O_RDWR)
+        os.utime(descriptor, (1, 1))
+        lock._beat(descriptor, lease, Stop())
+        assert os.fstat(descriptor).st_mtime > 1
+        os.close(descriptor)
+    assert waits == [15, 15, 15]
+    assert lock.STALE_SECONDS == 120
+
+
+def test_a_store_asks_for_the_lock_as_long_as_it_is_held(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+
+    def losing_it() -> None:
+        with lock.hold(store):
+            store.replace("mine", b"1")
+            (tmp_path / ".fvcli" / "lock").write_bytes(b"another's")
+            for change in (lambda: store.replace("mine", b"2"), lambda: store.remove("mine")):
+                with pytest.raises(LockedError):
+                    change()
+            raise DatasetError("what a run meets that has lost its lock")
+
+    with pytest.raises(LockedError, match="another run has taken over"):
+        losing_it()
+    assert (tmp_path / "mine").read_bytes() == b"1"
+    store.replace("mine", b"2")
+    assert (tmp_path / "mine").read_bytes() == b"2"
+    with pytest.raises(DatasetError, match="its own trouble"), lock.hold(store):
+        raise DatasetError("its own trouble")

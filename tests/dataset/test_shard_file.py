@@ -164,3 +164,33 @@ def test_the_schema_is_the_documented_one() -> None:
         ("path_bytes", "binary", True),
     ]
     assert columns.schema(8, "float16").field("embedding").type.value_type == pa.float16()
+
+
+def test_a_parquet_file_is_compressed_in_row_groups_with_statistics_and_says_what_made_it(tmp_path: Path) -> None:
+    (file,) = write(tmp_path, "parquet", "float32", some_rows(1203))
+    found = pq.ParquetFile(file).metadata
+    assert [found.row_group(group).num_rows for group in range(found.num_row_groups)] == [500, 500, 203]
+    for column in range(found.num_columns):
+        described = found.row_group(0).column(column)
+        assert described.compression == "ZSTD", described.path_in_schema
+        assert described.is_stats_set is ("embedding" not in described.path_in_schema)
+        assert described.dictionary_page_offset is not None
+    assert found.row_group(0).column(1).statistics.max == "000499.jpg"
+    assert found.metadata[b"fvcli"] == b"{}"
+
+
+def test_two_attempts_at_a_shard_have_files_of_their_own() -> None:
+    names = {shard_file.stem(7) for _ in range(20)}
+    assert len(names) == 20
+    assert all(name.startswith("00007-") for name in names)
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_rows_of_zeros_are_counted(tmp_path: Path, format: str) -> None:
+    rows = some_rows(1100)
+    rows.vectors[:, 0] = 0
+    rows.vectors[[3, 499, 500, 1099]] = 0
+    writer = ShardWriter(tmp_path, "00000", Encoding(format, "float32", DIMENSION, {}))  # type: ignore[arg-type]
+    fill(writer, rows)
+    writer.close()
+    assert writer.zero_rows == 4
