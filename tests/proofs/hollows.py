@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proofs.mutants import FAST, REPOSITORY, checkout, noticed, read_table, steps_of
-from tests.proofs.reach import recorded
+from tests.proofs.mutants import read_table
+from tests.proofs.trials import REPOSITORY, Trials, in_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,9 @@ def chosen(room: str | None, each: int, seed: int) -> list[Function]:
     return found
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--room")
-    options.add_argument("--each", type=int, default=1)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
-    options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-hollows"))
-    given = options.parse_args()
-    copy, log = checkout(given.work), given.work / "hollows.jsonl"
-    reach = recorded(copy, FAST)
+def try_all(given: argparse.Namespace, trials: Trials) -> None:
+    """Tries what the options choose and prints how it went."""
+    log: Path = given.work / "hollows.jsonl"
     named: dict[str, list[str]] = {}
     for fault in read_table():
         named.setdefault(fault.file, []).extend(fault.tests)
@@ -93,23 +86,34 @@ def main() -> None:
     for function in chosen(given.room, given.each, given.seed):
         if (function.file, function.name) in known:
             continue
-        started, file = time.monotonic(), copy / function.file
-        text = file.read_text("utf-8")
-        reached = reach.of(function.file, text, function.first - 1, function.last - 1)
-        steps = steps_of(function.file, dict.fromkeys(named.get(function.file, ())), given.tests, reached)
-        notice = noticed(file, function.emptied(text), steps, copy)
+        started = time.monotonic()
+        text = function.emptied((REPOSITORY / function.file).read_text("utf-8"))
+        lines = function.first - 1, function.last - 1
+        notice = trials.notice(function.file, text, lines, named.get(function.file, ()), given.tests)
         results.append(
             {"room": function.room, "file": function.file, "name": function.name, "by": notice and notice.by}
         )
         with log.open("a") as sink:
             sink.write(json.dumps(results[-1]) + "\n")
         told = "missed" if notice else "NOT MISSED"
-        print(f"{told} in {time.monotonic() - started:.0f} s: {function.file}: {function.name}", flush=True)
+        print(f"{told} in {time.monotonic() - started:.1f} s: {function.file}: {function.name}", flush=True)
     tried, missed = Counter(each["room"] for each in results), Counter(each["room"] for each in results if each["by"])
     for room in sorted(tried):
         print(f"{room:12} {missed[room]:3} of {tried[room]:3}")
     print(f"{'all':12} {missed.total():3} of {tried.total():3}")
     print("\n".join(f"not missed: {each['file']}: {each['name']}" for each in results if not each["by"]))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--room")
+    options.add_argument("--each", type=int, default=1)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
+    options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-hollows"))
+    given = options.parse_args()
+    given.work = given.work.resolve()
+    in_copy(given.work, "tests.proofs.hollows", lambda trials: try_all(given, trials))
 
 
 if __name__ == "__main__":

@@ -17,25 +17,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
-import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proofs.reach import Reach, choice, recorded
-from tests.proofs.warm import pytest_in
+from tests.proofs.trials import REPOSITORY, Trials, in_copy
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("mutants.toml")
-SLOW = "slow or ray or browser"  # what ``make check`` leaves out
-FAST = ("-m", f"not ({SLOW})")
-_FIRST_TESTS = 20  # that reach the changed lines, before the others that do
-_HANGS_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,115 +55,17 @@ class Fault:
             raise ValueError(f"{self.file}: {self.what}: the text stands {found} times, not once: {self.old!r}")
         return text.replace(self.old, self.new)
 
-    def steps(self, tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
-        """The runs of pytest one after another, the quickest to notice the fault first."""
-        return steps_of(self.file, self.tests, tests, reached)
-
-    def reached(self, text: str, reach: Reach) -> list[str]:
-        """Fast tests that run the lines of the file's text that the fault changes."""
+    def lines(self, text: str) -> tuple[int, int]:
+        """The first and the last line of the file's text that the fault changes, counted from 0."""
         begin = text.index(self.old) + len(self.old) - len(self.old.lstrip("\n"))
         end = text.index(self.old) + len(self.old.rstrip("\n"))
-        return reach.of(self.file, text, text.count("\n", 0, begin), text.count("\n", 0, end))
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One run of pytest. fast: only tests that ``make check`` runs; otherwise only those that it leaves out.
-
-    first: names of the only tests to run, in their order; empty for all. without: names of tests that have run already.
-    """
-
-    fast: bool
-    paths: tuple[str, ...]
-    first: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-
-    @property
-    def arguments(self) -> list[str]:
-        """Arguments for pytest."""
-        return [*(FAST if self.fast else ("-m", SLOW)), *self.paths]
-
-
-def steps_of(file: str, named: Iterable[str], tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
-    """The runs of pytest for a module: the tests that reach its lines, its own and the named ones, then its room's.
-
-    tests: "folder", "near" without the room's, or "fast" for the fast ones of these alone.
-    """
-    for some in (tuple(reached[:_FIRST_TESTS]), tuple(reached[_FIRST_TESTS:])):
-        there = dict.fromkeys(path for path in (name.split("::")[0] for name in some) if (REPOSITORY / path).exists())
-        if there:
-            yield Step(True, tuple(there), some)
-    parts = Path(file).parts[1:]
-    own = Path("tests", *parts[:-1], f"test_{parts[-1]}")
-    near = tuple(str(path) for path in (own, *map(Path, named)) if (REPOSITORY / path).exists())
-    folder = ("tests/" + parts[0],) if (REPOSITORY / "tests" / parts[0]).is_dir() else ()
-    if not near:
-        near, folder = folder or ("tests",), ()
-    for paths in (near, folder) if tests == "folder" else (near,):
-        if paths:
-            yield Step(True, paths, without=tuple(reached))
-            if tests != "fast":
-                yield Step(False, paths)
+        return text.count("\n", 0, begin), text.count("\n", 0, end)
 
 
 def read_table(path: Path = TABLE) -> list[Fault]:
     """The faults, in the order of the table."""
     entries = tomllib.loads(path.read_text("utf-8"))["fault"]
     return [Fault(**{**entry, "tests": tuple(entry.get("tests", ()))}) for entry in entries]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """The first test that failed, and whether ``make check`` runs it."""
-
-    by: str
-    fast: bool
-
-
-def noticed(file: Path, text: str, steps: Iterable[Step], copy: Path) -> Notice | None:
-    """The first test that fails on the copy while ``text`` stands in the file, None if all pass."""
-    sound = file.read_text("utf-8")
-    file.write_text(text, "utf-8")
-    try:
-        for step in steps:
-            failed = _first_failure(step, copy)
-            if failed:
-                return Notice(failed, step.fast)
-        return None
-    finally:
-        file.write_text(sound, "utf-8")
-
-
-def _first_failure(step: Step, copy: Path) -> str:
-    """The line in which pytest names the test; "" if all pass."""
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "tests.proofs.reach", f"--timeout={_HANGS_SECONDS}"]
-    chosen = choice(copy.with_name("chosen.json"), step.first, step.without)
-    code, said = pytest_in(copy, [*options, *step.arguments], chosen)
-    if code in (0, 5):  # 5: nothing there to run
-        return ""
-    failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failed[0] if failed else said[-400:]
-
-
-def checkout(work: Path) -> Path:
-    """A copy of the last commit in ``work``, with ../shared beside it where this checkout has it."""
-    copy = work / "fvcli"
-    shutil.rmtree(copy, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "clone", "--quiet", REPOSITORY, copy], check=True)
-    shared = REPOSITORY.parent / "shared"
-    if shared.exists() and not (work / "shared").exists():
-        (work / "shared").symlink_to(shared)
-    # Compiled by content: a file that changes and changes back is never taken for another one of the same second.
-    compiled = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "fvcli"]
-    subprocess.run(compiled, cwd=copy, check=True)
-    return copy
-
-
-def commit_of(copy: Path) -> str:
-    """The commit that was copied, in hexadecimal digits."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=copy, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def report(results: list[dict[str, object]]) -> str:
@@ -193,28 +85,20 @@ def report(results: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--room")
-    options.add_argument("--only", default="", help="faults whose file or description holds this text")
-    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
-    options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-mutants"))
-    given = options.parse_args()
-    copy, log = checkout(given.work), given.work / "results.jsonl"
-    reach, commit = recorded(copy, FAST), commit_of(copy)
+def try_all(given: argparse.Namespace, trials: Trials) -> None:
+    """Tries what the options choose and prints how it went."""
+    log: Path = given.work / "results.jsonl"
     faults = [fault for fault in read_table() if given.room in (None, fault.room)]
     faults = [fault for fault in faults if given.only in fault.file + fault.what]
     lines = map(json.loads, log.read_text().splitlines() if log.exists() else ())
     results = {(line["file"], line["what"]): line for line in lines}
     for number, fault in enumerate(faults, 1):
         before = results.get((fault.file, fault.what))
-        if before and (before["by"] or (before["commit"], before["tests"]) == (commit, given.tests)):
+        if before and (before["by"] or (before["commit"], before["tests"]) == (trials.commit, given.tests)):
             continue
         started = time.monotonic()
-        file = copy / fault.file
-        text = file.read_text("utf-8")
-        steps = fault.steps(given.tests, fault.reached(text, reach))
-        notice = noticed(file, fault.applied(text), steps, copy)
+        text = (REPOSITORY / fault.file).read_text("utf-8")
+        notice = trials.notice(fault.file, fault.applied(text), fault.lines(text), fault.tests, given.tests)
         result = {
             "room": fault.room,
             "file": fault.file,
@@ -222,18 +106,27 @@ def main() -> None:
             "by": notice and notice.by,
             "fast": notice is not None and notice.fast,
             "equivalent": fault.equivalent,
-            "commit": commit,
+            "commit": trials.commit,
             "tests": given.tests,
         }
         results[fault.file, fault.what] = result
         with log.open("a") as sink:
             sink.write(json.dumps(result) + "\n")
         told = "SURVIVED" if notice is None else "noticed" if notice.fast else "noticed by a slow test"
-        print(
-            f"{number}/{len(faults)} {told} in {time.monotonic() - started:.0f} s: {fault.file}: {fault.what}",
-            flush=True,
-        )
+        seconds = time.monotonic() - started
+        print(f"{number}/{len(faults)} {told} in {seconds:.1f} s: {fault.file}: {fault.what}", flush=True)
     print(report(list(results.values())))
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--room")
+    options.add_argument("--only", default="", help="faults whose file or description holds this text")
+    options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
+    options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-mutants"))
+    given = options.parse_args()
+    given.work = given.work.resolve()
+    in_copy(given.work, "tests.proofs.mutants", lambda trials: try_all(given, trials))
 
 
 if __name__ == "__main__":

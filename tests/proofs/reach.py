@@ -4,8 +4,8 @@
 are known by their text, so that the result still serves after edits elsewhere. Lines that run in child processes or
 while a module is imported have no tests here.
 
-As a plugin of pytest (``-p tests.proofs.reach``), the module chooses and orders tests as the file in ``FVCLI_CHOSEN``
-says, or records what tests reach into the file in ``FVCLI_REACH``.
+As a plugin of pytest (``-p tests.proofs.reach``), the module leaves out the tests that the file in
+``FVCLI_WITHOUT_TESTS`` names, or records what tests reach into the file that ``FVCLI_REACH`` names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-_CHOSEN, _RECORD = "FVCLI_CHOSEN", "FVCLI_REACH"
+_WITHOUT, _RECORD = "FVCLI_WITHOUT_TESTS", "FVCLI_REACH"
 _BEGINNINGS = ("def ", "async def ", "class ", "@")
 
 
@@ -60,25 +60,16 @@ def recorded(copy: Path, fast: Sequence[str]) -> Reach:
     return Reach([(name, seconds) for name, seconds in found["tests"]], found["lines"])
 
 
-def choice(file: Path, first: Sequence[str], without: Collection[str]) -> dict[str, str]:
-    """Environment that has pytest run just the tests ``first``, if any, in this order, and never those ``without``."""
-    file.write_text(json.dumps({"first": list(first), "without": sorted(without)}), "utf-8")
-    return {_CHOSEN: str(file)}
+def without(file: Path, names: Collection[str]) -> dict[str, str]:
+    """Environment in which pytest leaves these tests out. file: where their names are kept."""
+    file.write_text(json.dumps(sorted(names)), "utf-8")
+    return {_WITHOUT: str(file)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if _CHOSEN not in os.environ:
-        return
-    chosen = json.loads(Path(os.environ[_CHOSEN]).read_text("utf-8"))
-    place = {name: number for number, name in enumerate(chosen["first"])}
-    without = set(chosen["without"])
-    kept = [item for item in items if item.nodeid not in without and (not place or item.nodeid in place)]
-    if place:
-        files: dict[Path, int] = {}
-        for item in kept:
-            files[item.path] = min(place[item.nodeid], files.get(item.path, len(place)))
-        kept.sort(key=lambda item: (files[item.path], place[item.nodeid]))
-    items[:] = kept
+    if _WITHOUT in os.environ:
+        left_out = set(json.loads(Path(os.environ[_WITHOUT]).read_text("utf-8")))
+        items[:] = [item for item in items if item.nodeid not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from tests.proofs.hollows import chosen, functions
-from tests.proofs.mutants import REPOSITORY
+from tests.proofs.trials import REPOSITORY
 
 MODULE = '''
 def public(number):

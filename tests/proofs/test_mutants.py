@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.proofs.mutants import REPOSITORY, Fault, read_table
+from tests.proofs.mutants import Fault, read_table
 from tests.proofs.reach import Reach
+from tests.proofs.trials import REPOSITORY, steps_of
+from tests.proofs.warm import only_functions_differ, replace_code
 
 FAULTS = read_table()
 
@@ -26,7 +30,7 @@ def test_each_fault_is_there_once_and_its_tests_exist() -> None:
     assert len({(fault.file, fault.old, fault.new) for fault in FAULTS}) == len(FAULTS)
     missing = {test for fault in FAULTS for test in fault.tests if not (REPOSITORY / test).exists()}
     assert not missing
-    assert [fault.what for fault in FAULTS if not list(fault.steps("folder"))] == []
+    assert [fault.what for fault in FAULTS if not list(steps_of(fault.file, fault.tests, "folder"))] == []
 
 
 def test_a_fault_that_no_longer_fits_is_told() -> None:
@@ -46,19 +50,71 @@ TEXT = "def f():\n    number = 1\n    (\n    2)\n    return number\n\ndef g():\n
 
 def test_tests_that_reach_most_of_the_changed_lines_come_first_the_quickest_before_others() -> None:
     fault = Fault("fvcli/x.py", "", "\n    number = 1\n    (\n    2)\n    return", "")
-    assert fault.reached(TEXT, REACH) == ["tests/quick.py::b", "tests/slow.py::a", "tests/one.py::c"]
+    assert REACH.of(fault.file, TEXT, *fault.lines(TEXT)) == [
+        "tests/quick.py::b",
+        "tests/slow.py::a",
+        "tests/one.py::c",
+    ]
 
 
 def test_a_line_that_nothing_is_known_of_has_the_tests_of_the_line_above_within_its_function() -> None:
-    assert Fault("fvcli/x.py", "", "2", "3").reached(TEXT, REACH)[0] == "tests/quick.py::b"
-    assert Fault("fvcli/x.py", "", "pass", "").reached(TEXT, REACH) == []
-    assert Fault("fvcli/y.py", "", "pass", "").reached(TEXT, REACH) == []
+    def reached(old: str) -> list[str]:
+        return REACH.of("fvcli/x.py", TEXT, *Fault("fvcli/x.py", "", old, "").lines(TEXT))
+
+    assert reached("2")[0] == "tests/quick.py::b"
+    assert reached("pass") == []
+    assert REACH.of("fvcli/y.py", TEXT, 1, 1) == []
 
 
-def test_the_tests_that_reach_a_fault_run_before_the_others_of_its_file() -> None:
-    name = "tests/test_text.py::test_x"
-    first, own, slow = Fault("fvcli/text.py", "", "a", "b").steps("near", [name])
-    assert (first.paths, first.first, first.fast) == (("tests/test_text.py",), (name,), True)
-    assert (own.paths, own.first, own.without) == (("tests/test_text.py",), (), (name,))
+def test_the_tests_of_a_file_run_without_those_that_have_run() -> None:
+    own, slow = steps_of("fvcli/text.py", [], "near", ["tests/test_text.py::test_x"])
+    assert (own.paths, own.without, own.fast) == (("tests/test_text.py",), ("tests/test_text.py::test_x",), True)
     assert slow.fast is False
-    assert [step.fast for step in Fault("fvcli/text.py", "", "a", "b").steps("fast", [name])] == [True, True]
+    assert [step.fast for step in steps_of("fvcli/text.py", [], "fast")] == [True]
+
+
+MODULE = """
+import functools
+LIMIT = 3
+def plain(a, b=1): return a + b
+@functools.lru_cache
+def kept(a): return [a for _ in range(2)]
+class Shown:
+    @property
+    def value(self): return LIMIT
+    @staticmethod
+    def made(): return (lambda: 1)()
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "functions_only"),
+    [
+        ("a + b", "a - b", True),
+        ("range(2)", "range(3)", True),
+        ("return LIMIT", "return LIMIT + 1", True),
+        ("lambda: 1", "lambda: 2", True),
+        ("b=1", "b=2", False),
+        ("LIMIT = 3", "LIMIT = 4", False),
+        ("@property", "@functools.cached_property", False),
+    ],
+)
+def test_a_fault_in_functions_is_put_into_the_loaded_module(
+    tmp_path: Path, old: str, new: str, functions_only: bool
+) -> None:
+    text = MODULE.replace(old, new)
+    assert only_functions_differ(MODULE, text) is functions_only
+    file = tmp_path / "module.py"
+    loaded: dict[str, Any] = {}
+    exec(compile(MODULE, str(file), "exec"), loaded)
+
+    def results() -> list[object]:
+        return [loaded["plain"](5), loaded["kept"](7), loaded["Shown"]().value, loaded["Shown"].made()]
+
+    assert results() == [6, [7, 7], 3, 1]
+    loaded["kept"].cache_clear()
+    replace_code(file, text)
+    fresh: dict[str, Any] = {}
+    exec(compile(text, "", "exec"), fresh)
+    wanted = [fresh["plain"](5), fresh["kept"](7), fresh["Shown"]().value, fresh["Shown"].made()]
+    assert (results() == wanted) is functions_only

@@ -1,62 +1,140 @@
-"""pytest in a fork of a process that has loaded what tests load, but nothing of fvcli: starting it takes no second."""
+"""pytest with the fast tests collected once: forks run some of them, each with a fault in one module.
+
+A fork takes a tenth of a second; to start pytest and to collect a few files takes two. The functions of the loaded
+module get the code of the faulty text. What else a module has (constants, classes, defaults of arguments) may be in
+use elsewhere, so a fault in that needs a new process.
+"""
 
 from __future__ import annotations
 
-import importlib
+import gc
 import os
+import shutil
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
 
-_LIBRARIES = (
-    *("numpy", "pyarrow", "pyarrow.parquet", "pyarrow.ipc", "pyarrow.compute", "PIL.Image", "PIL.ImageFile"),
-    *("pytest", "_pytest.assertion.rewrite", "_pytest.junitxml", "pytest_timeout", "xdist.plugin", "typer.testing"),
-    *("ai_edge_litert.interpreter", "fastjsonschema", "jsonschema", "tqdm", "duckdb", "pandas"),
-)
-
-
-def pytest_in(checkout: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """The exit code of pytest over a checkout, and what it said. Not for a process with threads."""
-    _load()
-    log = checkout.with_name("pytest.log")
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = _run(checkout, arguments, environment, log)
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(Exception):
-                    stream.flush()
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), log.read_text("utf-8", "replace")
+import _pytest.main
+import pytest
 
 
-def _load() -> None:
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # no threads before the fork
-    try:
-        for name in _LIBRARIES:
-            with suppress(ImportError):
-                importlib.import_module(name)
-    finally:
-        del os.environ["OPENBLAS_NUM_THREADS"]
-    assert threading.active_count() == 1
+class Warm:
+    """A plugin of pytest. work: called in place of the tests, when they are collected. folder: for what tests write."""
+
+    def __init__(self, work: Callable[[Warm], None], folder: Path) -> None:
+        self._work = work
+        self._folder = folder
+        self._unsound: set[str] = set()  # tests that fail here without any fault
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._session = session
+        self._items = {item.nodeid: item for item in session.items}
+        sys.dont_write_bytecode = True
+        self._work(self)
+        return True
+
+    def first_failure(self, file: Path, text: str, names: Sequence[str]) -> str:
+        """The first of the tests that fails with ``text`` as the module's; "" where none does."""
+        while failed := self._run(names, lambda: replace_code(file, text)):
+            if failed not in self._unsound and not self._run([failed], lambda: None):
+                return failed
+            self._unsound.add(failed)
+            names = names[names.index(failed) + 1 :]
+        return ""
+
+    def _run(self, names: Sequence[str], change: Callable[[], object]) -> str:
+        chosen = [self._items[name] for name in names if name in self._items and name not in self._unsound]
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                change()
+                self._in_fork(chosen, theirs)
+            finally:
+                os._exit(0)
+        os.close(theirs)
+        with open(ours, encoding="utf-8") as answer:
+            failed = answer.read()
+        os.waitpid(child, 0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return failed
+
+    def _in_fork(self, chosen: list[pytest.Item], answer: int) -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(null, number)
+        session = self._session
+        config: Any = session.config
+        config.option.maxfail = 1
+        config._tmp_path_factory._basetemp = None
+        config._tmp_path_factory._given_basetemp = self._folder
+        session.items[:] = chosen
+        config.pluginmanager.register(_Teller(answer))
+        with suppress(session.Failed, session.Interrupted):
+            _pytest.main.pytest_runtestloop(session)
+        with suppress(Exception):
+            session._setupstate.teardown_exact(None)
 
 
-def _run(checkout: Path, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    import pytest
+class _Teller:
+    """Writes the name of the first test that fails into a pipe."""
 
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.setpgid(0, 0)
-    os.chdir(checkout)
-    os.environ.update(environment, PYTHONPATH=str(checkout))
-    for name in [name for name in sys.modules if name.split(".")[0] in ("fvcli", "tests", "training", "benchmarks")]:
-        del sys.modules[name]
-    sys.path[:] = [str(checkout), *(path for path in sys.path if path not in ("", str(Path(__file__).parents[2])))]
-    return int(pytest.main(list(arguments)))
+    def __init__(self, answer: int) -> None:
+        self._answer = answer
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and self._answer >= 0:
+            os.write(self._answer, report.nodeid.encode())
+            os.close(self._answer)
+            self._answer = -1
+
+
+def only_functions_differ(before: str, after: str) -> bool:
+    """Whether two texts of a module differ in nothing but the bodies of functions."""
+    return _outside(compile(before, "", "exec")) == _outside(compile(after, "", "exec"))
+
+
+def _outside(code: CodeType) -> tuple[object, ...]:
+    """What a module or class body does, without the bodies of its functions, and without line numbers."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    rest = [repr(each) for each in code.co_consts if not isinstance(each, CodeType)]
+    signatures = [(each.co_qualname, each.co_varnames[: each.co_argcount], each.co_freevars) for each in inner]
+    classes = [_outside(each) for each in inner if not _is_function(each)]
+    return code.co_code, code.co_names, rest, signatures, classes
+
+
+def _is_function(code: CodeType) -> bool:
+    return bool(code.co_flags & 0x02)  # CO_NEWLOCALS together with CO_OPTIMIZED; class bodies have neither
+
+
+def replace_code(file: Path, text: str) -> None:
+    """Gives the functions of a loaded module the code of ``text``. A module that is not loaded reads it itself."""
+    wanted = _grouped(_functions(compile(text, str(file), "exec")), lambda code: code)
+    loaded = [
+        each for each in gc.get_objects() if isinstance(each, FunctionType) and each.__code__.co_filename == str(file)
+    ]
+    for name, functions in _grouped(loaded, lambda function: function.__code__).items():
+        codes = wanted.get(name, [])
+        if len(codes) == len(functions):
+            for function, code in zip(functions, codes, strict=True):
+                with suppress(ValueError):  # other variables of functions around it
+                    function.__code__ = code
+
+
+def _functions(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            if _is_function(each):
+                yield each
+            yield from _functions(each)
+
+
+def _grouped(items: Any, code_of: Callable[[Any], CodeType]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in sorted(items, key=lambda item: code_of(item).co_firstlineno):
+        found.setdefault(code_of(item).co_qualname, []).append(item)
+    return found
