@@ -51,11 +51,11 @@ def nearest(dataset: Dataset, queries: Float32Array, k: int, threads: int | None
     return found
 
 
-def normalized(vectors: Float32Array) -> Float32Array:
-    """The vectors [n, d] scaled to length 1; those without length stay 0."""
+def normalized(vectors: Float32Array, out: Float32Array | None = None) -> Float32Array:
+    """The vectors [n, d] scaled to length 1; those without length stay 0. out: where to put them, maybe ``vectors``."""
     lengths = np.sqrt(np.vecdot(vectors, vectors))[:, np.newaxis]
     lengths[lengths == 0] = 1
-    result: Float32Array = vectors / lengths
+    result: Float32Array = np.divide(vectors, lengths, out=out)
     return result
 
 

@@ -88,11 +88,12 @@ def test_copies_of_a_file_are_a_group_without_a_look_at_their_vectors(tmp_path: 
 
 
 def test_many_groups_and_more_pairs_than_are_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fvcli.explore import linkage
+    from fvcli.explore import bounds, linkage
 
-    monkeypatch.setattr(linkage, "_HELD", 64)
+    monkeypatch.setattr(linkage, "_HELD_BYTES", 64 * 4 * 80)
     monkeypatch.setattr(linkage, "_PAIRS", 100)
-    monkeypatch.setattr(linkage, "_TILE", 50)
+    for module in (bounds, linkage):
+        monkeypatch.setattr(module, "TILE", 50)
     random = np.random.default_rng(4)
     centers = random.standard_normal((100, 80), np.float32)
     vectors = np.tile(centers, (9, 1)) + random.standard_normal((900, 80), np.float32) * 0.02
