@@ -132,7 +132,7 @@ class _Memory:
 
 def _one(folder: str, workers: int, processes: int | None) -> dict[str, Any]:
     """One run, in this process, which imports what the command imports."""
-    import_lean()
+    import_lean(images=True)
     from fvcli import api
 
     watch, memory, ended = _Watch(), _Memory(), threading.Event()

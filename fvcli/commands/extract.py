@@ -52,7 +52,7 @@ def extract(context: typer.Context, **values: Any) -> None:
 def _update(values: dict[str, Any], record: Record) -> None:
     """Brings a dataset up to date and says how it went."""
     if values["on"] == "local":  # Ray has a use for pandas
-        import_lean()
+        import_lean(images=True)
     from fvcli.run.extract import extract as run
 
     quiet, as_events = values["quiet"], values["log_format"] == "json"

@@ -54,12 +54,13 @@ def run(app: typer.Typer) -> None:
     sys.exit(code or 0)
 
 
-def import_lean(*, matrices: bool = False) -> None:
+def import_lean(*, images: bool = False, matrices: bool = False) -> None:
     """Imports numpy and pyarrow without the parts that most commands do not use.
 
     Where pandas is installed, pyarrow imports it with its first array, which takes longer than all else at start-up.
     Arrow takes memory from the C library, since a pool of its own keeps 25 MB more. numpy's BLAS starts one thread per
-    core, and they spin for a while; a command that multiplies ``matrices`` needs them. malloc keeps freed memory.
+    core, and they spin for a while; a command that multiplies ``matrices`` needs them. Where ``images`` are decoded one
+    after another, malloc keeps freed memory.
     Only for the command line: a program that uses fvcli as a library may want all of these.
     """
     from fvcli.machine import missing_instructions
@@ -70,9 +71,10 @@ def import_lean(*, matrices: bool = False) -> None:
         )
     if "pandas" in sys.modules or "pyarrow" in sys.modules:
         return
-    from fvcli.machine import tune_malloc
+    if images:
+        from fvcli.machine import tune_malloc
 
-    tune_malloc()
+        tune_malloc()
     if not matrices:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

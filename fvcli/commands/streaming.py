@@ -56,7 +56,7 @@ def _check_stdout(format: RowFormat | None, as_json: bool) -> None:
 def _write(values: dict[str, object], output: str, format: RowFormat | None) -> StreamSummary:
     assert format is not None
     path = None if output == "-" else file_to_write(output, "-o")
-    import_lean()
+    import_lean(images=True)
     from fvcli.dataset.stream_file import open_file, open_stream
     from fvcli.files import replacing, translated
     from fvcli.run.stream import stream as run

@@ -59,7 +59,7 @@ def work(context: typer.Context) -> None:
     if values["sources"]:
         raise UsageError("--task takes no SOURCES: they are in the plan that fvcli plan wrote")
     options.refuse(context, lambda group: group.task, "has no meaning with --task: give it to fvcli plan")
-    import_lean()
+    import_lean(images=True)
     from fvcli.records import Limit
     from fvcli.run import tasks
     from fvcli.run.pool import Resources

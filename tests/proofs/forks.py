@@ -13,7 +13,7 @@ import time
 
 from fvcli.commands.invocation import import_lean
 
-import_lean()
+import_lean(images=True)
 
 import ai_edge_litert.interpreter  # noqa: E402, F401
 import pyarrow.ipc  # noqa: E402
