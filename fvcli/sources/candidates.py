@@ -15,6 +15,7 @@ LINKED_FOLDER = "symlinked folder"
 SPECIAL = "special file"
 LINKED_MEMBER = "archived link"
 COMPANION = "macOS companion file"
+DATASET_FILE = "dataset file"
 NO_EXTENSION = "other file"
 _OTHER = "file of another kind"
 
@@ -28,7 +29,11 @@ COMPRESSED_ARCHIVES = frozenset(
     [".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4", ".7z", ".rar"]
 )
 
+#: The files of datasets, which may be in the folder of their images, see docs/formats.md.
+_IN_DATASETS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
+
 #: Folders of thumbnails, bins and indexes, by lower-case name: NAS (Synology, QNAP), phones, Windows, macOS, Linux.
+#: The last one is a dataset's own.
 _SET_ASIDE = frozenset(
     [
         "@eadir",
@@ -47,6 +52,7 @@ _SET_ASIDE = frozenset(
         ".fseventsd",
         ".documentrevisions-v100",
         ".temporaryitems",
+        ".fvcli",
     ]
 )
 _TRASH_OF_USER = re.compile(r"\.trash-\d+")
@@ -61,7 +67,10 @@ def is_archive(name: str) -> bool:
 
 def may_be_input(name: str) -> bool:
     """Whether a base name is that of an image or of an archive, or leaves it to the first bytes."""
-    return not name.startswith("._") and (has_image_extension(name) is not False or is_archive(name))
+    if name.startswith("._"):
+        return False
+    named = has_image_extension(name)
+    return named is not False or (is_archive(name) and not _IN_DATASETS.fullmatch(name))
 
 
 def is_input(path: str) -> bool:
@@ -109,6 +118,8 @@ def kind_of(name: str) -> str:
     lower = name.lower()
     if lower.startswith("._"):
         return COMPANION
+    if _IN_DATASETS.fullmatch(name):
+        return DATASET_FILE
     if found := _COMPRESSED_TAR.search(lower):
         return found[0]
     dot = lower.rfind(".")

@@ -6,9 +6,12 @@ import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fvcli.dataset.layout import DataFormat
 from fvcli.sources.candidates import PassedOver, told
+from tests.helpers.synthetic import rows_of, write_dataset
 from tests.helpers.trees import JPEG_START, found, make, names, passed_over
 
 
@@ -49,6 +52,15 @@ def test_thumbnails_and_bins_are_not_entered_unless_they_are_the_source(tmp_path
     assert passed_over(tmp_path) == {f"{name} folder": 2}
     assert names(tmp_path / name) == ["x.jpg"]
     assert len(names(tmp_path, tmp_path / name)) == 2
+
+
+@pytest.mark.parametrize(("format", "files"), [("parquet", 1), ("npy", 2)])
+def test_a_dataset_in_the_folder_of_its_images_is_told_as_such(tmp_path: Path, format: DataFormat, files: int) -> None:
+    make(tmp_path, "a.jpg", "part-1.jpg")
+    write_dataset(tmp_path / "features", [rows_of(np.ones((2, 3), np.float32))], format)
+    make(tmp_path, "features/.fvcli/lock", content=b"words")
+    assert names(tmp_path) == ["a.jpg", "part-1.jpg"]
+    assert passed_over(tmp_path) == {"dataset file": files, ".json": 1, ".fvcli folder": 1}
 
 
 def test_what_the_user_s_patterns_leave_out_is_not_counted(tmp_path: Path) -> None:
