@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from fvcli.errors import FvcliError, UsageError
+from fvcli.errors import FvcliError, UsageError, first_line
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -275,5 +275,5 @@ def code_of(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """One line of what a store's library said; it names buckets, keys and hosts, never credentials."""
-    line = str(error).strip().split("\n", 1)[0]
+    line = first_line(error)
     return line if len(line) <= 300 else line[:297] + "..."

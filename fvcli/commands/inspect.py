@@ -12,6 +12,7 @@ import typer
 from fvcli.commands.invocation import import_lean, reported
 from fvcli.commands.options import AsJson, Dataset, Quiet
 from fvcli.commands.terminal import clear_screen, counted, duration, print_fields, print_json
+from fvcli.text import in_bytes
 
 if TYPE_CHECKING:
     from fvcli.explore.inspect import Inspection
@@ -118,9 +119,8 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "rows", f"{counts['rows']:,}{stale}"
     zeros = f", {found.zero_vectors:,} of them all zeros" if found.zero_vectors else ""
     yield "vectors", f"{found.dimension} x {found.dtype}{zeros}"
-    size = found.bytes / 1e6
     per_row = f", {found.bytes / counts['rows']:,.0f} bytes per row" if counts["rows"] else ""
-    yield "files", f"{counted(found.shards, found.format + ' shard')}, {size:,.1f} MB{per_row}"
+    yield "files", f"{counted(found.shards, found.format + ' shard')}, {in_bytes(found.bytes)}{per_row}"
     more = f" and {len(found.roots) - _ROOTS:,} more" if len(found.roots) > _ROOTS else ""
     yield "from", (", ".join(found.roots[:_ROOTS]) or "files named one by one") + more
     yield "inputs", f"{counts['discovered']:,}, {counts['failed']:,} of them without a vector"

@@ -19,7 +19,7 @@ from fvcli.dataset.columns import ROW_GROUP, Encoding, NpyRows, ParquetRows, Row
 from fvcli.dataset.layout import KINDS
 from fvcli.dataset.manifest import Shard
 from fvcli.dataset.store import Store
-from fvcli.errors import DamagedError, DatasetError
+from fvcli.errors import DamagedError, DatasetError, first_line
 from fvcli.files import flush, sha256_of, translated
 from fvcli.records import Float32Array, ImageInfo, ImageRef
 
@@ -177,8 +177,7 @@ def reading(store: Store, key: str) -> Iterator[None]:
         with translated("read", place):
             yield
     except (pa.ArrowException, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise DamagedError(f"{place} is damaged ({reason}); fvcli verify shows what is affected") from error
+        raise DamagedError(f"{place} is damaged ({first_line(error)}); fvcli verify shows what is affected") from error
     except DatasetError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise DatasetError(

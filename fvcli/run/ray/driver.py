@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fvcli.errors import FvcliError
+from fvcli.errors import FvcliError, first_line
 from fvcli.run.ray.actor import ActorOptions, RayWorker
 
 #: How often a worker may be restarted, and a shard assigned again, before the run fails.
@@ -91,8 +91,9 @@ def _require_answer(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> RayError:
-    reason = str(error).strip().split("\n", 1)[0]
-    return RayError(f"no Ray cluster at {address}: {reason} (ray start --head begins one; see --ray-address)")
+    return RayError(
+        f"no Ray cluster at {address}: {first_line(error)} (ray start --head begins one; see --ray-address)"
+    )
 
 
 def _workers(request: ClusterRequest, cpus: int) -> int:
