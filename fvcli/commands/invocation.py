@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -80,12 +81,15 @@ def import_lean(*, images: bool = False, matrices: bool = False) -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     absence = _Absent()
     sys.meta_path.insert(0, absence)
+    gc.disable()
     try:
         import pyarrow
 
         pyarrow.array([0])
     finally:
         sys.meta_path.remove(absence)
+        gc.freeze()
+        gc.enable()
 
 
 class _Absent(MetaPathFinder):
