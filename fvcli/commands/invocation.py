@@ -61,7 +61,7 @@ def import_lean(*, images: bool = False, matrices: bool = False) -> None:
     Where pandas is installed, pyarrow imports it with its first array, which takes longer than all else at start-up.
     Arrow takes memory from the C library, since a pool of its own keeps 25 MB more. numpy's BLAS starts one thread per
     core, and they spin for a while; a command that multiplies ``matrices`` needs them. Where ``images`` are decoded one
-    after another, malloc keeps freed memory.
+    after another, malloc keeps what is freed.
     Only for the command line: a program that uses fvcli as a library may want all of these.
     """
     from fvcli.machine import missing_instructions
@@ -72,10 +72,9 @@ def import_lean(*, images: bool = False, matrices: bool = False) -> None:
         )
     if "pandas" in sys.modules or "pyarrow" in sys.modules:
         return
-    if images:
-        from fvcli.machine import tune_malloc
+    from fvcli.machine import tune_malloc
 
-        tune_malloc()
+    tune_malloc(keep=images)
     if not matrices:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -139,7 +139,7 @@ def main() -> None:
     """A worker process, from its setup on stdin to the end of stdin."""
     from multiprocessing.connection import Connection
 
-    tune_malloc()
+    tune_malloc(keep=True)
     setup, numbers = pickle.load(sys.stdin.buffer)
     connections = [Connection(number) for number in numbers]
     in_hand = InHand(os.open(setup.notes, os.O_RDWR | os.O_CLOEXEC))

@@ -355,7 +355,7 @@ def test_a_dataset_on_one_screen() -> None:
     assert shown["rows"] == "5"
     assert shown["vectors"] == "1024 x float16"
     size = sum(file.stat().st_size for file in Path("features/data").iterdir())
-    assert shown["files"] == f"2 parquet shards, {size / 1e6:.1f} MB, {size / 5:,.0f} bytes per row"
+    assert shown["files"] == f"2 parquet shards, {size / 1000:.1f} kB, {size / 5:,.0f} bytes per row"
     assert shown["from"] == "photos"
     assert shown["inputs"] == "6, 1 of them without a vector"
     failed = "      1  decode: Truncated, e.g. photos/zz.png: the file ends in the middle of the image"

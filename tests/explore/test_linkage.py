@@ -130,10 +130,11 @@ def test_pairs_just_above_the_threshold_are_linked_and_those_just_below_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, format: DataFormat
 ) -> None:
     """With small tiles and few directions, so that both bounds and all ways between tiles are used."""
-    from fvcli.explore import linkage
+    from fvcli.explore import bounds, linkage
 
-    for name, value in (("_TILE", 50), ("_DIRECTIONS", 12), ("_MORE_DIRECTIONS", 24), ("_SAMPLE", 120)):
-        monkeypatch.setattr(linkage, name, value)
+    monkeypatch.setattr(linkage, "TILE", 50)
+    for name, value in (("TILE", 50), ("_DIRECTIONS", 12), ("_MORE_DIRECTIONS", 24), ("_SAMPLE", 120)):
+        monkeypatch.setattr(bounds, name, value)
     random = np.random.default_rng(7)
     basis = np.linalg.qr(random.standard_normal((210, 210)))[0][:, :200]  # pairs of directions, all orthogonal
     over = np.array([2e-5, -2e-5] * 50)  # what each pair's cosine is above or below
