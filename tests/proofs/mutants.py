@@ -4,7 +4,7 @@
 
 ``mutants.toml`` lists the faults: small, realistic mistakes that would hurt. Each is applied to a copy of the checkout,
 the tests that belong to the file run until one fails, and the copy is restored. Printed are the survivors and the
-noticed faults by room. A fault whose ``why`` says that it changes nothing is listed apart and does not count.
+noticed faults by room. A fault of which the table says that it changes nothing is not tried and does not count.
 
 First come the fast tests, which ``make check`` runs, that reach the changed lines (see :mod:`tests.proofs.reach`).
 Then come the file's own tests (``tests/ROOM/test_NAME.py``), those that the fault names, and its room's folder unless
@@ -69,27 +69,23 @@ def read_table(path: Path = TABLE) -> list[Fault]:
 
 
 def report(results: list[dict[str, object]]) -> str:
-    """Noticed of tried by room, how many of these by fast tests, then the survivors."""
-    counted = [result for result in results if not result["equivalent"]]
-    tried = Counter(str(result["room"]) for result in counted)
-    killed = Counter(str(result["room"]) for result in counted if result["by"])
-    soon = Counter(str(result["room"]) for result in counted if result["by"] and result["fast"])
+    """Noticed of tried by room, how many of these by fast tests, then the survivors and the faults that do no harm."""
+    tried = Counter(str(result["room"]) for result in results)
+    killed = Counter(str(result["room"]) for result in results if result["by"])
+    soon = Counter(str(result["room"]) for result in results if result["by"] and result["fast"])
     lines = [f"{room:12} {killed[room]:3} of {tried[room]:3}, {soon[room]:3} by fast tests" for room in sorted(tried)]
     lines.append(f"{'all':12} {killed.total():3} of {tried.total():3}, {soon.total():3} by fast tests")
-    lines += [f"survived: {each['file']}: {each['what']}" for each in counted if not each["by"]]
-    lines += [
-        f"changes nothing: {each['file']}: {each['what']}: {each['equivalent']}"
-        for each in results
-        if each["equivalent"]
-    ]
-    return "\n".join(lines)
+    lines += [f"survived: {each['file']}: {each['what']}" for each in results if not each["by"]]
+    return "\n".join(
+        [*lines, *(f"changes nothing: {each.what}: {each.equivalent}" for each in read_table() if each.equivalent)]
+    )
 
 
 def try_all(given: argparse.Namespace, trials: Trials) -> None:
     """Tries what the options choose and prints how it went."""
     log: Path = given.work / "results.jsonl"
     faults = [fault for fault in read_table() if given.room in (None, fault.room)]
-    faults = [fault for fault in faults if given.only in fault.file + fault.what]
+    faults = [fault for fault in faults if given.only in fault.file + fault.what and not fault.equivalent]
     lines = map(json.loads, log.read_text().splitlines() if log.exists() else ())
     results = {(line["file"], line["what"]): line for line in lines}
     for number, fault in enumerate(faults, 1):
@@ -105,7 +101,6 @@ def try_all(given: argparse.Namespace, trials: Trials) -> None:
             "what": fault.what,
             "by": notice and notice.by,
             "fast": notice is not None and notice.fast,
-            "equivalent": fault.equivalent,
             "commit": trials.commit,
             "tests": given.tests,
         }
