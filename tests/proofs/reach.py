@@ -18,12 +18,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 _WITHOUT, _RECORD = "FVCLI_WITHOUT_TESTS", "FVCLI_REACH"
+_MOST_SECONDS = 30.0
 _BEGINNINGS = ("def ", "async def ", "class ", "@")
 
 
@@ -34,19 +36,22 @@ class Reach:
     tests: list[tuple[str, float]]
     lines: dict[str, dict[str, list[int]]]
 
-    def of(self, file: str, text: str, first: int, last: int) -> list[str]:
+    def of(self, file: str, text: str, first: int, last: int, near: Collection[str] = ()) -> list[str]:
         """Names of the tests that run one of the lines ``first`` to ``last`` of the text, counted from 0.
 
-        Those that run most of these lines come first, the quickest before others. Without any such test, the line
-        above decides, up to the beginning of the function.
+        Those in the files ``near`` come first, then those that run most of these lines, the quickest before others;
+        what takes longer than _MOST_SECONDS together is left out. Without any such test, the line above decides, up
+        to the beginning of the function.
         """
         known, lines = self.lines.get(file, {}), [line.strip() for line in text.splitlines()]
         found = Counter(test for line in lines[first : last + 1] for test in known.get(line, ()))
         while not found and first > 0 and not lines[first].startswith(_BEGINNINGS):
             first -= 1
             found.update(known.get(lines[first], ()))
-        order = sorted(found, key=lambda test: (-found[test], self.tests[test][1]))
-        return [self.tests[test][0] for test in order]
+        told = [(*self.tests[test], count) for test, count in found.items()]
+        told.sort(key=lambda each: (each[0].split("::")[0] not in near, -each[2], each[1]))
+        passed = accumulate(seconds for _, seconds, _ in told)
+        return [name for (name, *_), until in zip(told, passed, strict=True) if until < _MOST_SECONDS]
 
 
 def recorded(copy: Path, fast: Sequence[str]) -> Reach:

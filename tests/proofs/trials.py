@@ -38,14 +38,20 @@ class Step:
         return [*(FAST if self.fast else ("-m", SLOW)), *self.paths]
 
 
+def near_of(file: str, named: Iterable[str]) -> tuple[str, ...]:
+    """The module's own tests and the named ones, as far as they are there."""
+    parts = Path(file).parts[1:]
+    own = Path("tests", *parts[:-1], f"test_{parts[-1]}")
+    return tuple(str(path) for path in dict.fromkeys((own, *map(Path, named))) if (REPOSITORY / path).exists())
+
+
 def steps_of(file: str, named: Iterable[str], tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
     """The runs of pytest for a module: its own tests and the named ones, then its room's.
 
     tests: "folder", "near" without the room's, or "fast" for the fast ones of these alone. reached: have run already.
     """
     parts = Path(file).parts[1:]
-    own = Path("tests", *parts[:-1], f"test_{parts[-1]}")
-    near = tuple(str(path) for path in (own, *map(Path, named)) if (REPOSITORY / path).exists())
+    near = near_of(file, named)
     folder = ("tests/" + parts[0],) if (REPOSITORY / "tests" / parts[0]).is_dir() else ()
     if not near:
         near, folder = folder or ("tests",), ()
@@ -79,7 +85,7 @@ class Trials:
         """
         path = REPOSITORY / file
         sound = path.read_text("utf-8")
-        reached = self.reach.of(file, sound, *lines)
+        reached = self.reach.of(file, sound, *lines, near_of(file, named))
         path.write_text(text, "utf-8")
         try:
             tried: Sequence[str] = ()
@@ -87,7 +93,7 @@ class Trials:
                 if failed := self.warm.first_failure(path, text, reached):
                     return Notice(failed, True)
                 tried = reached
-            for step in steps_of(file, dict.fromkeys(named), tests, tried):
+            for step in steps_of(file, named, tests, tried):
                 if failed := _first_failure(step):
                     return Notice(failed, step.fast)
             return None

@@ -27,7 +27,7 @@ class Warm:
     def __init__(self, work: Callable[[Warm], None], folder: Path) -> None:
         self._work = work
         self._folder = folder
-        self._unsound: set[str] = set()  # tests that fail here without any fault
+        self._sound: dict[str, bool] = {}  # whether a test passes here without any fault
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -40,14 +40,15 @@ class Warm:
     def first_failure(self, file: Path, text: str, names: Sequence[str]) -> str:
         """The first of the tests that fails with ``text`` as the module's; "" where none does."""
         while failed := self._run(names, lambda: replace_code(file, text)):
-            if failed not in self._unsound and not self._run([failed], lambda: None):
+            if failed not in self._sound:
+                self._sound[failed] = not self._run([failed], lambda: None)
+            if self._sound[failed]:
                 return failed
-            self._unsound.add(failed)
             names = names[names.index(failed) + 1 :]
         return ""
 
     def _run(self, names: Sequence[str], change: Callable[[], object]) -> str:
-        chosen = [self._items[name] for name in names if name in self._items and name not in self._unsound]
+        chosen = [self._items[name] for name in names if name in self._items and self._sound.get(name, True)]
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
