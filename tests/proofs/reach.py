@@ -36,6 +36,11 @@ class Reach:
     tests: list[tuple[str, float]]
     lines: dict[str, dict[str, list[int]]]
 
+    @property
+    def known(self) -> set[str]:
+        """Names of the tests of which it is known what they run."""
+        return {name for name, _ in self.tests}
+
     def of(self, file: str, text: str, first: int, last: int, near: Collection[str] = ()) -> list[str]:
         """Names of the tests that run one of the lines ``first`` to ``last`` of the text, counted from 0.
 

@@ -11,7 +11,7 @@ import pytest
 from tests.proofs.mutants import Fault, read_table
 from tests.proofs.reach import Reach
 from tests.proofs.trials import REPOSITORY, steps_of
-from tests.proofs.warm import only_functions_differ, replace_code
+from tests.proofs.warm import loaded_functions, only_functions_differ, replace_code
 
 FAULTS = read_table()
 
@@ -113,7 +113,7 @@ def test_a_fault_in_functions_is_put_into_the_loaded_module(
 
     assert results() == [6, [7, 7], 3, 1]
     loaded["kept"].cache_clear()
-    replace_code(file, text)
+    replace_code(loaded_functions()[str(file)], file, text)
     fresh: dict[str, Any] = {}
     exec(compile(text, "", "exec"), fresh)
     wanted = [fresh["plain"](5), fresh["kept"](7), fresh["Shown"]().value, fresh["Shown"].made()]

@@ -11,7 +11,7 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -34,12 +34,20 @@ class Warm:
         self._session = session
         self._items = {item.nodeid: item for item in session.items}
         sys.dont_write_bytecode = True
+        self._functions = loaded_functions()
+        gc.collect()
+        gc.freeze()  # so that no fork copies what the garbage collector looks at
         self._work(self)
         return True
 
+    def others(self, files: Collection[str], known: Collection[str]) -> list[str]:
+        """The tests in these files that are not among the known ones."""
+        return [name for name in self._items if name.split("::")[0] in files and name not in known]
+
     def first_failure(self, file: Path, text: str, names: Sequence[str]) -> str:
         """The first of the tests that fails with ``text`` as the module's; "" where none does."""
-        while failed := self._run(names, lambda: replace_code(file, text)):
+        loaded = self._functions.get(str(file), [])
+        while failed := self._run(names, lambda: replace_code(loaded, file, text)):
             if failed not in self._sound:
                 self._sound[failed] = not self._run([failed], lambda: None)
             if self._sound[failed]:
@@ -112,12 +120,18 @@ def _is_function(code: CodeType) -> bool:
     return bool(code.co_flags & 0x02)  # CO_NEWLOCALS together with CO_OPTIMIZED; class bodies have neither
 
 
-def replace_code(file: Path, text: str) -> None:
+def loaded_functions() -> dict[str, list[FunctionType]]:
+    """All functions of Python that there are, by the file that they are from."""
+    found: dict[str, list[FunctionType]] = {}
+    for each in gc.get_objects():
+        if type(each) is FunctionType:
+            found.setdefault(each.__code__.co_filename, []).append(each)
+    return found
+
+
+def replace_code(loaded: Sequence[FunctionType], file: Path, text: str) -> None:
     """Gives the functions of a loaded module the code of ``text``. A module that is not loaded reads it itself."""
     wanted = _grouped(_functions(compile(text, str(file), "exec")), lambda code: code)
-    loaded = [
-        each for each in gc.get_objects() if isinstance(each, FunctionType) and each.__code__.co_filename == str(file)
-    ]
     for name, functions in _grouped(loaded, lambda function: function.__code__).items():
         codes = wanted.get(name, [])
         if len(codes) == len(functions):
