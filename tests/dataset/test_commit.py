@@ -70,6 +70,14 @@ def test_a_torn_commit_record_counts_as_none(bench: Bench, undisturbed: contents
     assert contents.state(bench.features) == undisturbed
 
 
+def test_a_commit_record_of_another_plan_counts_as_none(bench: Bench, undisturbed: contents.State) -> None:
+    stop_after(bench, 25)
+    record = next((bench.features / ".fvcli" / "commits").iterdir())
+    record.write_text(json.dumps({**json.loads(record.read_bytes()), "plan": "0123456789abcdef"}))
+    assert bench.extract() == 20
+    assert contents.state(bench.features) == undisturbed
+
+
 @pytest.mark.parametrize("file", ["plan.json", "plan.arrow", "plan-failures.jsonl"])
 @pytest.mark.parametrize("damage", [None, b"", b"[]", b"\xff\xfe{"])
 def test_a_damaged_plan_is_made_again(
