@@ -9,9 +9,10 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from fvcli.dataset import verify
+from fvcli.dataset import lock, standing, verify
 from fvcli.dataset.local_store import LocalStore
 from fvcli.errors import DatasetError, StoppedError
+from fvcli.run import tasks
 from tests.helpers import contents, pictures
 from tests.helpers.in_process import Bench
 
@@ -348,3 +349,46 @@ def test_new_shards_have_numbers_of_their_own_after_pruning(bench: Bench) -> Non
     assert values is not None
     numbers = [shard["number"] for shard in values["shards"]]
     assert len(numbers) == len(set(numbers)) == 3
+
+
+@pytest.fixture
+def decided(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A dataset of twelve photographs, and an update by three more that died after it had been decided."""
+    pictures.make_folder(bench.photographs, range(12))
+    bench.extract()
+    pictures.make_folder(bench.photographs, range(20, 23))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(standing, "switch", die)
+        with pytest.raises(KeyboardInterrupt):
+            bench.extract()
+    assert (bench.features / ".fvcli" / "pending-manifest.json").exists()
+    assert len(bench.rows()) == 12
+    return bench
+
+
+def test_a_decided_run_is_completed_by_the_next_one(decided: Bench) -> None:
+    assert decided.extract() == 0
+    assert len(decided.rows()) == 15
+    assert decided.damages() == []
+    assert left(decided) == set()
+
+
+def test_a_decided_run_is_completed_by_finalize_and_repair(decided: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = decided.features.with_name("copy")
+    shutil.copytree(decided.features, copy)
+    assert verify.repair(LocalStore(copy)) == ()
+    assert len(contents.rows(copy)) == 15
+    (decided.features / ".fvcli" / "plan.json").unlink()
+    assert tasks.finalize(str(decided.features)).counts.rows == 15
+    assert len(decided.rows()) == 15
+    assert left(decided) == set()
+
+
+def test_what_a_decided_run_leaves_is_not_taken_while_another_run_is_at_it(decided: Bench) -> None:
+    (decided.features / ".fvcli" / "plan.json").unlink()
+    with lock.hold(LocalStore(decided.features)):
+        assert tasks.finalize(str(decided.features)).counts.rows == 12

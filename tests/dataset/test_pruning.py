@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from fvcli.errors import SourceError
+from fvcli.errors import SourceError, StoppedError
 from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.records import Limit
 from fvcli.sources.discover import Sources
@@ -218,3 +219,24 @@ def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(
 def test_roots_of_earlier_runs_stay_as_long_as_they_have_rows(bench: Bench, roots: tuple[str, str]) -> None:
     extract(bench, roots[0])
     assert contents.manifest(bench.features)["roots"] == list(roots)  # type: ignore[index]
+
+
+def test_rows_that_an_unfinished_run_was_to_drop_are_there_and_not_counted_as_dropped(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    for number in (21, 25, 28):
+        (bench.photographs / f"{number:04d}.png").unlink()
+    for number in (3, 23):
+        pictures.put(bench.photographs, f"{number:04d}-new.png", pictures.picture(100 + number))
+    with pytest.raises(StoppedError):
+        bench.extract(prune=True, meanwhile=lambda done: signal.SIGINT, workers=1)
+    assert len(list((bench.features / ".fvcli" / "commits").iterdir())) == 1
+    bench.extract(retry_failed=True)  # another request: what is finished is published first
+    values = contents.manifest(bench.features)
+    assert values is not None
+    assert [(run["pruned"], run["rows"]) for run in values["runs"]] == [(0, 30), (0, 31), (0, 32)]
+    assert values["counts"]["stale"] == 3
+    assert bench.extract(prune=True) == 0
+    values = contents.manifest(bench.features)
+    assert values is not None
+    assert (values["counts"]["pruned"], values["counts"]["rows"]) == (3, 29)

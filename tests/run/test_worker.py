@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 
 from fvcli.images.loader import ImageLoader
 from fvcli.models.embedder import Embedder
-from fvcli.records import ImageRef, Preprocessing
+from fvcli.records import ImageInfo, ImageRef, Preprocessing
+from fvcli.run.processes import _ref_fields, _unpacked
 from fvcli.run.worker import Batch, BatchDroppedError, Failure, ImageWorker, Success
+from fvcli.run.worker_process import packed
 from tests.helpers import pictures
 from tests.helpers.in_process import FakeModel
 
@@ -65,3 +69,29 @@ def test_a_stop_ends_the_batch_between_two_images(batch: Batch) -> None:
     with pytest.raises(BatchDroppedError):
         worker(stopped=lambda: next(asked, True), note=lambda _, position: notes.append(position))(batch)
     assert notes in ([], [10])
+
+
+def test_outcomes_are_the_same_on_both_sides_of_a_process() -> None:
+    info = ImageInfo("ab" * 32, 11, -5, 640, 480, "PNG", ("cat", "dog"), (0.75, 0.25))
+    failure = Failure("decode", "Truncated", "it ends")
+    outcomes = [
+        Success(info, np.array([1, 2], np.float32)),
+        failure,
+        Success(replace(info, width=3, labels=(), scores=()), np.array([3, 4], np.float32), reused=True),
+    ]
+    fields, vectors = pickle.loads(pickle.dumps(packed(outcomes)))
+    first, second, third = _unpacked(fields, vectors)
+    assert second == failure
+    for got, sent in ((first, outcomes[0]), (third, outcomes[2])):
+        assert isinstance(got, Success)
+        assert isinstance(sent, Success)
+        assert (got.info, got.reused, got.vector.tolist()) == (sent.info, sent.reused, sent.vector.tolist())
+    assert _unpacked(*packed([failure])) == [failure]
+
+
+def test_an_input_is_the_same_on_both_sides_of_a_process() -> None:
+    ref = ImageRef("root", "a.zip!/b.jpg", b"\xff", 12, 34, 56, base_folder="/base")
+    *values, base = _ref_fields(ref)
+    assert ImageRef(*values, base_folder=base) == ref
+    assert ImageRef(*values, base_folder=base).base_folder == "/base"
+    assert ImageRef(*values, base_folder=base).offset == 56
