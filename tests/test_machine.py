@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,47 @@ def test_a_cpu_too_old_for_the_libraries_is_known(tmp_path: Path) -> None:
     file.write_text("processor\t: 0\nFeatures\t: fp asimd\n")  # ARM
     assert machine.missing_instructions(str(file)) == []
     assert machine.missing_instructions() == []
+
+
+THREADS = "the system starts no more threads or processes; raise the limit (ulimit -u) or use fewer workers (-j 1)"
+MEMORY = "not enough memory; raise the limit (ulimit -v), close other programs, or use fewer workers (-j 1)"
+
+
+@pytest.mark.parametrize(
+    ("error", "limited", "said"),
+    [
+        (RuntimeError("can't start new thread"), False, THREADS),
+        (RuntimeError("can't start new thread"), True, MEMORY),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), False, THREADS),
+        (MemoryError(), False, MEMORY),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), False, MEMORY),
+        (ImportError("libx.so: failed to map segment from shared object"), False, MEMORY),
+        (ValueError("malloc of size 64 failed"), False, MEMORY),
+        (OSError(errno.ENOSPC, "No space left on device"), False, None),
+        (RuntimeError("anything else"), False, None),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_the_system_lacks_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, limited: bool, said: str | None
+) -> None:
+    limit = 10**9 if limited else machine.resource.RLIM_INFINITY
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (limit, limit))
+    assert machine.shortage(error) == said
+
+
+def test_the_end_of_a_process_in_words() -> None:
+    assert [machine.ended_by(code) for code in (0, 3, -9, -11, -60)] == [
+        "with exit code 0", "with exit code 3", "by SIGKILL", "by SIGSEGV", "by signal 60",
+    ]  # fmt: skip
+
+
+def test_versions_and_cpu_stand_behind_a_short_name_that_changes_with_each() -> None:
+    values = machine.environment()
+    assert values["cpu"]
+    assert set(machine.decoders()) <= set(values) | {"simplejpeg", "imagecodecs", "tifffile", "pillow-jxl-plugin"}
+    names = {machine.environment_id({**values, name: "another"}) for name in values} | {machine.environment_id(values)}
+    assert len(names) == len(values) + 1
+    assert all(len(name) == 12 for name in names)
+    assert machine.environment_id(dict(reversed(values.items()))) == machine.environment_id(values)
+    assert machine._version("no-such-package-at-all") == "none"

@@ -6,13 +6,17 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from fvcli.commands import metrics
+from fvcli.cli import app
+from fvcli.commands import invocation, metrics
 from fvcli.commands.invocation import StopSignals
 from fvcli.dataset.verify import Verdict
 from fvcli.errors import DatasetError, LockedError, ModelError, StoppedError, UsageError
@@ -187,3 +191,103 @@ def test_metrics_are_in_seconds_and_those_of_another_dataset_are_not_taken_over(
         "fvcli_last_finished_timestamp_seconds": "1700000000.25",
         "fvcli_inputs": "3",
     }
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """The exit code of the installed command, with a standard error that is no terminal."""
+    monkeypatch.setattr(invocation.sys, "argv", ["fvcli", *arguments])
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(SystemExit) as end:
+        invocation.run(app)
+    return end.value.code
+
+
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ended(monkeypatch, "extract", "--no-such-option") == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("fvcli: No such option: --no-such-option; ")
+    assert said.err.endswith("fvcli extract --help shows how\n")
+    assert ended(monkeypatch, "frobnicate") == 2
+    assert capsys.readouterr().err.startswith("fvcli: No such command 'frobnicate'")
+    assert ended(monkeypatch, "inspect", str(tmp_path)) == 1
+    assert capsys.readouterr().err.startswith(f"fvcli: {tmp_path} is not a dataset")
+    assert ended(monkeypatch, "formats", "-q") == 0
+    assert ended(monkeypatch, "models") == 2
+    said = capsys.readouterr()
+    assert re.search(r"Usage: .*fvcli models", said.out + said.err)
+    assert "fvcli: " not in said.err
+
+
+def test_a_program_error_in_parsing_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocation.sys, "argv", ["fvcli"])
+
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        invocation.run(broken)  # type: ignore[arg-type]
+
+
+def test_a_reader_that_has_gone_ends_the_command_with_0_and_gets_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "out"
+    with open(file, "w") as stream:
+        monkeypatch.setattr(invocation.sys, "stdout", stream)
+        with pytest.raises(typer.Exit) as end, invocation.reported():
+            raise BrokenPipeError
+        stream.write("what is printed at exit")
+    assert end.value.exit_code == 0
+    assert file.read_text() == ""
+
+
+def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr(invocation.os, "_exit", ends.append)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ends == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ends == [128 + signal.SIGTERM]
+        assert signals.number == signal.SIGTERM
+
+
+STREAMS = """
+import os, sys
+for number in (0, 1, 2):
+    os.close(number)
+sys.stdin = sys.stdout = sys.stderr = None
+from fvcli.commands.invocation import open_standard_streams
+open_standard_streams()
+print("lost"); print("lost too", file=sys.stderr)
+told = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+null = os.stat(os.devnull).st_rdev
+os.write(told, repr((told, sys.stdin.read(), [os.fstat(number).st_rdev == null for number in range(3)])).encode())
+"""
+
+
+def test_closed_streams_are_the_null_device_so_that_no_file_takes_their_numbers(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STREAMS, tmp_path / "told"], check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "told").read_text() == "(3, '', [True, True, True])"
+
+
+LEAN = """
+import sys
+from fvcli.commands.invocation import import_lean
+import_lean()
+import os, pyarrow
+print("pandas" in sys.modules, pyarrow.default_memory_pool().backend_name, os.environ["OPENBLAS_NUM_THREADS"])
+import pandas
+"""
+
+
+def test_a_command_starts_without_pandas_and_without_pools_and_threads_of_its_own() -> None:
+    pytest.importorskip("pandas")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "ARROW"))}
+    done = subprocess.run([sys.executable, "-c", LEAN], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "system", "1"]

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.explore.inspect import FailureKind
+from fvcli.explore.status import RunStatus, Task, Worker
 from tests.helpers import contents, pictures
 from tests.helpers.commands import here as fvcli
 
@@ -417,6 +418,71 @@ def test_inspect_watches_until_no_run_is_unfinished(monkeypatch: pytest.MonkeyPa
     screens = fvcli("inspect", "p", "--watch").stdout.strip().split("\n\n")
     assert waits == [2.0, 2.0]
     assert [screen.split()[0] for screen in screens] == ["run", "run", "dataset"]
+
+
+RUN = RunStatus("f", "running", 1200, 5000, 3, 2, 9, 412.7, 3725.0, (), (), False)
+HOST = Worker(None, "host", 42, "2026-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("status", "lines"),
+    [
+        (
+            replace(RUN, workers=(HOST,)),
+            [
+                "in progress: 1,200 of 5,000 images, 2 of 9 shards, 413 images/s, 1:02:05 left",
+                "3 failed",
+                "process 42 on host, since 2026-01-01T00:00:00+00:00",
+            ],
+        ),
+        (
+            replace(RUN, failed=0, images_per_second=None, seconds_left=None, done=0, total=1, shards_done=0, shards=1),
+            ["in progress: 0 of 1 image, 0 of 1 shard"],
+        ),
+        (replace(RUN, failed=0, total=0, done=0, shards=0), ["in progress: looking for inputs"]),
+        (
+            replace(RUN, state="interrupted", failed=0),
+            ["interrupted: 1,200 of 5,000 images, 2 of 9 shards; run the same command to resume"],
+        ),
+        (replace(RUN, state="planned", failed=0), ["planned: 5,000 images in 9 shards, not begun"]),
+        (
+            replace(
+                RUN,
+                state="interrupted",
+                failed=0,
+                workers=(replace(HOST, task="1/3", pid=None, since=None),),
+                tasks=(
+                    Task("1/3", "one", "10:00", None),
+                    Task("2/3", "two", "11:00", "12:00"),
+                    Task("3/3", "three", "13:00", None),
+                ),
+            ),
+            [
+                "interrupted: 1,200 of 5,000 images, 2 of 9 shards; run the missing tasks, then fvcli finalize",
+                "task 1/3: process ? on host, since ?",
+                "task 2/3: began 11:00 on two, ended 12:00",
+                "task 3/3: began 13:00 on three, interrupted",
+            ],
+        ),
+        (
+            replace(RUN, failed=0, images_per_second=None, seconds_left=None, workers=(HOST,) * 11),
+            [
+                "in progress: 1,200 of 5,000 images, 2 of 9 shards",
+                *[f"process 42 on host, since {HOST.since}"] * 8,
+                "and 3 more",
+            ],
+        ),
+    ],
+    ids=lambda value: value.state if isinstance(value, RunStatus) else "",
+)
+def test_a_run_and_those_who_work_on_it(status: RunStatus, lines: list[str]) -> None:
+    from fvcli.commands import inspect
+
+    fields = list(inspect._status_lines(status))
+    assert [text for _, text in fields] == lines
+    assert [name for name, _ in fields] == ["run", *[""] * (len(lines) - 1)]
+    assert list(inspect._status_lines(None)) == []
+    assert status.to_json()["state"] == status.state
 
 
 def test_a_dataset_with_many_kinds_of_failures_and_many_folders_is_cut_short_and_says_so(photos: Path) -> None:

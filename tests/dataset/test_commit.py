@@ -351,6 +351,18 @@ def test_new_shards_have_numbers_of_their_own_after_pruning(bench: Bench) -> Non
     assert len(numbers) == len(set(numbers)) == 3
 
 
+def test_the_notes_of_tasks_go_with_their_plan_and_their_locks_stay(bench: Bench) -> None:
+    """Whoever waits for a lock that is removed would hold another file."""
+    pictures.make_folder(bench.photographs, range(12))
+    stop_after(bench, 11)
+    tasks_folder = bench.features / ".fvcli" / "tasks"
+    tasks_folder.mkdir()
+    for name in ("00001-of-00002.lock", "00001-of-00002.json", "00001-of-00002.crashed.jsonl"):
+        (tasks_folder / name).write_bytes(b"")
+    bench.extract()
+    assert left(bench) == {"00001-of-00002.lock"}
+
+
 @pytest.fixture
 def decided(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A dataset of twelve photographs, and an update by three more that died after it had been decided."""

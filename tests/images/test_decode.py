@@ -490,3 +490,27 @@ def test_failures_give_their_share_back() -> None:
         with pytest.raises(ImageError):
             decode(cut, ANY_SIZE, exact=True, budget=budget)
     assert budget.used == 0
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "I;16"])
+def test_a_very_large_picture_is_averaged_on_the_way(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Pictures are very large from 3,000 pixels on, here; what is needed is 4 x 5, and 8 times that is enough."""
+    monkeypatch.setattr("fvcli.images.decode.LIGHT_PIXELS", 3000)
+    monkeypatch.setattr("fvcli.images.convert._STRIP_PIXELS", 100 * 7)
+    blocks = np.random.default_rng(3).integers(0, 200, (50, 33)).astype(np.uint8)  # each 3 x 2 pixels large
+    values = blocks.repeat(2, axis=0).repeat(3, axis=1)
+    if mode == "I;16":
+        picture = Image.fromarray(values.astype(np.uint16) * 257)
+    else:
+        picture = Image.fromarray(values).convert(mode)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    with decode(stream.getvalue(), (4, 5), exact=False) as decoded:
+        assert (decoded.width, decoded.height) == (99, 100)
+        assert decoded.region == (0, 0, 33, 50)
+        gray = decoded.pixels if decoded.pixels.ndim == 2 else decoded.pixels[:, :, 0]
+        assert gray.shape == (50, 33)
+        if mode != "I;16":
+            assert np.array_equal(gray, blocks)
+        else:
+            assert np.abs(gray.astype(int) - blocks).max() <= 1
