@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fvcli.errors import ModelError, UsageError
+from fvcli.models import protocol, source_options
 from fvcli.models.loading import EMBEDDED, load_model, short_name
 from fvcli.models.mobilenet.catalog import CATALOG
 from fvcli.models.mobilenet.compile import compile_float, compile_int8
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
-from fvcli.models.source import find_source
+from fvcli.models.source import Kind, Source, find_source
 from fvcli.models.source_options import SourceOptions
+from fvcli.records import InputSpec
 from tests.helpers.networks import plain_network, quantops_network, random_images
 
 
@@ -167,3 +171,99 @@ def test_mean_and_std_are_of_pixels_from_0_to_1(tmp_path: Path) -> None:
     for bad in (pixels, "mean=0.5,0.5", "std=0", "mean=0.5&input-range=0,1", "std=nan"):
         with pytest.raises(UsageError, match="mean"):
             find_source(f"{path}?{bad}")
+
+
+def test_a_compiled_model_is_found_again_by_all_that_decides_what_it_computes(tmp_path: Path) -> None:
+    file = touched(tmp_path / "m.tflite", b"network")
+    source = Source(str(file), "tflite", file, "unknown")
+    others = [
+        replace(source, kind="frozen"),
+        replace(source, options=SourceOptions(image_size=96)),
+        replace(source, options=SourceOptions(output="features")),
+        replace(source, options=SourceOptions(ranges=((0, 1),) * 3)),
+        replace(source, kind="handle", handle="https://tfhub.dev/a/1"),
+        replace(source, kind="handle", handle="https://tfhub.dev/a/2"),
+        replace(source, path=touched(tmp_path / "n" / "m.tflite", b"Network")),
+    ]
+    assert len({source.fingerprint(), *(other.fingerprint() for other in others)}) == 8
+    same = replace(source, name="as it is called elsewhere", license="MIT")
+    moved = replace(source, path=touched(tmp_path / "o" / "m.tflite", b"network"))
+    assert {same.fingerprint(), moved.fingerprint()} == {source.fingerprint()}
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        replace(source, path=tmp_path / "gone").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "files"),
+    [
+        ("checkpoint", "m.ckpt", ["m.ckpt.index", "m.ckpt.data-00000-of-00001", "m.ckpt.meta"]),
+        ("saved-model", "", ["saved_model.pb", "variables/variables.index", "assets/labels.txt"]),
+    ],
+)
+def test_every_file_of_a_model_counts(tmp_path: Path, kind: Kind, path: str, files: list[str]) -> None:
+    for name in files:
+        touched(tmp_path / name)
+    source = Source("m", kind, tmp_path / path, "unknown")
+    found = {source.fingerprint()}
+    for number, name in enumerate(files):
+        touched(tmp_path / name, b"changed")
+        found.add(source.fingerprint())
+        assert len(found) == number + 2
+    touched(tmp_path / "beside.txt")
+    assert (source.fingerprint() in found) is (kind == "checkpoint"), "a SavedModel is all of its folder"
+
+
+def test_a_checkpoints_name_counts_since_it_may_say_the_image_size(tmp_path: Path) -> None:
+    for name in ("mobilenet_v1_1.0_128.ckpt", "mobilenet_v1_1.0_224.ckpt"):
+        touched(tmp_path / f"{name}.index")
+    sources = (find_source(str(path.with_suffix(""))) for path in sorted(tmp_path.glob("*.index")))
+    assert len({source.fingerprint() for source in sources}) == 2
+
+
+SPEC = InputSpec(4, 4, value_range=(-1.0, 1.0))
+
+
+def test_pixels_become_the_numbers_of_their_range() -> None:
+    values = protocol.pixel_values(SPEC)
+    assert (values.shape, values.dtype) == ((256, 3), np.float32)
+    assert values[[0, 51, 255]].tolist() == [[-1] * 3, [np.float32(-0.6)] * 3, [1] * 3]
+    own = protocol.pixel_values(InputSpec(4, 4, channel_ranges=((0, 1), (0, 255), (-5, 5))))
+    assert own[0].tolist() == [0, 0, -5]
+    assert own[255].tolist() == [1, 255, 5]
+    with pytest.raises(ValueError, match="no range"):
+        protocol.pixel_values(InputSpec(4, 4))
+    codes = protocol.pixel_codes(SPEC, 2 / 255, -1, np.dtype(np.int8))
+    assert codes[[0, 128, 255], 0].tolist() == [-128, 0, 126]
+    clipped = protocol.pixel_codes(SPEC, 1 / 255, 0, np.dtype(np.int8))
+    assert (codes.dtype, clipped[0, 0], clipped[255, 0]) == (np.int8, -128, 127)
+
+
+@pytest.mark.parametrize(
+    ("shape", "vector"),
+    [
+        *(((1, 9), True), ((1, 1, 1, 9), True), ((1, 9, 1), True), ((1, 1, 1), True)),
+        *(((1, 2, 9), False), ((1, 0), False), ((1,), False)),
+    ],
+)
+def test_a_vector_has_one_size_that_is_not_one(shape: tuple[int, ...], vector: bool) -> None:
+    assert protocol.is_vector(shape) is vector
+
+
+def test_sizes_ranges_and_identities_follow_the_options_of_a_name() -> None:
+    assert source_options.input_size((None, None), SourceOptions(image_size=96), "m") == (96, 96)
+    assert source_options.input_size((32, 48), SourceOptions(), "m") == (32, 48)
+    assert source_options.input_size((96, 96), SourceOptions(image_size=96), "m") == (96, 96)
+    with pytest.raises(UsageError, match="takes images of 32 x 48 pixels only; omit image-size=96"):
+        source_options.input_size((32, 48), SourceOptions(image_size=96), "m")
+    for name, mark in (("m", "?"), ("m?output=x", "&")):
+        with pytest.raises(ModelError, match=re.escape(f"most often {mark}image-size=224")):
+            source_options.input_size((None, 32), SourceOptions(), name)
+        assert f"'{name}{mark}input-range=0,1'" in str(source_options.asked_range(name))
+    same = source_options.float_input(4, 5, ((0, 1),) * 3)
+    assert (same.value_range, same.channel_ranges, same.height, same.width) == ((0, 1), None, 4, 5)
+    assert source_options.float_input(4, 5, ((0, 1), (0, 1), (0, 2))).channel_ranges == ((0, 1), (0, 1), (0, 2))
+    given = [SourceOptions(), SourceOptions(image_size=9), SourceOptions(output="x"), SourceOptions(((0, 1),) * 3)]
+    identities = [source_options.options_identity("ab", options) for options in given]
+    assert identities[0] == "ab"
+    assert len(set(identities)) == 4
+    assert all(len(identity) == 64 for identity in identities[1:])
