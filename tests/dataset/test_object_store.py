@@ -45,6 +45,7 @@ def test_a_staging_folder_behind_a_link_is_refused(tmp_path: Path, monkeypatch: 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the machine's own disk
     with stand_in_for_s3(monkeypatch, tmp_path) as server:
         yield server
 
