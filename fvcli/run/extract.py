@@ -35,9 +35,8 @@ from fvcli.records import Failure, ImageRef
 from fvcli.run import crashes
 from fvcli.run.crashes import Notes, Trial
 from fvcli.run.pool import Resources, WorkerPool
-from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
-from fvcli.run.shard import Job, Runner
+from fvcli.run.shard import Job, Runner, RunProgress
 from fvcli.run.spec import DatasetSpec
 from fvcli.sources.background import BackgroundDiscovery
 from fvcli.sources.candidates import PassedOver

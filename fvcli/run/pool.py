@@ -21,8 +21,7 @@ from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine
 from fvcli.run import crashes
 from fvcli.run.crashes import Notes, Trial
-from fvcli.run.progress import RunProgress
-from fvcli.run.shard import Job, batch_sizes, batches, run_shard
+from fvcli.run.shard import Job, RunProgress, batch_sizes, batches, run_shard
 from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import (
     Batch,

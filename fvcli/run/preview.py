@@ -18,8 +18,8 @@ from fvcli.errors import ImageError
 from fvcli.models.loading import load_model
 from fvcli.records import ImageRef
 from fvcli.run.extract import search
-from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
+from fvcli.run.shard import RunProgress
 from fvcli.run.spec import DatasetSpec
 from fvcli.sources.candidates import PassedOver
 from fvcli.sources.read import read

@@ -24,8 +24,8 @@ from fvcli.records import Limit
 from fvcli.run.crashes import Notes
 from fvcli.run.extract import Run, RunSummary, finish
 from fvcli.run.pool import Part, Resources
-from fvcli.run.progress import RunProgress
 from fvcli.run.request import ExtractRequest, Observer
+from fvcli.run.shard import RunProgress
 from fvcli.run.spec import DatasetSpec
 
 _NOTE = ".json"

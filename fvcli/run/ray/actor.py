@@ -14,8 +14,8 @@ from fvcli.dataset.store import open_store
 from fvcli.errors import DatasetError, FvcliError
 from fvcli.run.crashes import Notes
 from fvcli.run.pool import Part, Resources
-from fvcli.run.progress import RunProgress
 from fvcli.run.request import Silent
+from fvcli.run.shard import RunProgress
 
 
 @dataclass(frozen=True, slots=True)

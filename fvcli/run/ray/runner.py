@@ -21,11 +21,10 @@ from fvcli.dataset.commit import Commit
 from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.locations import is_remote
 from fvcli.machine import ended_by, start_module
-from fvcli.run.progress import RunProgress
 from fvcli.run.ray.actor import ActorOptions
 from fvcli.run.ray.driver import ClusterRequest, RayError
 from fvcli.run.request import RayOptions
-from fvcli.run.shard import Job
+from fvcli.run.shard import Job, RunProgress
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 5.0
