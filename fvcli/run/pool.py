@@ -35,13 +35,13 @@ from fvcli.run.worker import (
 )
 from fvcli.sources.read import PREFETCH_BYTES, Prefetch
 
-#: Workers from which on each has a process of its own, see "Many cores" in docs/performance.md. Fewer inputs than these
-#: are done before the processes are up.
-_PROCESSES_FROM = 4
+#: Workers from which on each has a process of its own, and beyond which two share one, see "Many cores" in
+#: docs/performance.md. Fewer inputs than these are done before the processes are up.
+_PROCESSES_FROM, _ALONE_AT_MOST = 4, 16
 _INPUTS_FROM, _INPUTS_EACH = 2_000, 100
 _THREADS_AT_FIRST = 4  # while processes start
 _THREADS_AT_MOST = 16  # of one interpreter: more only wait for its lock
-_AHEAD_IMAGES = 256  # results that wait while a shard is being committed: a quarter of a second's work on two cores
+_AHEAD_IMAGES = 128  # per worker: results that wait while a shard is being committed, a quarter of a second's work
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Layout:
     threads: int
     processes: int = 0
     each: int = 0
+
+    @property
+    def workers(self) -> int:
+        """Workers once the processes are up."""
+        return self.processes * self.each or self.threads
 
     @property
     def slots(self) -> int:
@@ -85,7 +90,7 @@ class Resources:
             few = workers < _PROCESSES_FROM or inputs < max(_INPUTS_FROM, _INPUTS_EACH * workers)
             if few or engine == "tensorflow":
                 return Layout(min(workers, _THREADS_AT_MOST))
-            processes = workers
+            processes = workers if workers <= _ALONE_AT_MOST else -(-workers // 2)
         if not processes:
             return Layout(workers)
         processes = min(processes, workers)
@@ -127,7 +132,7 @@ class WorkerPool:
         ):
             dispatcher = Dispatcher(job.crashing, self._threads(job, layout, in_hand, prefetch, progress))
             steps = self._steps(job, None if layout.processes else prefetch)
-            window = layout.calls + 1 + _AHEAD_IMAGES // self._resources.batch_size
+            window = layout.calls + 1 + _AHEAD_IMAGES * layout.workers // self._resources.batch_size
             with self._processes(job, layout, dispatcher, in_hand, progress):
                 results = ordered_map(executor, partial(_done, dispatcher), steps, window)
                 yield from self._run(job, results, progress)
