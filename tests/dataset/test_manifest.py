@@ -11,7 +11,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fvcli.dataset.manifest import RUNS_KEPT
 from fvcli.records import Limit
 from tests.helpers import contents, pictures
 from tests.helpers.in_process import Bench
@@ -100,10 +99,10 @@ def test_the_history_keeps_the_last_runs(bench: Bench) -> None:
     bench.extract()
     file = bench.features / "manifest.json"
     values = json.loads(file.read_bytes())
-    values["runs"] = [{**values["runs"][0], "seconds": number} for number in range(RUNS_KEPT)]
+    values["runs"] = [{**values["runs"][0], "seconds": number} for number in range(100)]
     file.write_text(json.dumps(values))
     bench.extract()
     runs = contents.manifest(bench.features)["runs"]  # type: ignore[index]
-    assert len(runs) == RUNS_KEPT
+    assert len(runs) == 100
     assert runs[0]["seconds"] == 1
     assert runs[-1]["worked"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import struct
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fvcli.errors import StoppedError
-from fvcli.images.memory import DEFAULT_LIMITS
-from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing
+from fvcli.images.memory import DEFAULT_LIMITS, Limits
+from fvcli.records import Failure, ImageRef, InputSpec, Preprocessing, UInt8Array
 from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
@@ -245,3 +246,30 @@ def test_an_input_that_crashes_is_a_failure_and_no_other_run_tries_it_again(benc
     (bench.photographs / "bad.png").rename(bench.photographs / "better.png")
     assert bench.extract() == 1
     assert bench.failed() == {}
+
+
+def test_a_trial_loads_the_input_as_the_run_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[bytes] = []
+    loaded: list[object] = []
+    written: list[str] = []
+
+    class Loader:
+        def __init__(self, *settings: object) -> None:
+            loaded.extend(settings)
+
+        def load(self, ref: ImageRef, out: UInt8Array) -> None:
+            loaded.extend([ref, out.shape])
+
+    spec = InputSpec(6, 9, channel_ranges=None, value_range=(-1.0, 1.0))
+    trial = Trial(spec, Preprocessing("exact", "crop", 0.5, "lanczos"), Limits(1234))
+    ref = ImageRef("root", "odd\\xff.jpg", b"odd\xff.jpg", base_folder=str(tmp_path))
+    monkeypatch.setattr(crashes, "_exit_code", lambda request, check: requests.append(request) or 0)
+    assert crashes.crashing([ref], trial) == {}
+    monkeypatch.setattr(crashes, "ImageLoader", Loader)
+    monkeypatch.setattr(crashes.Path, "write_text", lambda path, text: written.append(f"{path} {text}"))
+    monkeypatch.setattr(crashes.sys, "stdin", io.TextIOWrapper(io.BytesIO(requests[0])))
+    crashes._main()
+    assert loaded == [spec, trial.preprocessing, trial.limits, ref, (6, 9, 3)]
+    assert isinstance(loaded[3], ImageRef)
+    assert (loaded[3].path_bytes, loaded[3].base_folder) == (b"odd\xff.jpg", str(tmp_path))
+    assert written == ["/proc/self/oom_score_adj 1000"], "if memory runs out, the kernel kills this process"

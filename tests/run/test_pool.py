@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ import pytest
 import fvcli
 from fvcli.dataset.plan import Entry, RowState
 from fvcli.errors import DatasetError, ModelError
+from fvcli.images.memory import DECODED_BYTES, DEFAULT_LIMITS
 from fvcli.records import Failure, ImageRef
 from fvcli.run import pool
 from fvcli.run.pool import Layout, Resources
-from fvcli.run.shard import batch_sizes, batches
+from fvcli.run.shard import Job, batch_sizes, batches
 from fvcli.run.worker import Batch, BatchDroppedError, Dispatcher, ImageWorker, Outcome, WorkerLostError, ordered_map
+from fvcli.run.worker_process import Setup
+from fvcli.sources.read import PREFETCH_BYTES
 from tests.helpers import contents, pictures
 from tests.helpers.processes import run_at_start
 from tests.run.test_crashes import SITE
@@ -215,6 +219,31 @@ def test_processes_that_do_not_come_up_say_why(memory_path: Path, monkeypatch: p
     photographs = pictures.make_folder(memory_path / "photographs", range(6))
     summary = fvcli.extract(photographs, memory_path / "features", processes=1, workers=2)
     assert summary.counts.extracted == 6
+
+
+def test_processes_share_memory_and_note_their_inputs_in_slots_of_their_own(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Setup] = []
+
+    def no_group(job: Job, setups: list[Setup], *_: object) -> AbstractContextManager[None]:
+        made.extend(setups)
+        return nullcontext()
+
+    monkeypatch.setattr("fvcli.run.processes.ProcessGroup", no_group)
+    photographs = pictures.make_folder(memory_path / "photographs", range(12))
+    for more in (0, 1):
+        pictures.make_folder(photographs, range(20, 20 + more))
+        fvcli.extract(photographs, memory_path / "features", processes=3, workers=6, dtype="float16", fit="pad")
+    first, again = made[:3], made[3:]
+    assert [(setup.slot, setup.threads) for setup in first] == [(4, 2), (6, 2), (8, 2)]
+    for setup in first:
+        assert 3 * setup.budget <= DECODED_BYTES < 3 * setup.budget + 3
+        assert 3 * setup.ahead <= PREFETCH_BYTES < 3 * setup.ahead + 3
+        assert (setup.model, setup.dtype, setup.recipe.preprocessing.fit) == ("embedded", "float16", "pad")
+        assert setup.notes == str(memory_path / "features" / ".fvcli" / "in-work")
+        assert setup.limits == DEFAULT_LIMITS
+    assert [setup.updates for setup in made] == [False] * 3 + [True] * len(again)
 
 
 def test_a_batch_is_dropped_once_its_processes_are_closed() -> None:
