@@ -170,6 +170,27 @@ def test_failures_about_the_world_are_tried_in_every_run(bench: Bench, tmp_path:
     assert bench.failed() == {}
 
 
+def test_a_file_that_could_not_be_read_is_read_again_although_it_has_not_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fvcli.sources import folders
+
+    pictures.make_folder(bench.photographs, range(3))
+    opened = folders.os.open
+
+    def failing(path: bytes, *rest: int, **more: int) -> int:
+        if os.fsencode(path).endswith(b"0001.png"):
+            raise OSError(5, "Input/output error")
+        return opened(path, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders.os, "open", failing)
+        assert bench.extract() == 2
+    assert bench.failed() == {"0001.png": "read"}
+    assert bench.extract() == 1
+    assert bench.failed() == {}
+
+
 def test_a_failure_of_an_option_is_tried_again_when_it_changes(bench: Bench) -> None:
     pictures.make_folder(bench.photographs, range(3))
     pictures.put(bench.photographs, "large.png", pictures.picture(9, side=64))

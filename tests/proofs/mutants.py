@@ -84,7 +84,8 @@ def report(results: list[dict[str, object]]) -> str:
 def try_all(given: argparse.Namespace, trials: Trials) -> None:
     """Tries what the options choose and prints how it went."""
     log: Path = given.work / "results.jsonl"
-    faults = [fault for fault in read_table() if given.room in (None, fault.room)]
+    rooms = given.room.split(",") if given.room else sorted({fault.room for fault in read_table()})
+    faults = sorted((fault for fault in read_table() if fault.room in rooms), key=lambda fault: rooms.index(fault.room))
     faults = [fault for fault in faults if given.only in fault.file + fault.what and not fault.equivalent]
     lines = map(json.loads, log.read_text().splitlines() if log.exists() else ())
     results = {(line["file"], line["what"]): line for line in lines}
@@ -115,7 +116,7 @@ def try_all(given: argparse.Namespace, trials: Trials) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--room")
+    options.add_argument("--room", help="one, or several with commas, in this order")
     options.add_argument("--only", default="", help="faults whose file or description holds this text")
     options.add_argument("--tests", choices=["fast", "near", "folder"], default="folder")
     options.add_argument("--work", type=Path, default=Path("/tmp/fvcli-mutants"))
