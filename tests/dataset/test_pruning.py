@@ -261,3 +261,14 @@ def test_rows_that_an_unfinished_run_was_to_drop_are_there_and_not_counted_as_dr
     values = contents.manifest(bench.features)
     assert values is not None
     assert (values["counts"]["pruned"], values["counts"]["rows"]) == (3, 29)
+
+
+def test_a_refused_update_leaves_nothing_of_its_plan(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(30))
+    bench.extract()
+    pictures.put(bench.photographs, "0000-new.png", pictures.picture(100))
+    for number in range(9, 29):
+        (bench.photographs / f"{number:04d}.png").unlink()
+    with pytest.raises(SourceError, match="--prune would drop 20 of the 30 rows"):
+        bench.extract(prune=True)
+    assert {file.name for file in (bench.features / ".fvcli").rglob("*") if file.is_file()} == {"lock"}
