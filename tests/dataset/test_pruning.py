@@ -12,6 +12,7 @@ import pytest
 from fvcli.errors import SourceError, StoppedError
 from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.records import Limit
+from fvcli.run import extract as extraction
 from fvcli.sources.discover import Sources
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench
@@ -272,3 +273,25 @@ def test_a_refused_update_leaves_nothing_of_its_plan(bench: Bench) -> None:
     with pytest.raises(SourceError, match="--prune would drop 20 of the 30 rows"):
         bench.extract(prune=True)
     assert {file.name for file in (bench.features / ".fvcli").rglob("*") if file.is_file()} == {"lock"}
+
+
+def test_a_root_stays_while_rows_that_were_to_be_dropped_are_still_there(
+    bench: Bench, roots: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty(roots[1])
+    for number in (3, 40):
+        pictures.put(Path(roots[0]), f"{number:04d}-new.png", pictures.picture(number))
+    options = {"sources": Sources(roots), "prune": True, "prune_limit": ALL}
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda done: signal.SIGINT, workers=1, batch_size=1, **options)  # type: ignore[arg-type]
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extraction.Run, "plan", die)
+    with pytest.raises(KeyboardInterrupt):  # what is finished has been published for another request by then
+        bench.extract(sources=Sources((roots[0],)))
+    values = contents.manifest(bench.features)
+    assert values is not None
+    assert values["roots"] == list(roots)
+    assert {root for root, _ in contents.rows(bench.features)} == set(roots)

@@ -162,6 +162,7 @@ def test_a_signal_during_an_update_leaves_the_old_dataset(bench: Bench) -> None:
         bench.extract(meanwhile=lambda done: signal.SIGINT if done > 12 else None)
     assert stopped.value.exit_code == 130
     assert contents.state(bench.features) == before
+    assert not list((bench.features / ".fvcli" / "staging").glob("*.tmp")), "the shard in work is dropped whole"
     assert bench.extract() < 30
     assert len(bench.rows()) == 60
 
