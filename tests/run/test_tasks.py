@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,14 @@ from typer.testing import Result
 
 from fvcli.dataset import lock
 from fvcli.dataset.local_store import LocalStore
+from fvcli.errors import StoppedError
+from fvcli.run import tasks
+from fvcli.run.pool import Resources
+from fvcli.run.request import ExtractRequest
+from fvcli.sources.discover import Sources
+from tests.helpers import pictures
 from tests.helpers.commands import here
+from tests.helpers.in_process import Observed
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
@@ -170,3 +178,25 @@ def test_what_cannot_mean_anything_is_told_in_one_line(
     finished = done(*arguments, code=code)
     assert said in finished.stderr
     assert finished.stderr.count("\n") == 1
+
+
+def test_a_task_that_is_stopped_has_not_ended_and_goes_on(memory_path: Path) -> None:
+    photographs = pictures.make_folder(memory_path / "photographs", range(12))
+    output = str(memory_path / "f")
+    planned = tasks.plan(ExtractRequest(Sources((str(photographs),)), output, shard_size=4), Observed())
+    assert (planned.shards, planned.done, planned.inputs) == (3, 0, 12)
+    task, resources = tasks.Task(1, 1), Resources(workers=1, batch_size=1)
+    stopping = Observed(meanwhile=lambda done: signal.SIGTERM if done >= 6 else None)
+    with pytest.raises(StoppedError, match="interrupted: saved 4 of 12; 2 more were read") as stop:
+        tasks.work(output, task, resources, None, stopping)
+    assert stop.value.exit_code == 143
+    (note,) = tasks.notes(LocalStore(output))
+    assert (note["task"], note["ended"], note["host"]) == ("1/1", None, socket.gethostname())
+    rest = Observed()
+    summary = tasks.work(output, task, resources, None, rest)
+    assert (summary.extracted, summary.shards, summary.counts.extracted) == (8, 3, 12)
+    assert (rest.total, rest.done) == (12, 12)
+    (note,) = tasks.notes(LocalStore(output))
+    assert note["ended"] >= note["began"]
+    assert tasks.finalize(output).counts.rows == 12
+    assert summary.to_json()["task"] == "1/1"
