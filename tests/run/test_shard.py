@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fvcli.run.progress import RunProgress
 
 from fvcli.errors import StoppedError
 from fvcli.records import Failure, ImageInfo, ImageRef, Limit
 from fvcli.run.request import TooManyFailuresError
+from fvcli.run.shard import RunProgress
 from fvcli.run.worker import Batch, Outcome, Success
 from tests.helpers.in_process import Observed
 
