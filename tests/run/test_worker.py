@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fvcli.images.loader import ImageLoader
-from fvcli.models.embedder import Embedder
+from fvcli.models.embedder import Embedder, Embeddings
 from fvcli.records import ImageInfo, ImageRef, Preprocessing
 from fvcli.run.processes import _ref_fields, _unpacked
 from fvcli.run.worker import Batch, BatchDroppedError, Failure, ImageWorker, Success
@@ -95,3 +96,24 @@ def test_an_input_is_the_same_on_both_sides_of_a_process() -> None:
     assert ImageRef(*values, base_folder=base) == ref
     assert ImageRef(*values, base_folder=base).base_folder == "/base"
     assert ImageRef(*values, base_folder=base).offset == 56
+
+
+def test_the_model_gets_the_images_that_are_whole_and_each_input_its_own_classes(batch: Batch) -> None:
+    given: list[int] = []
+
+    def embed(images: np.ndarray) -> Embeddings:
+        given.append(len(images))
+        classes = [((f"class {number}",), (number / 10,)) for number in range(len(images))]
+        return Embeddings(np.ones((len(images), 3), np.float32), classes)
+
+    model: Any = embed
+    model.input_spec = FakeModel().input_spec
+    first, broken, last = ImageWorker(model, ImageLoader(model.input_spec, Preprocessing()), "float32")(batch)
+    assert given == [2]
+    assert isinstance(first, Success)
+    assert isinstance(broken, Failure)
+    assert isinstance(last, Success)
+    assert [(one.info.labels, one.info.scores) for one in (first, last)] == [
+        (("class 0",), (0.0,)),
+        (("class 1",), (0.1,)),
+    ]
