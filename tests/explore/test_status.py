@@ -62,7 +62,7 @@ def test_a_run_in_progress_is_seen_from_outside(bench: Bench) -> None:
     seen: list[RunStatus] = []
 
     def look(done: int) -> None:
-        time.sleep(0.05)
+        time.sleep(0.02)
         found = status(bench)
         assert found is not None
         seen.append(found)

@@ -94,7 +94,7 @@ def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded
 
     def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
         process = original(module, stdout)
-        threading.Timer(1.0, process.send_signal, [signal.SIGSEGV]).start()
+        threading.Timer(0.4, process.send_signal, [signal.SIGSEGV]).start()
         return process
 
     owner = processes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.proofs.hollows import chosen, functions
 from tests.proofs.trials import REPOSITORY
 
@@ -47,6 +49,7 @@ def test_only_the_body_is_emptied() -> None:
         ast.parse("\n".join(after))
 
 
+@pytest.mark.slow
 def test_every_module_of_the_program_can_be_emptied() -> None:
     everything = chosen(None, 100, 1)
     assert {"dataset", "run", "images", "sources", "models", "report"} <= {each.room for each in everything}

@@ -114,8 +114,38 @@ def trial(tmp_path: Path, mark: bytes, check: object = lambda: None) -> dict[Ima
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        (None, Failure("crash", "TimedOut", "loading it took more than 120 s, in a process of its own")),
+        (
+            -signal.SIGSEGV,
+            Failure(
+                "crash", "SIGSEGV", "loading it ended a process by SIGSEGV; the file is left alone until it changes"
+            ),
+        ),
+        (-signal.SIGTERM, None),
+        (-signal.SIGINT, None),
+        (-signal.SIGHUP, None),
+        (-signal.SIGQUIT, None),
+        (0, None),
+        (1, None),
+    ],
+    ids=str,
+)
+def test_the_end_of_its_process_tells_whether_an_input_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch, code: int | None, failure: Failure | None
+) -> None:
+    monkeypatch.setattr(crashes, "_exit_code", lambda request, check: code)
+    ref = ImageRef("r", "a.png")
+    found = crashing([ref], Trial(InputSpec(8, 8), Preprocessing(), DEFAULT_LIMITS))
+    assert found == ({} if failure is None else {ref: failure})
+
+
 @pytest.mark.usefixtures("site")
-@pytest.mark.parametrize(("mark", "name"), [(b"segfault", "SIGSEGV"), (b"out of memory", "SIGKILL")])
+@pytest.mark.parametrize(
+    ("mark", "name"), [(b"segfault", "SIGSEGV"), pytest.param(b"out of memory", "SIGKILL", marks=pytest.mark.slow)]
+)
 def test_an_input_that_ends_its_process_is_blamed(tmp_path: Path, mark: bytes, name: str) -> None:
     ((ref, failure),) = trial(tmp_path, mark).items()
     assert ref.path == "image.png"
@@ -124,11 +154,13 @@ def test_an_input_that_ends_its_process_is_blamed(tmp_path: Path, mark: bytes, n
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_an_input_is_not_blamed_for_a_process_that_was_stopped(tmp_path: Path) -> None:
     assert trial(tmp_path, b"stopped by hand") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_an_input_that_hangs_is_blamed_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crashes, "TIMEOUT_SECONDS", 1.0)
@@ -148,6 +180,7 @@ def test_a_signal_breaks_a_trial_off(tmp_path: Path) -> None:
         trial(tmp_path, b"hangs", check)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_the_whole_ones_are_cleared(tmp_path: Path) -> None:
     assert trial(tmp_path, b"") == {}

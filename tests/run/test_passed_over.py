@@ -12,16 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
+from tests.helpers.commands import here
 from tests.helpers.processes import PATIENCE_SECONDS, catches, wait_for
 from tests.helpers.trees import make
 
 FVCLI = Path(sys.executable).with_name("fvcli")
 
 
-def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([FVCLI, "extract", *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
+def run(*arguments: str | Path, code: int = 0) -> Result:
+    done = here("extract", *arguments)
+    assert done.exit_code == code, done.stderr
     return done
 
 

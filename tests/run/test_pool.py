@@ -185,6 +185,7 @@ def test_everyone_who_waits_for_a_worker_hears_of_an_error() -> None:
 # --- processes --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_by_processes_alone_updates_as_threads_do_and_survives_an_input_that_crashes(
     memory_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
