@@ -204,6 +204,10 @@ def test_the_metrics_are_those_of_the_last_run_and_stay_after_one_that_ends_badl
     told("extract", "photos/new.png", "--prune", "--metrics-file", "m.prom")
     found = metrics()
     assert (found["fvcli_elsewhere_rows"], found["fvcli_inputs"], found["fvcli_last_run_exit_code"]) == (6, 1, 0)
+    assert found["fvcli_pruned_rows"] == 0
+    told("extract", "photos", "--prune", "--metrics-file", "m.prom", code=3)
+    found = metrics()
+    assert (found["fvcli_elsewhere_rows"], found["fvcli_pruned_rows"], found["fvcli_rows"]) == (0, 2, 5)
 
 
 def test_the_metrics_of_a_stream_are_its_counts() -> None:
@@ -276,6 +280,9 @@ def test_verify_and_repair_name_what_is_damaged() -> None:
         "fvcli repair features drops what is damaged; the next extract computes only that again",
         "fvcli does not touch files that it did not write: move them away yourself",
     ]
+    recomputed = told("verify", "features", "--recompute", "9", code=4)
+    assert sorted(recomputed) == sorted([foreign, damaged, *advice]), "what is damaged is not recomputed"
+    assert {foreign, damaged} <= set(told("verify", "features", "-q", code=4))
     *dropped, summary = told("repair", "features")
     assert [line.split(":")[1] for line in dropped if "(its rows" in line] == [f" {shard}"]
     assert summary == "features: dropped 1 damaged file; fvcli extract computes the rows again"
@@ -332,7 +339,9 @@ def test_duplicates_are_rows_of_a_table_or_names() -> None:
     assert fvcli("duplicates", "features", "--exact", "--print", "same-file", "-0").stdout == "photos/copy.png\0"
     values = json.loads(fvcli("duplicates", "features", "--exact", "--json").stdout)
     assert (values["rows"], values["threshold"], values["images"], values["saving_bytes"]) == (5, None, 2, int(size))
-    assert json.loads(fvcli("duplicates", "features", "--threshold", "0.5", "--json").stdout)["images"] == 5
+    for threshold, images in (("0.5", 5), ("0.999", 2)):
+        values = json.loads(fvcli("duplicates", "features", "--threshold", threshold, "--json").stdout)
+        assert (values["threshold"], values["images"]) == (float(threshold), images)
 
 
 def test_neighbors_are_rows_of_a_table_with_their_query() -> None:
@@ -345,6 +354,9 @@ def test_neighbors_are_rows_of_a_table_with_their_query() -> None:
     assert "photos/copy.png" not in done.stdout
     found = json.loads(fvcli("neighbors", "features", "0001.png", "-k", "2", "--json").stdout)
     assert [(row["query"], row["path"]) for row in found] == [("0001.png", "0001.png"), ("0001.png", "copy.png")]
+    Path("query.png").write_bytes(pictures.picture(3))
+    assert fvcli("neighbors", "features", "query.png", "-k", "1").stdout == "query.png\t1.0000\tphotos/0003.png\n"
+    assert "no-such-model" in told("neighbors", "features", "query.png", "--model", "no-such-model", code=1)[0]
 
 
 def test_a_dataset_on_one_screen() -> None:

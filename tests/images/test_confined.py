@@ -20,7 +20,7 @@ from fvcli.images.loader import ImageLoader
 from fvcli.images.memory import Budget, Limits
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 from tests.helpers.commands import FVCLI
-from tests.helpers.processes import children
+from tests.helpers.processes import children, run_at_start
 from tests.helpers.samples import picture, samples, saved
 
 SPEC = InputSpec(32, 32)
@@ -136,6 +136,8 @@ def test_a_picture_has_the_same_pixels_in_either_place(
     assert pixels == out.tobytes()
     assert answer == {"width": 400, "height": 300, "format": "JPEG"}
     assert (info.width, info.height, info.format) == (400, 300, "JPEG")
+    with pytest.raises(ImageError, match="more than the limit of 119,999"):
+        ImageLoader(SPEC, preprocessing, Limits(119_999)).prepare(ImageFile(data, "", len(data), 0), out)
     refused, nothing = confined._answer(request | {"max_pixels": 119_999}, data)
     assert (refused["error"][:2], nothing) == (["decode", "TooManyPixels"], b"")
 
@@ -168,6 +170,23 @@ def test_signals_are_heard_while_an_image_takes_long(tmp_path: Path, slow: bytes
     time.sleep(0.5)
     run.send_signal(number)
     assert run.wait(60) == 128 + number
+
+
+NOISY = """
+import os
+import fvcli.images.decode as module
+decode = module.decode
+def noisy(*arguments, **options):
+    os.write(1, b"what a library prints")
+    return decode(*arguments, **options)
+module.decode = noisy
+"""
+
+
+def test_what_a_library_prints_is_no_part_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_at_start(monkeypatch, tmp_path / "site", NOISY)
+    image = processes().decode(samples()["a.qoi"].data, MEMORY, never)
+    assert (image.width, image.height) == (120, 80)
 
 
 def test_no_answer_means_that_the_process_ended() -> None:
