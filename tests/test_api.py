@@ -81,3 +81,13 @@ def test_options_that_mean_nothing_are_refused(sample_images: Path, tmp_path: Pa
     with pytest.raises(UsageError, match="name a folder"):
         fvcli.extract([], tmp_path / "f")
     assert not (tmp_path / "f").exists()
+
+
+def test_a_model_says_what_it_is() -> None:
+    model = fvcli.load_model()
+    assert repr(model) == "Model('embedded': uint8 [n, 160, 160, 3] -> float32 [n, 1024])"
+    assert (model.name, model.dimension, model.input_size) == ("embedded", 1024, (160, 160))
+    assert len(bytes.fromhex(model.identity)) == 32
+    assert repr(model.per_thread()) == repr(model)
+    with pytest.raises(fvcli.UsageError, match="name a folder, a file or files_from"):
+        fvcli.extract()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import fvcli as fvcli_package
 from fvcli.explore.inspect import FailureKind
 from fvcli.explore.status import RunStatus, Task, Worker
 from tests.helpers import contents, pictures
@@ -544,6 +546,32 @@ def test_a_variable_of_the_environment_is_no_option_that_was_typed(monkeypatch: 
     )
     assert told("extract", "photos/copy.png", "-o", "ROWS.NPY")[-1].startswith("ROWS.NPY: 1 row")
     assert Path("ROWS.NPY").is_file()
+
+
+def test_the_page_is_opened_where_there_is_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    told("extract", "photos", code=3)
+    address = Path("page.html").resolve().as_uri()
+    asked: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: asked.append(url) is None)
+    assert "browser" not in told("report", "features", "-o", "page.html", "--open")[-1]
+    assert asked == [address]
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)
+    assert told("report", "features", "-o", "page.html", "--open")[-1] == (
+        f"no browser could be started; open {address}"
+    )
+
+    def broken(url: str) -> bool:
+        raise webbrowser.Error
+
+    monkeypatch.setattr(webbrowser, "open", broken)
+    assert told("report", "features", "-o", "page.html", "--open")[-1].startswith("no browser could be started")
+
+
+def test_the_version_and_lists_that_are_not_there() -> None:
+    assert fvcli("--version").output == f"fvcli {fvcli_package.__version__}\n"
+    for output in (("-o", "f"), ("-o", "-", "--format", "jsonl")):
+        (said,) = told("extract", "--files-from", "nowhere", *output, code=2)
+        assert said.startswith("fvcli: cannot read the list of files 'nowhere': No such file")
 
 
 def test_models_are_listed_shown_and_verified() -> None:
