@@ -89,5 +89,5 @@ def test_a_model_says_what_it_is() -> None:
     assert (model.name, model.dimension, model.input_size) == ("embedded", 1024, (160, 160))
     assert len(bytes.fromhex(model.identity)) == 32
     assert repr(model.per_thread()) == repr(model)
-    with pytest.raises(fvcli.UsageError, match="name a folder, a file or files_from"):
+    with pytest.raises(UsageError, match="name a folder, a file or files_from"):
         fvcli.extract()
