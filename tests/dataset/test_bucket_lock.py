@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fvcli.dataset import bucket_lock
 from fvcli.dataset.bucket_lock import BucketLocks, UnavailableError
-from fvcli.errors import LockedError
+from fvcli.errors import DatasetError, LockedError
 from fvcli.locations import Location
 from tests.helpers import pictures
 from tests.helpers.buckets import stand_in_for_s3
@@ -156,3 +157,58 @@ def test_a_suspended_host_changes_nothing_in_the_bucket(server: S3Server, tmp_pa
     code, told = said(suspended)
     assert (code, server.objects) == (75, after), told
     assert said(host(tmp_path, "other", "verify", "s3://out/f", "-q")) == (0, "changes: 0\n")
+
+
+def test_a_lock_in_a_bucket_is_renewed_as_often_as_one_on_a_disk() -> None:
+    renewed: list[int] = []
+    waits: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            return len(waits) > 3
+
+    class Lease:
+        def renew(self) -> None:
+            renewed.append(len(waits))
+            raise DatasetError("the bucket does not answer")
+
+    lease: Any = Lease()
+    bucket_lock._beat(lease, Stop())
+    assert (renewed, waits) == ([1, 2, 3], [15] * 4)
+
+
+CREDENTIALS = """
+[default]
+aws_access_key_id = ours
+aws_secret_access_key = secret
+[other]
+aws_access_key_id = theirs
+aws_secret_access_key = hidden
+aws_session_token = token
+[empty]
+region = nowhere
+"""
+
+
+def test_the_keys_are_those_of_the_profile_where_the_environment_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").write_text(CREDENTIALS)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert bucket_lock._profile() == {"access_key_id": "ours", "secret_access_key": "secret"}
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    assert bucket_lock._profile() == {
+        "access_key_id": "theirs", "secret_access_key": "hidden", "session_token": "token",
+    }  # fmt: skip
+    for profile in ("empty", "none"):
+        monkeypatch.setenv("AWS_PROFILE", profile)
+        assert bucket_lock._profile() == {}
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "in the environment")
+    assert bucket_lock._profile() == {}
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    (tmp_path / "credentials").write_bytes(b"\xff no file of settings")
+    assert bucket_lock._profile() == {}
