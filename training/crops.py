@@ -80,6 +80,17 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> Pa
     return Pair(tuple(teacher), student)
 
 
+def draw_single(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> UInt8Array:
+    """uint8 [count, 160, 160, 3]: random views of one image each, as the student sees them."""
+    generator = np.random.default_rng(seed)
+    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-count // len(images)))])[:count]
+    return np.stack([_single_view(images[index], generator) for index in order])
+
+
+def _single_view(image: Image.Image, generator: np.random.Generator) -> UInt8Array:
+    return _view(image, _random_box(image.size, generator), STUDENT_SIZE, generator)[1]
+
+
 def _view(
     image: Image.Image, box: tuple[float, float, float, float], size: int, generator: np.random.Generator
 ) -> tuple[UInt8Array, UInt8Array]:

@@ -1,4 +1,4 @@
-"""The recipe of a training, which decides its result beside the graph, the images and the library versions."""
+"""The recipe of the training, which decides its result beside the graph, the images and the library versions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One stage of training.
+    """The recipe of the float stage.
 
-    quantized: behind FakeQuant, or in float.
     frozen: the number of layers, from the first, that keep their weights. Their results are computed once per crop.
     rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
         ``window`` times; the first rounds repeat what there is.
@@ -22,7 +21,6 @@ class Recipe:
         cross-entropy softened by ``temperature``.
     """
 
-    quantized: bool
     rounds: int
     seed: int
     kernel_rate: float
@@ -40,11 +38,6 @@ class Recipe:
     hint_weight: float = 0.25
     classes_weight: float = 0.6
     temperature: float = 2.0
-
-    @property
-    def name(self) -> str:
-        """Of the folder that the stage works in."""
-        return "quantized" if self.quantized else "float"
 
     @property
     def steps_a_round(self) -> int:
@@ -65,7 +58,6 @@ class Recipe:
 
 
 FLOAT = Recipe(
-    quantized=False,
     rounds=48,
     seed=20,
     kernel_rate=1.5e-3,
@@ -82,10 +74,5 @@ FLOAT = Recipe(
 FLOAT_SHARE = 0.65
 """The share of the way from the float stage's start to its result that is kept."""
 
-QUANTIZED = Recipe(
-    quantized=True, rounds=2, seed=21, kernel_rate=1e-4, gain_rate=5e-5, warm_up=20, decay=0.9, average=0.97
-)
-"""From the 8-bit grid that :mod:`training.rounding` found; a weight moves only if its gradient insists."""
-
-ROUNDING_VIEWS = 288
-"""Random views on which the grid is found."""
+ROUNDING_VIEWS, ROUNDING_SEED = 1536, 21
+"""Random views on which the 8-bit grid is found, and their seed."""

@@ -8,6 +8,7 @@ the largest weight; the bias takes up what is left on average.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from fvcli.models.mobilenet import graph
-from fvcli.models.mobilenet.graph import Convolution, LayerTensors, Span
+from fvcli.models.mobilenet.graph import Convolution, LayerTensors, NetworkTensors, Span
 from fvcli.models.mobilenet.network import INT8_LIMIT, Layer, MobileNetV1
 from fvcli.records import Float32Array, UInt8Array
 from training.student import CEILING, INPUT_SPAN
@@ -24,6 +25,10 @@ ROWS = 40_000
 DEPTHWISE_ROWS = 12_000
 """Positions of maps that a layer is fitted on; a depthwise one has only nine numbers a channel to find."""
 
+LARGE_MAPS, FEW = 11, 288
+"""The first layers, up to Conv2d_5, have maps so large that few images give enough positions, and fill the memory."""
+
+OUTPUT_SPAN = Span(0.0, CEILING)
 DAMPING = 0.01
 RIDGE = 0.05
 CLIPS = np.concatenate([np.linspace(1.0, 0.5, 26), np.linspace(0.48, 0.2, 15)])
@@ -40,25 +45,37 @@ class Rounded:
 def rounded(network: MobileNetV1, images: UInt8Array, seed: int) -> Rounded:
     """Quantizes a plain network so that uint8 ``images`` [n, h, w, 3] give nearly its features."""
     generator = np.random.default_rng(seed)
-    real = np.concatenate([_pixels(images[start : start + 32]) for start in range(0, len(images), 32)])
-    coarse = graph.fake_quant(tf.constant(real), INPUT_SPAN).numpy()
-    layers, limits = [], {}
+    layers: list[Layer] = []
+    limits: dict[str, float] = {}
+    real, coarse = _maps(network, layers, images[:FEW])
     for shape, layer in zip(graph.convolutions(network.depth_multiplier), network.layers, strict=True):
+        if len(layers) == LARGE_MAPS and len(images) > FEW:
+            real, coarse = _maps(network, layers, images)
         wanted = _convolved(real, layer, shape)
         kernel, bias, limit = _fitted(coarse, wanted, layer, shape, generator)
         done = replace(layer, kernel=kernel, bias=bias)
-        given = _convolved(coarse, done, shape)
-        error = float(np.mean((_clipped(given) - _clipped(wanted)) ** 2) / np.mean(_clipped(wanted) ** 2))
-        print(f"{layer.name}: relative error {error:.4f}, grid to {limit:.3f} of {np.abs(layer.kernel).max():.3f}")
+        given = _clipped(_convolved(coarse, done, shape))
         real = _clipped(wanted)
-        coarse = graph.fake_quant(tf.constant(_clipped(given)), Span(0.0, CEILING)).numpy()
+        error = float(np.mean((given - real) ** 2) / np.mean(real**2))
+        print(f"{layer.name}: relative error {error:.4f}, grid to {limit:.3f} of {np.abs(layer.kernel).max():.3f}")
+        coarse = graph.fake_quant(tf.constant(given), OUTPUT_SPAN).numpy()
         layers.append(done)
         limits[layer.name] = limit
     return Rounded(replace(network, layers=tuple(layers), logits=None), limits)
 
 
-def _pixels(images: UInt8Array) -> Float32Array:
-    return images.astype(np.float32) / np.float32(255) * 2 - 1
+def _maps(network: MobileNetV1, done: Sequence[Layer], images: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    """The results for ``images`` of as many layers as are ``done``: of the network's own, and of those done."""
+    part = slice(0, len(done))
+    own = NetworkTensors(network.depth_multiplier, [LayerTensors(layer.kernel, layer.bias) for layer in network.layers])
+    grid = replace(own, layers=[LayerTensors(layer.kernel, layer.bias, output=OUTPUT_SPAN) for layer in done])
+    results: tuple[list[Float32Array], list[Float32Array]] = [], []
+    for start in range(0, len(images), 32):
+        pixels = tf.constant(images[start : start + 32].astype(np.float32) / np.float32(255) * 2 - 1)
+        for tensors, x, parts in zip((own, grid), (pixels, graph.fake_quant(pixels, INPUT_SPAN)), results, strict=True):
+            maps = graph.partial_endpoints(tensors, x, part)
+            parts.append((maps[done[-1].name] if done else x).numpy())
+    return np.concatenate(results[0]), np.concatenate(results[1])
 
 
 def _clipped(maps: Float32Array) -> Float32Array:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fvcli.models.litert import LiteRTModel
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import compile_int8
+from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.mobilenet.tflite_reader import parse_tflite
@@ -25,9 +26,10 @@ from fvcli.records import Fit, Float32Array, UInt8Array
 from training import crops, photographs
 from training.evaluate import Classifier, loaded, teacher_answers
 from training.holdout import FITS, TEACHER_SIZE
-from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS, Recipe
+from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS
 from training.scores import NEIGHBORS, cosines, means, scores, standard_errors
-from training.train import Places, checkpoints_of, float_trainer, quantized_trainer
+from training.student import Student
+from training.train import GRID, REACH, RECIPE, Places, load_rounded
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
 NAME = "mobilenet_v1_1.0_160"
@@ -113,8 +115,8 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         },
         "trained": {
             "command": "python -m training.train (see training/README.md)",
-            "stages": json.loads((places.work / "recipe.json").read_text()),
-            "reach_of_kernels": json.loads((places.work / "reach.json").read_text()),
+            "recipe": json.loads((places.work / RECIPE).read_text()),
+            "reach_of_kernels": json.loads((places.work / REACH).read_text()),
             "kept_of_the_float_stage": FLOAT_SHARE,
             "views_for_the_grid": ROUNDING_VIEWS,
             "images": f"{len(photographs.split(places.data).train):,} photographs, without labels",
@@ -171,14 +173,9 @@ def ship(network: MobileNetV1, places: Places, folder: Path) -> dict[str, Any]:
 
 
 def trained(places: Places) -> MobileNetV1:
-    """The averaged weights that the training in ``places.work`` ended with, as integers."""
-    stages = [Recipe(**values) for values in json.loads((places.work / "recipe.json").read_text())]
-    first = float_trainer(stages[0], places)
-    checkpoints_of(first, places)
-    last = quantized_trainer(stages[1], places, first)
-    checkpoints_of(last, places)
-    last.swap_average()
-    return last.student.network(crops.STUDENT_SIZE)
+    """The network that the training in ``places.work`` ended with, as integers."""
+    grid = load_rounded(places.work / GRID, read_frozen_graph(places.graph))
+    return Student(grid.network, grid.limits).network(crops.STUDENT_SIZE)
 
 
 def main() -> None:

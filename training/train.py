@@ -1,7 +1,6 @@
 """Trains the embedded model: ``python -m training.train --help``. See training/README.md.
 
-Four steps, each resumed where it was left: how far kernels reach at 160, the float stage, rounding to the 8-bit grid,
-the quantized stage.
+Three steps, each resumed where it was left: how far kernels reach at 160, the float stage, rounding to the 8-bit grid.
 """
 
 from __future__ import annotations
@@ -20,22 +19,27 @@ from tqdm import tqdm
 
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
-from fvcli.records import UInt8Array
 from training import crops, photographs, teacher
 from training.holdout import Holdout
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FLOAT, FLOAT_SHARE, QUANTIZED, ROUNDING_VIEWS, Recipe
+from training.recipe import FLOAT, FLOAT_SHARE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import Trainer
 
-REACH, TEACHER = "reach.json", "teacher.tflite"
-"""Files in the work folder: found reaches, and the teacher as a LiteRT file."""
+RECIPE, REACH, TEACHER, GRID = "recipe.json", "reach.json", "teacher.tflite", "rounded.npz"
+"""Files in the work folder: the recipe, found reaches, the teacher as a LiteRT file, the result on the 8-bit grid."""
+
+FLOAT_STAGE = "float"
+"""The folder in the work folder that holds the stage's checkpoints and its log."""
 
 MEASURED = 8
 """Rounds between measurements on the first ``LOGGED`` of the photographs set aside."""
 
 LOGGED = 250
+
+VIEWS = 10**6
+"""The second seed of views that are no chunk; those of chunks are the chunks' numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,18 @@ class Places:
         parser.add_argument("--work", type=Path, required=True, help="checkpoints and logs; run again to resume")
 
 
-def random_views(places: Places, count: int, seed: int) -> UInt8Array:
-    """uint8 [count, 160, 160, 3] of the training images."""
-    images = photographs.Album(photographs.split(places.data).train)
-    return crops.draw(images, count, (seed, 10**6)).student
+def trained_on(places: Places) -> photographs.Album:
+    """The photographs that the student is trained on."""
+    return photographs.Album(photographs.split(places.data).train)
 
 
 def float_trainer(recipe: Recipe, places: Places) -> Trainer:
     """At step 0: the teacher's weights, resampled for 160, equalized by what 1,024 random views activate."""
     original = read_frozen_graph(places.graph)
     start = resampled(original, found_reaches(original, places))
-    network, factors = equalized(start, activation_maxima(start, random_views(places, 1024, recipe.seed)))
-    return Trainer(recipe, network, None, factors, original)
+    views = crops.draw(trained_on(places), 1024, (recipe.seed, VIEWS)).student
+    network, factors = equalized(start, activation_maxima(start, views))
+    return Trainer(recipe, network, factors, original)
 
 
 def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
@@ -81,17 +85,12 @@ def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
     return dict(json.loads(path.read_text()))
 
 
-def quantized_trainer(recipe: Recipe, places: Places, trained: Trainer) -> Trainer:
-    """At step 0: on the 8-bit grid, ``FLOAT_SHARE`` of the way that the float stage went."""
-    original = read_frozen_graph(places.graph)
-    grid = places.work / "rounded.npz"
-    if not grid.exists():
-        trained.settle(FLOAT_SHARE)
-        network = trained.student.plain_network(original)
-        save_rounded(grid, rounded(network, random_views(places, ROUNDING_VIEWS, recipe.seed), recipe.seed))
-    result = load_rounded(grid, original)
-    factors = {teacher.HINT: trained.hint_factors.numpy()}
-    return Trainer(recipe, result.network, result.limits, factors, original)
+def write_grid(trained: Trainer, places: Places) -> None:
+    """Rounds the network that is ``FLOAT_SHARE`` of the way that the float stage went."""
+    trained.settle(FLOAT_SHARE)
+    network = trained.student.plain_network(read_frozen_graph(places.graph))
+    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS))
+    save_rounded(places.work / GRID, rounded(network, views, ROUNDING_SEED))
 
 
 def save_rounded(path: Path, result: Rounded) -> None:
@@ -100,7 +99,9 @@ def save_rounded(path: Path, result: Rounded) -> None:
         arrays[f"{layer.name}/kernel"] = layer.kernel
         arrays[f"{layer.name}/bias"] = layer.bias
         arrays[f"{layer.name}/limit"] = np.float64(result.limits[layer.name])
-    np.savez(path, **arrays)
+    partial = path.with_name(f"partial-{path.name}")
+    np.savez(partial, **arrays)
+    partial.rename(path)
 
 
 def load_rounded(path: Path, like: MobileNetV1) -> Rounded:
@@ -115,7 +116,7 @@ def load_rounded(path: Path, like: MobileNetV1) -> Rounded:
 
 def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManager:
     """The stage's checkpoints; ``trainer`` takes the last one's state."""
-    folder = places.work / trainer.recipe.name
+    folder = places.work / FLOAT_STAGE
     checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=tf.Variable(0, dtype=tf.int64, trainable=False))
     checkpoints = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=3)
     if checkpoints.latest_checkpoint:
@@ -123,23 +124,22 @@ def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManag
     return checkpoints
 
 
-def train(stages: tuple[Recipe, Recipe], places: Places) -> Trainer:
-    """Trains from wherever ``places.work`` left off to the end; the result is the last stage's."""
+def train(recipe: Recipe, places: Places) -> None:
+    """Trains from wherever ``places.work`` left off to the end, and rounds the result."""
     places.work.mkdir(parents=True, exist_ok=True)
-    (places.work / "recipe.json").write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
+    (places.work / RECIPE).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
     if not (places.work / TEACHER).exists():
         teacher.write_teacher(places.graph, places.work / TEACHER)
-    first = float_trainer(stages[0], places)
-    run_stage(first, places)
-    second = quantized_trainer(stages[1], places, first)
-    run_stage(second, places)
-    return second
+    trainer = float_trainer(recipe, places)
+    run_stage(trainer, places)
+    if not (places.work / GRID).exists():
+        write_grid(trainer, places)
 
 
 def run_stage(trainer: Trainer, places: Places) -> None:
     """Trains from the stage's last checkpoint to the end of its recipe."""
     recipe = trainer.recipe
-    folder = places.work / recipe.name
+    folder = places.work / FLOAT_STAGE
     checkpoints = checkpoints_of(trainer, places)
     finished = checkpoints.checkpoint.rounds
     first = int(finished.numpy())
@@ -152,7 +152,7 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     some = photographs.Album(photographs.split(places.data).aside[:LOGGED])
     holdout = Holdout(read_frozen_graph(places.graph), some)
     steps = recipe.steps_a_round
-    with tqdm(desc=recipe.name, total=recipe.rounds * steps, initial=first * steps, unit="step", mininterval=10) as bar:
+    with tqdm(desc=FLOAT_STAGE, total=recipe.rounds * steps, initial=first * steps, unit="step", mininterval=10) as bar:
         if first == 0:
             append(log, {"round": 0, "aside": averaged(trainer, holdout)})
         for number in range(first, recipe.rounds):
@@ -256,15 +256,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     Places.add_arguments(parser)
     parser.add_argument("--float-rounds", type=int, default=FLOAT.rounds)
-    parser.add_argument("--quantized-rounds", type=int, default=QUANTIZED.rounds)
     parser.add_argument("--chunk", type=int, default=FLOAT.chunk, help="crops in a chunk; small for a trial")
     values = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    stages = (
-        replace(FLOAT, rounds=values.float_rounds, chunk=values.chunk),
-        replace(QUANTIZED, rounds=values.quantized_rounds, chunk=values.chunk),
-    )
-    train(stages, Places(values.graph, values.data, values.labels, values.work))
+    recipe = replace(FLOAT, rounds=values.float_rounds, chunk=values.chunk)
+    train(recipe, Places(values.graph, values.data, values.labels, values.work))
 
 
 if __name__ == "__main__":

@@ -20,23 +20,22 @@ from training.student import Student
 
 
 class Trainer(tf.Module):
-    """Trains ``network`` as the recipe says; all its state is in variables, for checkpoints.
+    """Trains ``network`` in float as the recipe says; all its state is in variables, for checkpoints.
 
-    limits: of the kernels' grids, for a stage behind FakeQuant. factors: by layer name, what equalization multiplied
-    its channels by, so that hints can be compared. original: Google's network, whose classifier is used.
+    factors: by layer name, what equalization multiplied its channels by, so that hints can be compared. original:
+    Google's network, whose classifier is used.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         network: MobileNetV1,
-        limits: Mapping[str, float] | None,
         factors: Mapping[str, Float32Array],
         original: MobileNetV1,
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.student = Student(network, limits)
+        self.student = Student(network)
         trained = slice(recipe.frozen, None)
         parts = (self.student.kernels, self.student.gains, self.student.biases)
         self._variables = [variable for part in parts for variable in part[trained]]
@@ -90,8 +89,8 @@ class Trainer(tf.Module):
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
 
     def tensors(self) -> NetworkTensors:
-        """The student as this stage trains it: in float, or behind FakeQuant."""
-        return self.student.tensors(quantized=self.recipe.quantized)
+        """The student as it is trained: in float."""
+        return self.student.tensors(quantized=False)
 
     def swap_average(self) -> None:
         """Exchanges the variables and their moving averages; twice is nothing."""

@@ -18,7 +18,7 @@ from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from training import photographs, teacher
 from training.holdout import FITS, Holdout
 from training.recipe import FLOAT, Recipe
-from training.train import REACH, TEACHER, Places, checkpoints_of, float_trainer, found_reaches, run_stage
+from training.train import FLOAT_STAGE, REACH, TEACHER, Places, checkpoints_of, float_trainer, found_reaches, run_stage
 
 
 def parsed(variant: str, base: Recipe) -> tuple[str, Recipe]:
@@ -48,7 +48,7 @@ def tried(name: str, recipe: Recipe, places: Places, holdout: Holdout) -> dict[s
     own = replace(places, work=places.work / name)
     result = own.work / "scores.npz"
     if not result.exists():
-        chunks = own.work / recipe.name / "chunks"
+        chunks = own.work / FLOAT_STAGE / "chunks"
         chunks.mkdir(parents=True, exist_ok=True)
         shared = [(places.work / name, own.work / name) for name in (REACH, TEACHER)]
         shared += [(chunk, chunks / chunk.name) for chunk in (places.work / "chunks").glob("chunk-*.npz")]

@@ -38,6 +38,14 @@ def test_teacher_and_student_see_the_same(images: list[Image.Image]) -> None:
         assert np.abs(shrunk - small).mean() < 6
 
 
+def test_single_views_are_of_one_image_each() -> None:
+    plain = [Image.new("RGB", (300, 200), (level, level, level)) for level in range(40, 240, 40)]
+    views, again = (crops.draw_single(plain, 12, (3, 0)) for _ in range(2))
+    assert views.shape == (12, 160, 160, 3)
+    np.testing.assert_array_equal(views, again)
+    assert all(np.ptp(view, axis=(0, 1)).max() == 0 for view in views), "a mixture has more than one color"
+
+
 def test_views_keep_what_the_fit_keeps() -> None:
     image = Image.new("RGB", (400, 200), "black")
     image.paste("white", (0, 0, 100, 200))

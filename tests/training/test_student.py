@@ -89,8 +89,8 @@ def test_the_student_in_training_is_the_network_it_becomes(uneven: MobileNetV1) 
 
 @pytest.mark.slow
 def test_fitted_rounding_loses_less_than_plain_rounding(uneven: MobileNetV1, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ROWS", "DEPTHWISE_ROWS"):
-        monkeypatch.setattr(rounding, name, 3000)
+    for name, value in (("ROWS", 3000), ("DEPTHWISE_ROWS", 3000), ("FEW", 16)):
+        monkeypatch.setattr(rounding, name, value)
     expected = features_of(graph.network_arrays(uneven), IMAGES).numpy()
     even, _ = equalized(uneven, activation_maxima(uneven, IMAGES))
 

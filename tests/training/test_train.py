@@ -24,7 +24,7 @@ RECIPE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
     network = plain_network(160, 1.0)
-    return Trainer(RECIPE, network, None, {teacher.HINT: np.ones(512, np.float32)}, network)
+    return Trainer(RECIPE, network, {teacher.HINT: np.ones(512, np.float32)}, network)
 
 
 class Chunks:
