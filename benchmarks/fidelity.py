@@ -15,10 +15,12 @@ import numpy as np
 
 from benchmarks.speed import PHOTOGRAPHS, heading
 from fvcli.models.loading import load_model
+from fvcli.records import Preprocessing
 from training import photographs
 from training.classifier import FOLDER as EMBEDDED
-from training.evaluate import Classifier, loaded
+from training.evaluate import Classifier
 from training.holdout import FITS
+from training.photographs import loaded
 from training.scores import cosines
 
 #: A cosine above which two vectors are hardly different.
@@ -34,7 +36,10 @@ def main(folder: str = str(PHOTOGRAPHS)) -> None:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for fit in FITS:
-        fast, exact = (classifier(model(loaded(paths, model.input_spec, fit, decode))) for decode in ("fast", "exact"))
+        fast, exact = (
+            classifier(model(loaded(paths, model.input_spec, Preprocessing(decode, fit))))
+            for decode in ("fast", "exact")
+        )
         alike = cosines(fast.features, exact.features)
         right = [float(np.mean(answers.logits.argmax(1) == truth)) for answers in (fast, exact)]
         values = (alike.mean(), alike.min(), float(np.mean(alike >= NEAR)), *right)

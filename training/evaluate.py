@@ -10,28 +10,20 @@ import argparse
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model, load_network
 from fvcli.models.mobilenet import graph
-from fvcli.records import Decode, Fit, Float32Array, ImageRef, InputSpec, Preprocessing, UInt8Array
+from fvcli.records import Float32Array, InputSpec, Preprocessing, Resize, UInt8Array
 from training import photographs
 from training.holdout import FITS, TEACHER_SIZE, run
+from training.photographs import loaded
 from training.scores import Answers, means, scores, standard_errors
 
 COLUMNS = ("top1", "top5", "retrieval", "agreement", "divergence")
-
-
-def loaded(paths: Sequence[Path], spec: InputSpec, fit: Fit, decode: Decode = "fast") -> UInt8Array:
-    """uint8 [n, height, width, 3], as ``fvcli extract`` gives the photographs to a model."""
-    loader = ImageLoader(spec, Preprocessing(decode=decode, fit=fit))
-    images = np.empty((len(paths), spec.height, spec.width, 3), np.uint8)
-    for path, image in zip(paths, images, strict=True):
-        loader.load(ImageRef("", str(path)), image)
-    return images
 
 
 class Classifier:
@@ -46,10 +38,12 @@ class Classifier:
         return Answers(features, features @ self._weights + self._biases)
 
 
-def teacher_answers(teacher: str, paths: Sequence[Path], fit: Fit, images: UInt8Array) -> dict[str, Answers]:
+def teacher_answers(
+    teacher: str, paths: Sequence[Path], preprocessing: Preprocessing, images: UInt8Array
+) -> dict[str, Answers]:
     """By name what the float network ``teacher`` makes of the photographs at 224, and of ``images``, made of them."""
     network = graph.network_arrays(load_network(teacher))
-    large = loaded(paths, InputSpec(TEACHER_SIZE, TEACHER_SIZE, value_range=(0.0, 1.0)), fit)
+    large = loaded(paths, InputSpec(TEACHER_SIZE, TEACHER_SIZE, value_range=(0.0, 1.0)), preprocessing)
     classifier = Classifier()
     return {
         f"teacher at {TEACHER_SIZE}": classifier(run(network, large)),
@@ -57,15 +51,18 @@ def teacher_answers(teacher: str, paths: Sequence[Path], fit: Fit, images: UInt8
     }
 
 
-def table(model: str, paths: Sequence[Path], truth: NDArray[np.int64] | None, teacher: str | None) -> list[str]:
+def table(
+    model: str, paths: Sequence[Path], truth: NDArray[np.int64] | None, teacher: str | None, resize: Resize
+) -> list[str]:
     """Markdown: a row per network and fit, a column per figure, each with its standard error."""
     chosen, classifier = load_model(model), Classifier()
     lines = [f"| network | fit | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
     for fit in FITS:
-        images = loaded(paths, chosen.input_spec, fit)
+        preprocessing = Preprocessing(fit=fit, resize=resize)
+        images = loaded(paths, chosen.input_spec, preprocessing)
         answers = {model: classifier(chosen(images))}
         if teacher is not None:
-            answers |= teacher_answers(teacher, paths, fit, images)
+            answers |= teacher_answers(teacher, paths, preprocessing, images)
         wanted = answers.get(f"teacher at {TEACHER_SIZE}")
         for name, given in answers.items():
             values = scores(given, truth, wanted)
@@ -91,6 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--teacher", help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb: for agreement and divergence")
     parser.add_argument("--first", type=int, help="only so many files, by the SHA-256 of their names")
+    parser.add_argument("--resize", choices=get_args(Resize), default="bilinear", help="as for fvcli extract")
     values = parser.parse_args()
     if not values.labels and not values.teacher:
         parser.error("give --labels or --teacher: without either there is nothing to compare with")
@@ -105,7 +103,7 @@ def main() -> None:
             [
                 f"{len(paths)} photographs of {values.photographs}",
                 "",
-                *table(values.model, paths, truth, values.teacher),
+                *table(values.model, paths, truth, values.teacher, values.resize),
             ]
         )
     )

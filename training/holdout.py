@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from PIL import Image
 
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.graph import NetworkTensors
 from fvcli.models.mobilenet.network import MobileNetV1
-from fvcli.records import Fit, Float32Array, UInt8Array
+from fvcli.records import Fit, Float32Array, InputSpec, Preprocessing, UInt8Array
 from training import crops
+from training.photographs import loaded
 from training.scores import Answers, means, scores
 
 FITS: tuple[Fit, ...] = ("squash", "crop")
@@ -22,18 +23,17 @@ BATCH = 32
 
 
 class Holdout:
-    """Photographs under both fits, with the teacher's answers at 224.
+    """Photographs under both fits, read as ``fvcli extract`` reads them, with the teacher's answers at 224.
 
     truth: int [n], the right classes (0..1000), if they are known.
     """
 
-    def __init__(
-        self, teacher: MobileNetV1, images: Sequence[Image.Image], truth: NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, teacher: MobileNetV1, paths: Sequence[Path], truth: NDArray[np.int64] | None = None) -> None:
         self._truth = truth
         self._teacher = graph.network_arrays(teacher)
-        self._views = {fit: crops.views(images, crops.STUDENT_SIZE, fit) for fit in FITS}
-        self._wanted = {fit: self._answers(run(self._teacher, crops.views(images, TEACHER_SIZE, fit))) for fit in FITS}
+        self._views = {fit: loaded(paths, _spec(crops.STUDENT_SIZE), Preprocessing(fit=fit)) for fit in FITS}
+        large = {fit: loaded(paths, _spec(TEACHER_SIZE), Preprocessing(fit=fit)) for fit in FITS}
+        self._wanted = {fit: self._answers(run(self._teacher, large[fit])) for fit in FITS}
 
     def measure(self, network: NetworkTensors) -> dict[str, dict[str, float]]:
         """By fit: the means of :meth:`scores`."""
@@ -45,6 +45,10 @@ class Holdout:
 
     def _answers(self, features: Float32Array) -> Answers:
         return Answers(features, graph.logits(self._teacher, tf.constant(features)).numpy())
+
+
+def _spec(size: int) -> InputSpec:
+    return InputSpec(size, size, value_range=(0.0, 1.0))
 
 
 def run(network: NetworkTensors, images: UInt8Array) -> Float32Array:

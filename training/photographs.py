@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fvcli.images.loader import ImageLoader
+from fvcli.records import ImageRef, InputSpec, Preprocessing, UInt8Array
+
 VALIDATION = 106
 ASIDE = 1000
 MISNAMED = (224, 224)
@@ -83,6 +86,15 @@ def labeled(
     if without is not None:
         rows = [row for row in rows if Image.open(folder / row["file"]).size != without]
     return tuple(folder / row["file"] for row in rows), np.array([int(row["class"]) for row in rows])
+
+
+def loaded(paths: Sequence[Path], spec: InputSpec, preprocessing: Preprocessing) -> UInt8Array:
+    """uint8 [n, height, width, 3], as ``fvcli extract`` gives the photographs to a model."""
+    loader = ImageLoader(spec, preprocessing)
+    images = np.empty((len(paths), spec.height, spec.width, 3), np.uint8)
+    for path, image in zip(paths, images, strict=True):
+        loader.load(ImageRef("", str(path)), image)
+    return images
 
 
 def true_classes(photos: tuple[Path, ...], labels: Path) -> NDArray[np.int64]:

@@ -22,10 +22,11 @@ from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.mobilenet.tflite_reader import parse_tflite
 from fvcli.models.model_card import ModelCard
-from fvcli.records import Fit, Float32Array, UInt8Array
+from fvcli.records import Fit, Float32Array, Preprocessing, UInt8Array
 from training import crops, photographs
-from training.evaluate import Classifier, loaded, teacher_answers
+from training.evaluate import Classifier, teacher_answers
 from training.holdout import FITS, TEACHER_SIZE
+from training.photographs import loaded
 from training.recipe import FLOAT_SHARE, ROUNDING_VIEWS
 from training.scores import NEIGHBORS, cosines, means, scores, standard_errors
 from training.student import Student
@@ -76,9 +77,10 @@ def _figures(
 ) -> dict[str, Any]:
     """On one set and fit: means and standard errors of both engines and of the teacher, and the engines' likeness."""
     classifier = Classifier()
-    images = loaded(paths, network.input_spec, fit)
+    preprocessing = Preprocessing(fit=fit)
+    images = loaded(paths, network.input_spec, preprocessing)
     answers = {name: classifier(engine(images)) for name, engine in engines.items()}
-    answers |= teacher_answers(str(places.graph), paths, fit, images)
+    answers |= teacher_answers(str(places.graph), paths, preprocessing, images)
     wanted = answers[f"teacher at {TEACHER_SIZE}"]
     values = {name: scores(given, truth, wanted) for name, given in answers.items()}
     first, second = answers["tensorflow"], answers["int8"]

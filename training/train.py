@@ -149,8 +149,7 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     chunks.mkdir(parents=True, exist_ok=True)
     window = Window(trainer, chunks, first)
     producer = teacher.Producer(window.task(places, first))
-    some = photographs.Album(photographs.split(places.data).aside[:LOGGED])
-    holdout = Holdout(read_frozen_graph(places.graph), some)
+    holdout = Holdout(read_frozen_graph(places.graph), photographs.split(places.data).aside[:LOGGED])
     steps = recipe.steps_a_round
     with tqdm(desc=FLOAT_STAGE, total=recipe.rounds * steps, initial=first * steps, unit="step", mininterval=10) as bar:
         if first == 0:

@@ -110,11 +110,11 @@ def main() -> None:
     places = Places(values.graph, values.data, values.labels, values.work)
     variants = dict(parsed(variant, replace(FLOAT, rounds=values.rounds)) for variant in values.variants)
     aside = photographs.split(places.data).aside[: values.photographs]
-    holdout = Holdout(read_frozen_graph(places.graph), photographs.Album(aside))
+    holdout = Holdout(read_frozen_graph(places.graph), aside)
     if values.shares:
         folder = places.data / "validation"
         paths, truth = photographs.labeled(folder / "labels.tsv", folder, photographs.MISNAMED)
-        labeled = Holdout(read_frozen_graph(places.graph), photographs.Album(paths), truth)
+        labeled = Holdout(read_frozen_graph(places.graph), paths, truth)
         holdouts = {("agreement", "divergence"): holdout, ("top1", "retrieval"): labeled}
         show_shares(places, holdouts, values.shares)
         return

@@ -8,12 +8,14 @@ import pytest
 
 from fvcli.models.loading import embedded_file, load_model, load_network
 from fvcli.models.mobilenet.network import exactness
+from fvcli.records import Preprocessing
 
 pytest.importorskip("tensorflow")
 
 from training import photographs
-from training.evaluate import Classifier, loaded
+from training.evaluate import Classifier
 from training.holdout import FITS
+from training.photographs import loaded
 from training.scores import means, scores
 
 
@@ -36,7 +38,7 @@ def test_the_cards_figures_are_what_int8_gives(shared: Path) -> None:
     paths, truth = photographs.labeled(folder / "labels.tsv", folder, photographs.MISNAMED)
     model, classifier = load_model(), Classifier()
     for fit in FITS:
-        values = means(scores(classifier(model(loaded(paths, model.input_spec, fit))), truth))
+        values = means(scores(classifier(model(loaded(paths, model.input_spec, Preprocessing(fit=fit)))), truth))
         known = card.notes["measured"]["validation"][fit]["int8"]["mean"]
         for name in ("top1", "top5", "retrieval"):
             # Another CPU's last bit may turn a few answers.
