@@ -145,6 +145,7 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     first = int(finished.numpy())
     if first >= recipe.rounds:
         return
+    (places.work / GRID).unlink(missing_ok=True)  # of a shorter stage
     chunks, log = folder / "chunks", folder / "log.jsonl"
     chunks.mkdir(parents=True, exist_ok=True)
     window = Window(trainer, chunks, first)
