@@ -339,6 +339,14 @@ def test_duplicates_are_rows_of_a_table_or_names() -> None:
     for wanted, names in (("keep", "photos/0001.png\n"), ("others", "photos/copy.png\n"), ("smaller", "")):
         assert fvcli("duplicates", "features", "--exact", "--print", wanted, "-q").output == names
     assert fvcli("duplicates", "features", "--exact", "--print", "same-file", "-0").stdout == "photos/copy.png\0"
+    pictures.put(Path("photos"), "line\nbreak.png", pictures.picture(1))
+    told("extract", "photos", code=3)
+    broken = fvcli("duplicates", "features", "--exact", "--print", "others")
+    assert (broken.exit_code, "has a line break in its name; add -0" in broken.stderr) == (2, True)
+    names = fvcli("duplicates", "features", "--exact", "--print", "others", "-0").stdout.split("\0")
+    assert names == ["photos/copy.png", "photos/line\nbreak.png", ""]
+    Path("photos/line\nbreak.png").unlink()
+    told("extract", "photos", "--prune", code=3)
     values = json.loads(fvcli("duplicates", "features", "--exact", "--json").stdout)
     assert (values["rows"], values["threshold"], values["images"], values["saving_bytes"]) == (5, None, 2, int(size))
     for threshold, images in (("0.5", 5), ("0.999", 2)):

@@ -53,6 +53,8 @@ def test_metrics_replace_nothing_but_files(place: Path, sample_images: Path, nam
     done = fvcli("extract", sample_images / "cat.jpg", "-o", "f", "--metrics-file", name, cwd=place)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"fvcli: --metrics-file {name} is ")
+    aims = {"link": "precious", "dangling": "nowhere", "null": "/dev/null"}
+    assert (f"is a symbolic link to {aims.get(name)}: name that file" in done.stderr) is (name in aims)
     assert state(place) == before
     assert (place / "precious").read_text() == "not to be lost"
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -200,6 +201,22 @@ def test_a_quiet_run_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
             told.advanced(1, [line])
             told.passed_over({".txt": 1})
     assert capsys.readouterr() == ("", "")
+
+
+def test_names_are_escaped_beside_a_bar_too() -> None:
+    class Bar:
+        lines: ClassVar[list[str]] = []
+
+        def write(self, line: str, file: object) -> None:
+            self.lines.append(line)
+
+        def close(self) -> None: ...
+
+    with StopSignals() as signals, Progress(signals, quiet=False) as told:
+        told._bar = Bar()
+        told.noted(HOSTILE)
+    assert Bar.lines == [printable(HOSTILE)]
+    assert not OBEYED.search(Bar.lines[0])
 
 
 def test_all_that_a_summary_has_to_say(capsys: pytest.CaptureFixture[str]) -> None:
