@@ -67,7 +67,7 @@ def features(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A dataset of the samples, whose root is "photos"; the working folder for its commands is the one above."""
     place = tmp_path_factory.mktemp("user")
     shutil.copytree(sample_images, place / "photos")
-    assert fvcli("extract", "photos", "-o", "features", cwd=place).returncode == SOME_FAILED
+    assert in_process("extract", "photos", "-o", "features", cwd=place).exit_code == SOME_FAILED
     return place / "features"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import browser as chromium
+from tests.helpers.commands import here
 from tests.helpers.pages import HOSTILE_NAMES, Case, Parts, run
 
 
@@ -35,10 +37,11 @@ def case(sample_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     (photos / "empty <b>.jpg").write_bytes(b"")
     (photos / "text.png").write_text("no image")
     (photos / "notes.xyz").write_text("no input")
-    done = run("extract", "photos", "-o", "features", "-q", cwd=folder)
-    assert done.returncode == 3, done.stderr
-    Image.new("RGB", (320, 60), "navy").save(photos / "later.png")
-    assert run("extract", "photos", "-o", "features", "-q", cwd=folder).returncode == 3
+    with contextlib.chdir(folder):
+        done = here("extract", "photos", "-o", "features", "-q")
+        assert done.exit_code == 3, done.stderr
+        Image.new("RGB", (320, 60), "navy").save(photos / "later.png")
+        assert here("extract", "photos", "-o", "features", "-q").exit_code == 3
     (photos / "rocket.jpg").unlink()
     Image.new("RGB", (64, 64), "red").save(photos / "galaxies-progressive.jpg")
     smaller = ("cat's half.jpg", "cat\na third.jpg")
