@@ -27,6 +27,7 @@ THRESHOLD = 0.90
 _HELD_BYTES = 32 * 1000**2  # of the vectors of each side that are in memory at once
 _HELD_ALONE_BYTES = 192 * 1000**2  # of those of one side when all bounds are done with
 _PAIRS = 8_000_000  # candidate pairs that wait for their vectors: 64 MB
+_SEARCHING = 0.9  # of all work, where the dataset is large
 _JOINED = 1_000  # joins after which labels are brought up to date, which takes milliseconds
 
 
@@ -44,19 +45,24 @@ def linked_rows(
         raise ValueError(f"the threshold must be above 0 and at most 1, not {threshold}")
     if len(dataset) == 0:
         return []
+    tell = progress or (lambda share: None)
     content_of, firsts = _contents(dataset)
     linked = _UnionFind(len(firsts))
-    waiting: list[Pairs] = []
+    waiting, count = np.empty(_PAIRS, np.int64), 0
     bounds = Bounds(dataset, firsts)
-    for pairs in _candidates(bounds, threshold, progress or (lambda share: None)):
-        waiting.append(pairs[linked.apart(pairs)])
-        if sum(map(len, waiting)) >= _PAIRS:
-            waiting = [np.concatenate(waiting)]
-            _link(dataset, firsts, waiting.pop(), threshold, linked, _HELD_BYTES)
+    for pairs in _candidates(bounds, threshold, lambda share: tell(share * _SEARCHING)):
+        pairs = pairs[linked.apart(pairs)]
+        while len(pairs):
+            room = _PAIRS - count
+            waiting[count : count + len(pairs)] = pairs[:room]
+            count, pairs = count + len(pairs[:room]), pairs[room:]
+            if count == _PAIRS:
+                for _ in _link(dataset, firsts, waiting, threshold, linked, _HELD_BYTES):
+                    pass
+                count = 0
     del bounds  # vectors take their place
-    if waiting:
-        waiting = [np.concatenate(waiting)]
-        _link(dataset, firsts, waiting.pop(), threshold, linked, _HELD_ALONE_BYTES)
+    for share in _link(dataset, firsts, waiting[:count], threshold, linked, _HELD_ALONE_BYTES):
+        tell(_SEARCHING + share * (1 - _SEARCHING))
     return _groups(linked.labels()[content_of])
 
 
@@ -101,14 +107,20 @@ def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], No
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _link(dataset: Dataset, rows: Rows, pairs: Pairs, threshold: float, linked: _UnionFind, first_bytes: int) -> None:
+def _link(
+    dataset: Dataset, rows: Rows, pairs: Pairs, threshold: float, linked: _UnionFind, first_bytes: int
+) -> Iterator[float]:
     """Joins those of the pairs (of places in ``rows``) that reach the threshold; leaves the pairs sorted.
 
     In memory are so many bytes of the vectors that the pairs have first, and fewer of the others.
+    Yields the share that is done, in (0, 1].
     """
     pairs.sort()
+    done = 0
     for places, some in _grouped(pairs, first_bytes // (4 * dataset.dimension)):
         _link_some(dataset, rows, places, some[linked.apart(some)], threshold, linked)
+        done += len(some)
+        yield done / len(pairs)
 
 
 def _link_some(dataset: Dataset, rows: Rows, firsts: Rows, pairs: Pairs, threshold: float, linked: _UnionFind) -> None:
