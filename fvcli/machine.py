@@ -28,7 +28,7 @@ _TRIM_EVERY = 2500
 #: Parameters of glibc's mallopt (malloc.h) and their values: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in bytes, and
 #: M_ARENA_MAX. Each heap costs some 10 MB.
 _KEEPING = ((-1, 32 * 1024**2), (-3, 16 * 1024**2), (-8, 2))
-_RETURNING = ((-3, 256 * 1024), (-8, 2))
+_RETURNING = ((-1, 8 * 1024**2), (-3, 4 * 1024**2), (-8, 2))
 
 
 def usable_cpus() -> int:
@@ -130,9 +130,8 @@ def cpu_name() -> str:
 def tune_malloc(*, keep: bool) -> None:
     """Sets glibc's malloc to have two heaps, not one per thread, and to ``keep`` large blocks that are freed, or not.
 
-    If all of them were returned, each image would take its pages from the kernel anew. By itself glibc begins to keep
-    them, and a row group here and there holds a heap for good. Only for processes of fvcli's own, before they have
-    threads: it concerns all of a process.
+    If blocks of an image or a row group were returned, the next one would take its pages from the kernel anew. Only
+    for processes of fvcli's own, before they have threads: it concerns all of a process.
     """
     with suppress(OSError, AttributeError):  # another C library
         for parameter, value in _KEEPING if keep else _RETURNING:

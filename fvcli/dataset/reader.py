@@ -177,9 +177,11 @@ class Dataset:
 
     def take(self, rows: NDArray[np.int64]) -> Float32Array:
         """The vectors of some rows, float32 [len(rows), dimension], in the order given."""
+        if not len(rows):
+            return np.empty((0, self.dimension), np.float32)
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
-        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(self):
+        if not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise IndexError(f"rows are numbered from 0 to {len(self) - 1}")
         result = np.empty((len(rows), self.dimension), np.float32)
 
@@ -189,7 +191,7 @@ class Dataset:
 
         touched = (
             piece
-            for piece in self._files.pieces()
+            for piece in self._files.pieces(int(wanted[0]), int(wanted[-1]) + 1)
             if np.searchsorted(wanted, piece.start) < np.searchsorted(wanted, piece.start + piece.rows)
         )
         for _ in spread(fill, touched):

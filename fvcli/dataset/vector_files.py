@@ -49,12 +49,13 @@ class VectorFiles:
         self._manifest = manifest
         self._npy_headers: dict[int, int] = {}
 
-    def pieces(self) -> Iterator[Piece]:
-        """All rows in pieces: the row groups of Parquet, as many rows at a time of npy."""
+    def pieces(self, first: int = 0, end: int | None = None) -> Iterator[Piece]:
+        """The rows of the shards that have some of those from ``first`` to ``end``: row groups, or as many of npy."""
         start = 0
         for shard in self._manifest.shards:
             offset = 0
-            for group, size in enumerate(self._groups(shard)):
+            touched = start + shard.rows > first and (end is None or start < end)
+            for group, size in enumerate(self._groups(shard) if touched else ()):
                 yield Piece(shard, start + offset, offset, size, group)
                 offset += size
             start += shard.rows
