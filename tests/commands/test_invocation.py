@@ -140,8 +140,11 @@ def test_another_model_on_the_same_folder_is_refused_by_name(sample_images: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_remembered_while_a_run_works_and_no_longer(number: signal.Signals) -> None:
+def test_a_signal_is_remembered_while_a_run_works_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     heard: list[int] = []
+    monkeypatch.setattr(invocation.os, "_exit", lambda code: None)
     before = signal.signal(number, lambda *_: heard.append(number))
     try:
         with StopSignals() as signals:
