@@ -366,6 +366,10 @@ def test_neighbors_are_rows_of_a_table_with_their_query() -> None:
     assert [(row["query"], row["path"]) for row in found] == [("0001.png", "0001.png"), ("0001.png", "copy.png")]
     Path("query.png").write_bytes(pictures.picture(3))
     assert fvcli("neighbors", "features", "query.png", "-k", "1").stdout == "query.png\t1.0000\tphotos/0003.png\n"
+    both = fvcli("neighbors", "features", "query.png", "0001.png", "-k", "1").stdout.splitlines()
+    assert [line.split("\t")[::2] for line in both] == [
+        ["query.png", "photos/0003.png"], ["0001.png", "photos/0001.png"],
+    ]  # fmt: skip
     assert "no-such-model" in told("neighbors", "features", "query.png", "--model", "no-such-model", code=1)[0]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import fvcli
 from fvcli.dataset.local_store import LocalStore
+from fvcli.explore import recompute as recompute_module
 from fvcli.explore.recompute import recompute
 from tests.helpers import pictures
 
@@ -81,3 +82,28 @@ def test_files_that_changed_or_are_gone_are_not_compared(photographs: Path) -> N
     assert not found.said_nothing
     shutil.rmtree(photographs)
     assert recompute(store, 100, seed=0).said_nothing
+
+
+def test_rows_are_chosen_by_the_seed_and_their_files_found_from_any_folder(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photographs.parent)
+    extracted(Path("photographs"))
+    monkeypatch.chdir("/")
+    store = LocalStore(photographs.parent / "features")
+    chosen: list[str] = []
+    real = recompute_module.read
+
+    def read(ref: Any) -> Any:
+        chosen.append(ref.path)
+        return real(ref)
+
+    monkeypatch.setattr(recompute_module, "read", read)
+    sets = []
+    for seed in (1, 2, 3, 1):
+        del chosen[:]
+        found = recompute(store, 3, seed)
+        assert (found.compared, found.equal, len(set(chosen))) == (3, 3, 3)
+        sets.append(frozenset(chosen))
+    assert sets[0] == sets[3]
+    assert len(set(sets)) > 1

@@ -9,15 +9,17 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 
-from fvcli.dataset import lock
+from fvcli.dataset import commit, lock
 from fvcli.dataset.store import open_store
 from fvcli.errors import StoppedError
-from fvcli.explore.status import RunStatus, status_of
+from fvcli.explore import status as status_module
+from fvcli.explore.status import RunStatus, Worker, status_of
 from tests.helpers import pictures
 from tests.helpers.in_process import Bench, bench, memory_path
 
@@ -150,3 +152,20 @@ def test_planned_then_a_task_then_finished(sample_images: Path, tmp_path: Path) 
     assert values["run"] is None
     assert "rows" in text
     assert "\nrun " not in text
+
+
+def test_the_rate_is_that_of_those_who_work_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = "1970-01-01T00:01:40+00:00"  # 100 s
+    monkeypatch.setattr(status_module.time, "time", lambda: 110.0)
+    records = {commit.record_key(0): 50.0, commit.record_key(1): 100.0, commit.record_key(2): None}
+    store: Any = SimpleNamespace(modified=records.get)
+    plan: Any = SimpleNamespace(shards=[SimpleNamespace(index=index, extract=10) for index in range(4)])
+    standing: Any = SimpleNamespace(commits=dict.fromkeys(range(3)))
+    workers = [Worker(None, "a", 1, "no time"), Worker("1/2", "b", 2, began)]
+    assert status_module._rate(store, standing, plan, workers, 5) == 1.5
+    assert status_module._rate(store, standing, plan, workers[:1], 5) is None
+    monkeypatch.setattr(status_module.crashes, "in_hand", lambda store: {1: 4, 3: 25, 9: 7})
+    standing.commits = {1: None}
+    assert status_module._in_work(store, standing, plan) == 10, (
+        "no more than the shard has, and none of one that is done"
+    )

@@ -251,7 +251,11 @@ def test_what_was_in_hand_when_a_run_died_is_tried_and_nothing_else(bench: Bench
     stopped(bench)
     died(bench, (2, 9), (-1, -1), (1, 3), (2, 9), (1, 10), (3, 0))
     died(bench, (1, 0), file=".fvcli/tasks/00001-of-00002.in-work")
-    assert bench.extract() == 20
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda done: signal.SIGINT, workers=1)
+    assert tried == [["0010.png", "0013.png", "0029.png"]]
+    assert not list((bench.features / ".fvcli" / "tasks").iterdir()), "nobody tries them again"
+    bench.extract()
     assert tried == [["0010.png", "0013.png", "0029.png"]]
     assert not (bench.features / ".fvcli" / "in-work").exists()
     assert not list((bench.features / ".fvcli" / "tasks").iterdir())

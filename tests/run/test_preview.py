@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli.errors import DatasetError, SourceError, UsageError
+from fvcli.errors import DatasetError, SourceError, StoppedError, UsageError
 from fvcli.records import Limit
 from fvcli.run import preview as previews
 from fvcli.run.preview import Difference, Preview
@@ -202,3 +202,18 @@ def test_files_that_get_another_root_are_renamed(bench: Bench) -> None:
     counts, found = preview(bench)
     assert (counts.new, counts.renamed, counts.gone, counts.elsewhere) == (8, 3, 0, 0)
     assert {path for path, kind in found.items() if kind == "renamed"} == {f"inner/{n:04d}.png" for n in range(20, 23)}
+
+
+def test_a_folder_without_images_is_refused(bench: Bench) -> None:
+    (bench.photographs / "notes.txt").write_text("no image")
+    with pytest.raises(SourceError, match="no images found in"):
+        preview(bench)
+
+
+def test_an_interrupted_run_is_told(bench: Bench) -> None:
+    fill(bench, range(30))
+    with pytest.raises(StoppedError):
+        bench.extract(meanwhile=lambda done: 2 if done >= 12 else None)
+    assert preview(bench)[0].unfinished == 3
+    bench.extract()
+    assert preview(bench)[0].unfinished == 0

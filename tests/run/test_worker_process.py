@@ -202,3 +202,12 @@ def test_an_input_that_killed_a_process_is_remembered_and_another_is_not(
     assert tried == [[refs[1], refs[3]], []]
     assert job.crashing == {refs[1]: CRASH}
     assert [line.ref for line in failures.read(job.store, "crashed.jsonl")] == [refs[1]]
+
+
+def test_what_is_known_to_crash_is_told_to_the_process(job: Any, hand: InHand) -> None:
+    near, far = Pipe()
+    refs = tuple(ImageRef("r", path) for path in "abc")
+    remote = processes.RemoteWorker(group(job, Dispatcher({}, []), hand), Dead(SETUP), near)  # type: ignore[arg-type]
+    far.send(worker_process.packed([CRASH] * 3))
+    assert remote(Batch(5, (7, 8, 9), refs), {refs[1]: CRASH}) == [CRASH] * 3
+    assert far.recv() == (5, (7, 8, 9), list(map(_ref_fields, refs)), {1: CRASH})
