@@ -13,9 +13,12 @@ import pytest
 
 import fvcli
 from fvcli.dataset.local_store import LocalStore
+from fvcli.errors import DatasetError
 from fvcli.explore import recompute as recompute_module
 from fvcli.explore.recompute import recompute
+from fvcli.models.mobilenet.compile import compile_int8
 from tests.helpers import pictures
+from tests.helpers.networks import quantops_network
 
 ROWS = 7
 
@@ -107,3 +110,10 @@ def test_rows_are_chosen_by_the_seed_and_their_files_found_from_any_folder(
         sets.append(frozenset(chosen))
     assert sets[0] == sets[3]
     assert len(set(sets)) > 1
+
+
+def test_another_model_than_the_datasets_is_refused_by_name(photographs: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(compile_int8(quantops_network()))
+    with pytest.raises(DatasetError, match=r"the model .*other\.tflite .* is not the one that made the dataset"):
+        recompute(extracted(photographs), 1, seed=0, model_name=str(other))
