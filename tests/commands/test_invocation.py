@@ -289,6 +289,7 @@ import pandas
 """
 
 
+@pytest.mark.slow
 def test_a_command_starts_without_pandas_and_without_pools_and_threads_of_its_own() -> None:
     pytest.importorskip("pandas")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "ARROW"))}

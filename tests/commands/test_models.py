@@ -54,6 +54,7 @@ def test_show_is_twelve_lines_for_people(model: Path, tmp_path: Path, name: str)
     assert lines[0].split() == ["name", str(model) if name == "file" else name]
 
 
+@pytest.mark.slow
 def test_export_writes_what_reads_back(model: Path, tmp_path: Path) -> None:
     done = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite-uint8", cache=tmp_path)
     assert (done.exit_code, done.stdout) == (0, "")

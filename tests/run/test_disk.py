@@ -215,6 +215,7 @@ def test_inputs_that_go_away_or_change_before_they_are_read(bench: Bench) -> Non
     assert bench.rows()["0038.png"].mtime_ns == LATER
 
 
+@pytest.mark.slow
 def test_an_input_that_changes_while_it_is_read_gets_no_vector_of_neither(bench: Bench) -> None:
     """Somebody keeps writing to the file; sooner or later it is whole, and then it gets its vector."""
     file = pictures.put(bench.photographs, "growing.png", pictures.picture(1))

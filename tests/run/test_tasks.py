@@ -106,6 +106,7 @@ def test_a_task_that_was_killed_is_named_and_goes_on(photographs: Path, tmp_path
     done("verify", output)
 
 
+@pytest.mark.slow
 def test_an_update_in_tasks_is_the_update_of_a_single_run(photographs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(photographs, folder)
