@@ -19,6 +19,7 @@ from fvcli.images.jpeg import decode_fast, has_fast_path
 from fvcli.images.jpeg_header import JpegHeader, read_header
 from fvcli.images.memory import Budget
 from fvcli.records import UInt8Array
+from tests.helpers.samples import picture, saved
 from tests.proofs.fuzz import mutate
 
 pytest.importorskip("simplejpeg")
@@ -200,3 +201,19 @@ def test_the_budget_is_whole_again_when_the_fast_path_gives_up() -> None:
         with pytest.raises(ImageError):
             decode(file, (60, 60), exact=False, budget=budget)
         assert budget.used == 0
+
+
+def test_scans_that_are_missing_are_missed_and_so_is_data_that_its_size_needs() -> None:
+    data = saved("JPEG", picture().resize((160, 120)), progressive=True, quality=90)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError) as cut:
+        decode(data[:last], (1, 1), exact=True)
+    assert cut.value.kind == "Truncated"
+    frame = data.index(b"\xff\xc2")
+    large = data[: frame + 5] + struct.pack(">HH", 9000, 9000) + data[frame + 9 :]
+    header = read_header(large)
+    assert header is not None
+    assert header.frame.size == (9000, 9000)
+    with pytest.raises(ImageError) as short:
+        jpeg.closed(large, header)
+    assert short.value.kind == "Truncated"
