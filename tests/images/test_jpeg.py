@@ -17,7 +17,7 @@ from fvcli.images import jpeg
 from fvcli.images.decode import decode
 from fvcli.images.jpeg import decode_fast, has_fast_path
 from fvcli.images.jpeg_header import JpegHeader, read_header
-from fvcli.images.memory import Budget
+from fvcli.images.memory import Budget, Limits
 from fvcli.records import UInt8Array
 from tests.helpers.samples import picture, saved
 from tests.proofs.fuzz import mutate
@@ -217,3 +217,18 @@ def test_scans_that_are_missing_are_missed_and_so_is_data_that_its_size_needs() 
     with pytest.raises(ImageError) as short:
         jpeg.closed(large, header)
     assert short.value.kind == "Truncated"
+
+
+def test_all_coefficients_of_a_progressive_jpeg_are_counted_and_so_are_its_scans() -> None:
+    used = []
+    for progressive in (False, True):
+        budget = Budget(1 << 30)
+        data = saved("JPEG", picture().resize((160, 120)), progressive=progressive, quality=90, subsampling="4:2:0")
+        with decode(data, (1, 1), exact=True, budget=budget):
+            used.append(budget.used)
+    assert used[1] - used[0] == (20 * 15 + 2 * 10 * 8) * 64 * 2  # blocks of 64 numbers with 16 bits
+    last = data.rindex(b"\xff\xda")
+    many = data[:last] + data[last:-2] * 30 + data[-2:]
+    with pytest.raises(ImageError, match="scans is more work") as refused:
+        decode(many, (1, 1), exact=True, limits=Limits(160 * 120))
+    assert refused.value.kind == "TooManyPixels"
