@@ -25,7 +25,7 @@ from fvcli.records import Float32Array
 THRESHOLD = 0.90
 
 _HELD_BYTES = 32 * 1000**2  # of the vectors of each side that are in memory at once
-_HELD_ALONE_BYTES = 144 * 1000**2  # of those of one side when all bounds are done with
+_HELD_ALONE_BYTES = 96 * 1000**2  # of those of one side when all bounds are done with
 _PAIRS = 8_000_000  # candidate pairs that wait for their vectors: 64 MB
 _SEARCHING = 0.9  # of all work, where the dataset is large
 _JOINED = 1_000  # joins after which labels are brought up to date, which takes milliseconds
