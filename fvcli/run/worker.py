@@ -62,10 +62,17 @@ class InHand:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._lock = threading.Lock()
 
     def mark(self, slot: int, shard: int, position: int) -> None:
         """Notes the input in hand, -1 and -1 for none."""
-        os.pwrite(self._descriptor, self.SLOT.pack(shard, position), slot * self.SLOT.size)
+        with self._lock:
+            os.pwrite(self._descriptor, self.SLOT.pack(shard, position), slot * self.SLOT.size)
+
+    def clear_for_good(self, first: int, count: int) -> None:
+        """Notes that these slots have no input in hand. The process ends next: whoever marks anything now waits."""
+        self._lock.acquire()
+        os.pwrite(self._descriptor, self.SLOT.pack(-1, -1) * count, first * self.SLOT.size)
 
     def places(self, first: int, count: int) -> list[tuple[int, int]]:
         """(shard index, position) of the inputs that these slots note."""

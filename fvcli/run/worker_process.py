@@ -130,8 +130,7 @@ def _end_with_the_run(setup: Setup, in_hand: InHand) -> None:
     """Waits for the end of stdin. The run has died then, and no input of this process is to blame."""
     while os.read(0, 1):
         pass
-    for number in range(setup.threads):
-        in_hand.mark(setup.slot + number, -1, -1)
+    in_hand.clear_for_good(setup.slot, setup.threads)
     os._exit(1)
 
 

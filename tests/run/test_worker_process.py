@@ -129,6 +129,11 @@ def test_where_the_run_has_died_no_input_of_its_processes_is_to_blame(
     assert hand.places(0, 8) == [(1, slot) for slot in range(8) if slot not in (3, 4)]
     assert hand.places(2, 4) == [(1, 2), (1, 5)]
     assert hand.places(6, 1) == [(1, 6)]
+    late = threading.Thread(target=hand.mark, args=(3, 1, 9), daemon=True)  # in the moment before the process ends
+    late.start()
+    late.join(0.1)
+    assert late.is_alive()
+    assert hand.places(3, 1) == []
 
 
 # --- as the run sees it -----------------------------------------------------------------------------------------
