@@ -17,6 +17,7 @@ from typing import BinaryIO
 from fvcli.errors import DatasetError
 
 _TEMPORARY = re.compile(r".+\.\d+\.tmp")
+_OURS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
@@ -37,6 +38,11 @@ def temporary_name(name: str) -> str:
 def is_torn(name: str) -> bool:
     """Whether a file is one that never took its place."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_ours(name: str) -> bool:
+    """Whether fvcli wrote a file of this name for a dataset: nothing else in a user's folder is ever removed."""
+    return _OURS.fullmatch(name) is not None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -42,8 +41,6 @@ KINDS: dict[DataFormat, tuple[tuple[str, str, str], ...]] = {
 }
 DATA_FOLDERS = ("data", "img_emb", "metadata")
 
-_OURS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
-
 #: Kinds of JSON files.
 Kind: TypeAlias = Literal["manifest", "plan", "commit", "failure", "task", "lock"]
 
@@ -56,11 +53,6 @@ _BASE: Final = "https://fvcli.invalid/"  # of the schemas' identifiers; nothing 
 def shard_name(prefix: str, number: int, suffix: str, sha256: str) -> str:
     """``part-00003-1a2b3c4d.parquet``: the number orders, the hash makes two attempts at one shard one file."""
     return f"{prefix}{number:05d}-{sha256[:8]}{suffix}"
-
-
-def is_ours(name: str) -> bool:
-    """Whether fvcli wrote a file of this name: nothing else in a user's folder is ever removed."""
-    return _OURS.fullmatch(name) is not None
 
 
 def this_holder() -> dict[str, object]:

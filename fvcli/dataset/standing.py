@@ -22,7 +22,7 @@ from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError
 from fvcli.dataset.plan import DamagedPlanError, Plan, PlannedShard, PlanVersionError, forget_plan, load_plan
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError, LockedError, SourceError
-from fvcli.files import is_torn
+from fvcli.files import is_ours, is_torn
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _orphans(store: Store, wanted: set[str]) -> Iterator[str]:
     """Files of fvcli's making in the places that readers look into, other than the wanted ones."""
     for folder in (*layout.DATA_FOLDERS, layout.FAILURES):
         for name in store.names(folder):
-            if layout.is_ours(name) and f"{folder}/{name}" not in wanted:
+            if is_ours(name) and f"{folder}/{name}" not in wanted:
                 yield f"{folder}/{name}"
 
 

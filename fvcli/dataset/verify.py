@@ -15,6 +15,7 @@ from fvcli.dataset.reader import why_no_manifest
 from fvcli.dataset.standing import take_up
 from fvcli.dataset.store import Store
 from fvcli.errors import DatasetError
+from fvcli.files import is_ours
 from fvcli.records import Float32Array, display_name
 
 _ROWS_TOLD = 5
@@ -32,7 +33,7 @@ class Damage:
     @property
     def foreign(self) -> bool:
         """Whether the file is not of fvcli's making, and so not fvcli's to remove."""
-        return self.file != layout.MANIFEST and not layout.is_ours(self.file.rsplit("/", 1)[1])
+        return self.file != layout.MANIFEST and not is_ours(self.file.rsplit("/", 1)[1])
 
     def to_json(self) -> dict[str, object]:
         return {"file": self.file, "problem": self.problem, "shard": self.shard}

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from fvcli.files import is_ours
 from fvcli.sources.folders import LocalFolder
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 
@@ -28,9 +29,6 @@ _COMPRESSED_TAR = re.compile(r"\.tar\.[a-z0-9]{1,4}$")
 COMPRESSED_ARCHIVES = frozenset(
     [".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4", ".7z", ".rar"]
 )
-
-#: The files of datasets, which may be in the folder of their images, see docs/formats.md.
-_IN_DATASETS = re.compile(r"(part-|img_emb_|metadata_|failures-)\d{5,}-[0-9a-f]{8}\.(parquet|npy|jsonl)")
 
 #: Folders of thumbnails, bins and indexes, by lower-case name: NAS (Synology, QNAP), phones, Windows, macOS, Linux.
 #: The last one is a dataset's own.
@@ -70,7 +68,7 @@ def may_be_input(name: str) -> bool:
     if name.startswith("._"):
         return False
     named = has_image_extension(name)
-    return named is not False or (is_archive(name) and not _IN_DATASETS.fullmatch(name))
+    return named is not False or (is_archive(name) and not is_ours(name))
 
 
 def is_input(path: str) -> bool:
@@ -118,7 +116,7 @@ def kind_of(name: str) -> str:
     lower = name.lower()
     if lower.startswith("._"):
         return COMPANION
-    if _IN_DATASETS.fullmatch(name):
+    if is_ours(name):  # a dataset may be in the folder of its images
         return DATASET_FILE
     if found := _COMPRESSED_TAR.search(lower):
         return found[0]
