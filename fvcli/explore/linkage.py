@@ -47,23 +47,13 @@ def linked_rows(
         return []
     tell = progress or (lambda share: None)
     content_of, firsts = _contents(dataset)
-    linked = _UnionFind(len(firsts))
-    waiting, count = np.empty(_PAIRS, np.int64), 0
+    links = _Links(dataset, firsts, threshold)
     bounds = Bounds(dataset, firsts)
     for pairs in _candidates(bounds, threshold, lambda share: tell(share * _SEARCHING)):
-        pairs = pairs[linked.apart(pairs)]
-        while len(pairs):
-            room = _PAIRS - count
-            waiting[count : count + len(pairs)] = pairs[:room]
-            count, pairs = count + len(pairs[:room]), pairs[room:]
-            if count == _PAIRS:
-                for _ in _link(dataset, firsts, waiting, threshold, linked, _HELD_BYTES):
-                    pass
-                count = 0
+        links.add(pairs)
     del bounds  # vectors take their place
-    for share in _link(dataset, firsts, waiting[:count], threshold, linked, _HELD_ALONE_BYTES):
-        tell(_SEARCHING + share * (1 - _SEARCHING))
-    return _groups(linked.labels()[content_of])
+    links.compare(_HELD_ALONE_BYTES, lambda share: tell(_SEARCHING + share * (1 - _SEARCHING)))
+    return _groups(links.labels()[content_of])
 
 
 def identical_rows(dataset: Dataset) -> list[Rows]:
@@ -107,49 +97,72 @@ def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], No
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _link(
-    dataset: Dataset, rows: Rows, pairs: Pairs, threshold: float, linked: _UnionFind, first_bytes: int
-) -> Iterator[float]:
-    """Joins those of the pairs (of places in ``rows``) that reach the threshold; leaves the pairs sorted.
+class _Links:
+    """Links between ``rows``, which are called by their places among them. Pairs wait until they are compared."""
 
-    In memory are so many bytes of the vectors that the pairs have first, and fewer of the others.
-    Yields the share that is done, in (0, 1].
-    """
-    pairs.sort()
-    done = 0
-    for places, some in _grouped(pairs, first_bytes // (4 * dataset.dimension)):
-        _link_some(dataset, rows, places, some[linked.apart(some)], threshold, linked)
-        done += len(some)
-        yield done / len(pairs)
+    def __init__(self, dataset: Dataset, rows: Rows, threshold: float) -> None:
+        self._dataset = dataset
+        self._rows = rows
+        self._threshold = threshold
+        self._linked = _UnionFind(len(rows))
+        self._waiting = np.empty(_PAIRS, np.int64)
+        self._count = 0
 
+    def labels(self) -> Rows:
+        """The lowest place of each place's group, [n]."""
+        return self._linked.labels()
 
-def _link_some(dataset: Dataset, rows: Rows, firsts: Rows, pairs: Pairs, threshold: float, linked: _UnionFind) -> None:
-    """Joins those of the pairs that reach the threshold; ``firsts`` are the places that they have first, ascending.
+    def add(self, pairs: Pairs) -> None:
+        """Pairs that may reach the threshold."""
+        pairs = pairs[self._linked.apart(pairs)]
+        while len(pairs):
+            some, pairs = np.split(pairs, [_PAIRS - self._count])
+            self._waiting[self._count : self._count + len(some)] = some
+            self._count += len(some)
+            if self._count == _PAIRS:
+                self.compare(_HELD_BYTES)
 
-    What they have second is read in order, so each shard is read once.
-    """
-    units = units_of(dataset, rows[firsts])
-    turned = paired(*reversed(places_of(pairs)))
-    turned.sort()
-    for seconds, some in _grouped(turned, _HELD_BYTES // (4 * dataset.dimension)):
-        others = units_of(dataset, rows[seconds])
-        for start in range(0, len(some), TILE):
-            tile = some[start : start + TILE]
-            tile = tile[linked.apart(tile)]
-            second, first = places_of(tile)
-            cosines = np.vecdot(units[np.searchsorted(firsts, first)], others[np.searchsorted(seconds, second)])
-            linked.join(tile[cosines >= threshold])
-        del others  # before there are the next ones
+    def compare(self, first_bytes: int, progress: Callable[[float], None] = lambda share: None) -> None:
+        """Joins those of the waiting pairs that reach the threshold.
+
+        In memory are so many bytes of the vectors that the pairs have first, and fewer of the others.
+        """
+        pairs, self._count = self._waiting[: self._count], 0
+        pairs.sort()
+        done = 0
+        for places, some in _grouped(pairs, _rows_in(self._dataset, first_bytes)):
+            self._compare(places, some[self._linked.apart(some)])
+            done += len(some)
+            progress(done / len(pairs))
+
+    def _compare(self, firsts: Rows, pairs: Pairs) -> None:
+        """``firsts`` are the places that the pairs have first. The others are read in order, so each shard once."""
+        units = units_of(self._dataset, self._rows[firsts])
+        turned = paired(*reversed(places_of(pairs)))
+        turned.sort()
+        for seconds, some in _grouped(turned, _rows_in(self._dataset, _HELD_BYTES)):
+            others = units_of(self._dataset, self._rows[seconds])
+            for start in range(0, len(some), TILE):
+                tile = some[start : start + TILE]
+                tile = tile[self._linked.apart(tile)]
+                second, first = places_of(tile)
+                cosines = np.vecdot(units[np.searchsorted(firsts, first)], others[np.searchsorted(seconds, second)])
+                self._linked.join(tile[cosines >= self._threshold])
+            del others  # before there are the next ones
 
 
 def _grouped(pairs: Pairs, most: int) -> Iterator[tuple[Rows, Pairs]]:
     """The sorted pairs, cut where they have had ``most`` different first places; with these places."""
-    most = max(1, most)
     places = _first_places(pairs)
     for start in range(0, len(places), most):
         some = places[start : start + most]
         low, high = np.searchsorted(pairs, (some[0] << 32, (some[-1] + 1) << 32))
         yield some, pairs[low:high]
+
+
+def _rows_in(dataset: Dataset, size: int) -> int:
+    """The number of vectors in ``size`` bytes, at least 1."""
+    return max(1, size // (4 * dataset.dimension))
 
 
 def _first_places(pairs: Pairs) -> Rows:
@@ -202,7 +215,7 @@ def _groups(labels: Rows) -> list[Rows]:
 
 def similarities(dataset: Dataset, groups: Sequence[Rows]) -> Iterator[Float32Array]:
     """For each group the cosines of its rows to its first row."""
-    for some in _together(groups, _HELD_BYTES // (4 * dataset.dimension)):
+    for some in _together(groups, _rows_in(dataset, _HELD_BYTES)):
         units = units_of(dataset, np.concatenate(some))
         start = 0
         for group in some:
