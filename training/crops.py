@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fvcli.records import UInt8Array
@@ -62,7 +63,7 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> Pa
     A quarter of them mix two images: the teacher answers for the mixture, so that no label has to be known.
     """
     generator = np.random.default_rng(seed)
-    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-2 * count // len(images)))])
+    order = _shuffled(len(images), 2 * count, generator)
     teacher = []
     student = np.empty((count, STUDENT_SIZE, STUDENT_SIZE, 3), np.uint8)
     for row in range(count):
@@ -83,8 +84,12 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> Pa
 def draw_single(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> UInt8Array:
     """uint8 [count, 160, 160, 3]: random views of one image each, as the student sees them."""
     generator = np.random.default_rng(seed)
-    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-count // len(images)))])[:count]
-    return np.stack([_single_view(images[index], generator) for index in order])
+    return np.stack([_single_view(images[index], generator) for index in _shuffled(len(images), count, generator)])
+
+
+def _shuffled(images: int, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """``count`` numbers of images; each comes again only when all have come as often."""
+    return np.concatenate([generator.permutation(images) for _ in range(-(-count // images))])[:count]
 
 
 def _single_view(image: Image.Image, generator: np.random.Generator) -> UInt8Array:

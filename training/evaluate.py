@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from fvcli.models.loading import load_model, load_network
 from fvcli.models.mobilenet import graph
-from fvcli.records import Float32Array, InputSpec, Preprocessing, Resize, UInt8Array
+from fvcli.records import Float32Array, Preprocessing, Resize, UInt8Array
 from training import photographs
-from training.holdout import FITS, TEACHER_SIZE, run
+from training.holdout import FITS, TEACHER_SIZE, input_of, run
 from training.photographs import loaded
 from training.scores import Answers, means, scores, standard_errors
 
@@ -43,7 +43,7 @@ def teacher_answers(
 ) -> dict[str, Answers]:
     """By name what the float network ``teacher`` makes of the photographs at 224, and of ``images``, made of them."""
     network = graph.network_arrays(load_network(teacher))
-    large = loaded(paths, InputSpec(TEACHER_SIZE, TEACHER_SIZE, value_range=(0.0, 1.0)), preprocessing)
+    large = loaded(paths, input_of(TEACHER_SIZE), preprocessing)
     classifier = Classifier()
     return {
         f"teacher at {TEACHER_SIZE}": classifier(run(network, large)),

@@ -31,8 +31,8 @@ class Holdout:
     def __init__(self, teacher: MobileNetV1, paths: Sequence[Path], truth: NDArray[np.int64] | None = None) -> None:
         self._truth = truth
         self._teacher = graph.network_arrays(teacher)
-        self._views = {fit: loaded(paths, _spec(crops.STUDENT_SIZE), Preprocessing(fit=fit)) for fit in FITS}
-        large = {fit: loaded(paths, _spec(TEACHER_SIZE), Preprocessing(fit=fit)) for fit in FITS}
+        self._views = {fit: loaded(paths, input_of(crops.STUDENT_SIZE), Preprocessing(fit=fit)) for fit in FITS}
+        large = {fit: loaded(paths, input_of(TEACHER_SIZE), Preprocessing(fit=fit)) for fit in FITS}
         self._wanted = {fit: self._answers(run(self._teacher, large[fit])) for fit in FITS}
 
     def measure(self, network: NetworkTensors) -> dict[str, dict[str, float]]:
@@ -47,7 +47,8 @@ class Holdout:
         return Answers(features, graph.logits(self._teacher, tf.constant(features)).numpy())
 
 
-def _spec(size: int) -> InputSpec:
+def input_of(size: int) -> InputSpec:
+    """The input of a float network at ``size``."""
     return InputSpec(size, size, value_range=(0.0, 1.0))
 
 
