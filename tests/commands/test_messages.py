@@ -1,4 +1,4 @@
-"""What commands say, whole: lines for a person, events and metrics for a program."""
+"""The messages of commands, whole: lines for a person, events and metrics for a program."""
 
 from __future__ import annotations
 

@@ -352,7 +352,7 @@ def test_new_shards_have_numbers_of_their_own_after_pruning(bench: Bench) -> Non
 
 
 def test_the_notes_of_tasks_go_with_their_plan_and_their_locks_stay(bench: Bench) -> None:
-    """Whoever waits for a lock that is removed would hold another file."""
+    """A process that waits for a lock that is removed would hold another file."""
     pictures.make_folder(bench.photographs, range(12))
     stop_after(bench, 11)
     tasks_folder = bench.features / ".fvcli" / "tasks"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.proofs.mutants import read_table
-from tests.proofs.trials import REPOSITORY, Trials, in_copy
+from tests.proofs.trials import REPOSITORY, Trials, in_copy, room_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Function:
 
     @property
     def room(self) -> str:
-        """The package below fvcli/, or the module's name for those that stand alone."""
-        return self.file.split("/")[1].removesuffix(".py")
+        return room_of(self.file)
 
     def emptied(self, text: str) -> str:
         """The module's text with ``pass`` as this body."""

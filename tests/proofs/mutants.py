@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.proofs.trials import REPOSITORY, Trials, in_copy
+from tests.proofs.trials import REPOSITORY, Trials, in_copy, room_of
 
 TABLE = Path(__file__).with_name("mutants.toml")
 
@@ -45,8 +45,7 @@ class Fault:
 
     @property
     def room(self) -> str:
-        """The package below fvcli/, or the module's name for those that stand alone."""
-        return self.file.split("/")[1].removesuffix(".py")
+        return room_of(self.file)
 
     def applied(self, text: str) -> str:
         """The file's text with the fault. Raises ValueError where the table no longer fits the code."""

@@ -1,4 +1,4 @@
-"""Which fast tests run which lines of the program, so that a fault meets these tests first.
+"""The lines of the program that each fast test runs, so that a fault meets these tests first.
 
 :func:`recorded` runs the fast tests once under coverage.py and keeps the result beside the copy of the checkout. Lines
 are known by their text, so that the result still serves after edits elsewhere. Lines that run in child processes or
@@ -62,7 +62,7 @@ class Reach:
 
 
 def recorded(copy: Path, fast: Sequence[str]) -> Reach:
-    """What the fast tests of a checkout reach. Runs them once; later calls read the file beside the checkout."""
+    """The lines that a checkout's fast tests reach. Runs them once; later calls read the file beside the checkout."""
     file = copy.with_name("reach.json")
     if not file.exists():
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.proofs.reach", *fast]

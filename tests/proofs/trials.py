@@ -38,6 +38,11 @@ class Step:
         return [*(FAST if self.fast else ("-m", SLOW)), *self.paths]
 
 
+def room_of(file: str) -> str:
+    """The package below fvcli/, or the module's name for those that stand alone."""
+    return file.split("/")[1].removesuffix(".py")
+
+
 def near_of(file: str, named: Iterable[str]) -> tuple[str, ...]:
     """The module's own tests and the named ones, as far as they are there."""
     parts = Path(file).parts[1:]

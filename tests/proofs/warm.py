@@ -108,7 +108,7 @@ def only_functions_differ(before: str, after: str) -> bool:
 
 
 def _outside(code: CodeType) -> tuple[object, ...]:
-    """What a module or class body does, without the bodies of its functions, and without line numbers."""
+    """The code of a module or class body, without the bodies of its functions, and without line numbers."""
     inner = [each for each in code.co_consts if isinstance(each, CodeType)]
     rest = [repr(each) for each in code.co_consts if not isinstance(each, CodeType)]
     signatures = [(each.co_qualname, each.co_varnames[: each.co_argcount], each.co_freevars) for each in inner]

@@ -1,4 +1,4 @@
-"""Workers of one process: how many and where, batches in order, and what becomes of a job when one dies or fails."""
+"""Workers of one process: how many and where, batches in order, and the end of a job when one dies or fails."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def test_each_option_reaches_the_part_of_the_request_that_uses_it() -> None:
 def test_what_contradicts_itself_or_is_no_option_is_refused() -> None:
     with pytest.raises(UsageError, match="--limit and --prune cannot be combined"):
         make_request(["a"], limit=3, prune=True)
-    with pytest.raises(TypeError, match="no option 'colour'"):
-        make_request(["a"], colour=True)
+    with pytest.raises(TypeError, match="no option 'color'"):
+        make_request(["a"], color=True)
     for wrong in ({"shard_size": 0}, {"fit": "stretch"}, {"workers": 0}, {"max_failures": "many"}):
         with pytest.raises(UsageError):
             make_request(["a"], **wrong)

@@ -1,4 +1,4 @@
-"""What a run counts, when it gives up, and what it says of what has to be done again."""
+"""The counts of a run, the limit at which it gives up, and its message on inputs that have to be read again."""
 
 from __future__ import annotations
 
