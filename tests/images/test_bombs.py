@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fvcli.errors import ImageError
 from fvcli.images.decode import decode
 from fvcli.images.jpeg_header import read_header
-from fvcli.images.memory import HeavyImageError, coefficients_of
+from fvcli.images.memory import HeavyImageError, Limits, coefficients_of
 from tests.helpers import bombs
 from tests.helpers.samples import picture, saved
 
@@ -78,6 +79,7 @@ def test_each_bomb_ends_soon_and_small(name: str, files: Path) -> None:
     assert int(grown) < (100 if name in ("line.png", "column.png") else 450)
 
 
+@pytest.mark.slow
 def test_every_bomb_is_tried(files: Path) -> None:
     assert {file.name for file in files.iterdir()} == set(OUTCOMES)
 
@@ -102,6 +104,21 @@ def test_a_tile_larger_than_the_picture_is_counted() -> None:
     from fvcli.images.tiff import read_header as read_tiff
 
     assert _share("TIFF", open_picture("TIFF", data), 1, read_tiff(data)) > 13_000**2
+
+
+def test_the_frames_of_an_avif_are_held_against_the_limit_whatever_its_container_announces() -> None:
+    data = bombs.avif_with_frames_of(200, 100)
+    with pytest.raises(ImageError, match="200 x 100 pixels, more than the limit of 19,999") as caught:
+        decode(data, (1, 1), exact=True, limits=Limits(max_pixels=19_999))
+    assert caught.value.kind == "TooManyPixels"
+
+
+def test_a_side_that_no_picture_has_is_refused_before_decoding() -> None:
+    for width, height in ((10_000_001, 1), (1, 10_000_001)):
+        data = bombs.png(width, height, 8, 0, zlib.compress(bytes(100)))
+        with pytest.raises(ImageError, match=f"{width} x {height} pixels; a side may have 10,000,000") as caught:
+            decode(data, (1, 1), exact=True)
+        assert caught.value.kind == "TooManyPixels"
 
 
 def test_what_is_large_or_rare_is_not_for_the_workers_process() -> None:

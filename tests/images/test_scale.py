@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fvcli.images import fit as scaling
-from fvcli.images.fit import Box, scale, with_pillow, with_vectors
+from fvcli.images.fit import Box, scale, tf1_bilinear, with_pillow, with_vectors
 from fvcli.records import Resize, UInt8Array
 
 KERNELS: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "lanczos")
@@ -159,3 +159,19 @@ def test_a_box_may_miss_the_edges_by_rounding(any_way: None) -> None:
         out = np.empty((160, 160, 3), np.uint8)
         scale(pixels, (-1e-14, 0.0, past, 97.0), "bilinear", out)
         assert np.abs(out.astype(int) - inside).max() <= 1
+
+
+def test_a_very_long_side_keeps_its_mean() -> None:
+    line = np.full(40_000, 101, np.uint8)
+    line[::7] = 100  # the mean of seven is 100.86
+    for pixels in (line[None, :, None].repeat(3, 2), line[:, None, None].repeat(3, 2)):
+        height, width, _ = pixels.shape
+        assert (scaled(pixels, (0, 0, width, height), "area", (160, 160)) == 101).all()
+
+
+def test_tf1_bilinear_finds_its_positions_in_single_precision_as_tensorflow_does() -> None:
+    """Some of the results of TensorFlow 2.21 for a line of 0 and 255 in turns, with the exact ones beside them."""
+    for size, place, tensorflows, exact in ((161, 129, 49.403915, 49.40625), (9973, 133, 14.194336, 14.34375)):
+        line = np.resize(np.array([0, 255], np.uint8), size)
+        value = tf1_bilinear(line[None], 1, 160)[0, place]
+        assert abs(value - tensorflows) < 1e-4 < abs(value - exact)
