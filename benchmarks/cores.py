@@ -41,7 +41,7 @@ from fvcli.machine import environment, usable_cpus
 from tests.helpers.processes import children, proportional_bytes
 
 if TYPE_CHECKING:
-    from fvcli.dataset.failures import FailureLine
+    from fvcli.dataset.existing import FailureLine
 
 Row = tuple[int, int | None]  # workers, processes
 

@@ -9,14 +9,18 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from fvcli import __version__
 
@@ -29,6 +33,7 @@ _TRIM_EVERY = 2500
 #: M_ARENA_MAX. Each heap costs some 10 MB.
 _KEEPING = ((-1, 32 * 1024**2), (-3, 16 * 1024**2), (-8, 2))
 _RETURNING = ((-1, 8 * 1024**2), (-3, 4 * 1024**2), (-8, 2))
+_one_at_a_time = threading.Lock()
 
 
 def usable_cpus() -> int:
@@ -193,3 +198,38 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+@contextmanager
+def stderr_without(lines: re.Pattern[bytes]) -> Iterator[None]:
+    """A context in which stderr is captured; afterwards, all but the matching ``lines`` are written. One at a time.
+
+    Libraries write to file descriptor 2 from C++, before any setting of theirs takes effect. So the descriptor is
+    redirected.
+    """
+    with _one_at_a_time:
+        try:
+            sys.stderr.flush()
+            terminal = os.dup(2)
+        except (OSError, ValueError, AttributeError):  # there is no stderr
+            yield
+            return
+        with _memory_file() as caught:
+            os.dup2(caught.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(terminal, 2)
+                os.close(terminal)
+                caught.seek(0)
+                for line in caught:
+                    if not lines.search(line):
+                        os.write(2, line)
+
+
+def _memory_file() -> IO[bytes]:
+    """An in-memory file where the system has such: a full disk must not prevent a start."""
+    if sys.platform == "linux":
+        return open(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()

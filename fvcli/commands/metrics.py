@@ -106,7 +106,7 @@ def write_metrics(path: Path, metrics: RunMetrics) -> None:
 
     Raises DatasetError when it cannot be written.
     """
-    from fvcli.dataset.local_store import LocalStore
+    from fvcli.dataset.store import LocalStore
 
     store = LocalStore(path.parent)
     label = metrics.dataset.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

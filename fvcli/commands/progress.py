@@ -18,7 +18,7 @@ from fvcli.commands.terminal import counted, duration, event, say, say_json, std
 from fvcli.text import printable
 
 if TYPE_CHECKING:
-    from fvcli.dataset.failures import FailureLine
+    from fvcli.dataset.existing import FailureLine
     from fvcli.run.extract import RunSummary
 
 _FAILURES_TOLD = 5

@@ -45,8 +45,8 @@ def report(
     """
     with reported():
         target = file_to_write(output, "-o")  # checked now rather than after the work
-        from fvcli.dataset.local_store import LocalStore
         from fvcli.dataset.reader import open_local_dataset
+        from fvcli.dataset.store import LocalStore
         from fvcli.machine import usable_cpus
         from fvcli.report.gather import Options, gather
         from fvcli.report.page import render

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from fvcli.dataset import layout
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.layout import KINDS, DataFormat
 from fvcli.dataset.manifest import Counts, DataFile, Shard
 from fvcli.dataset.plan import Plan, PlannedShard

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from fvcli.dataset import existing, failures
-from fvcli.dataset.existing import BaseRow, Tallies
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset import existing
+from fvcli.dataset.existing import BaseRow, FailureLine, Tallies
 from fvcli.dataset.layout import PLAN, PLAN_FAILURES
 from fvcli.dataset.manifest import Counts, Key, Manifest
 from fvcli.dataset.plan import EXTRACT, EntriesWriter, Entry, Plan, PlannedShard, RowState, count_extract
@@ -34,7 +33,7 @@ class Policy:
     request: what was asked, for telling on resuming whether it is the same again.
     settings: see :class:`Plan`; called when all inputs have been seen.
     prune_limit: of the rows of one root, how many may be dropped. circumstances: those of a failure today, see
-    :class:`fvcli.dataset.failures.FailureLine`.
+    :class:`fvcli.dataset.existing.FailureLine`.
     """
 
     base_folder: str
@@ -84,7 +83,7 @@ def make_plan(store: Store, standing: Standing, inputs: Inputs, policy: Policy) 
         plan = comparison.plan(standing)
         if plan.has_work:
             comparison.close()
-            store.replace(PLAN_FAILURES, failures.to_bytes(comparison.standing))
+            store.replace(PLAN_FAILURES, existing.failures_to_bytes(comparison.standing))
             store.replace(PLAN, plan.to_bytes())
     except BaseException:
         comparison.abandon()
@@ -136,7 +135,7 @@ class Comparison:
         self._store = store
         self._inputs = inputs
         self._shards = manifest.shards if manifest else ()
-        self._failures = failures.of(store, manifest) if manifest else iter(())
+        self._failures = existing.failures(store, manifest) if manifest else iter(())
         self._policy = policy
         self._writer: EntriesWriter | None = None
         self._planned: list[PlannedShard] = []

@@ -75,6 +75,10 @@ def in_use(place: str, holder: Mapping[str, object]) -> LockedError:
     return LockedError(f"{place} is in use by another run ({who}); try again when it has ended")
 
 
+def permitted() -> None:
+    """The permission of a store that no lock guards."""
+
+
 def parse(kind: Kind, data: bytes | str) -> Any:
     """The values in a file of this kind.
 

@@ -24,8 +24,7 @@ from pathlib import Path
 
 from fvcli.dataset import layout
 from fvcli.dataset.bucket_lock import HEARTBEAT_SECONDS, STALE_SECONDS, BucketLease, UnavailableError
-from fvcli.dataset.layout import LOCK, TASKS
-from fvcli.dataset.local_store import permitted
+from fvcli.dataset.layout import LOCK, TASKS, permitted
 from fvcli.dataset.store import Store
 from fvcli.errors import FvcliError, LockedError
 from fvcli.files import translated

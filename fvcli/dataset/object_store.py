@@ -14,17 +14,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from fvcli.dataset.bucket_lock import BucketLocks
-from fvcli.dataset.layout import IN_WORK, LOCK, MANIFEST, STAGING, STATE
-from fvcli.dataset.local_store import LocalStore, permitted
+from fvcli.dataset.layout import IN_WORK, LOCK, MANIFEST, STAGING, STATE, permitted
 from fvcli.errors import DatasetError
 from fvcli.files import temporary_name, translated
 from fvcli.locations import Location, is_final, reason, retried
+
+if TYPE_CHECKING:
+    from fvcli.dataset.store import LocalStore
 
 T = TypeVar("T")
 
@@ -35,9 +37,10 @@ _BLOCK = 8 * 1024**2
 class ObjectStore:
     """Keys below a location: a :class:`fvcli.dataset.store.Store`. Requests that fail for the moment are made again."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, notes: LocalStore) -> None:
+        """notes: what stays on this machine, in :func:`own_folder`."""
         self._location = location
-        self._notes = LocalStore(_own_folder(location))
+        self._notes = notes
         self.permit: Callable[[], None] = permitted
         self.unlocked = ""
         self._locks: BucketLocks | None = None
@@ -203,7 +206,7 @@ def _stays_here(key: str) -> bool:
     return f"{key}/".startswith(f"{STAGING}/") or key in (IN_WORK, LOCK) or key.endswith((".in-work", ".lock"))
 
 
-def _own_folder(location: Location) -> Path:
+def own_folder(location: Location) -> Path:
     """A folder for one place in a store, below one that is this user's alone."""
     top = Path(tempfile.gettempdir()) / f"fvcli-{os.getuid()}"
     with translated("create the folder", top):

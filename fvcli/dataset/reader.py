@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fvcli.dataset import columns, failures, layout, manifest, shard_file
+from fvcli.dataset import columns, existing, layout, manifest, shard_file
 from fvcli.dataset.columns import ROW_GROUP
-from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.local_store import HeldStore, LocalStore, can_hold
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.manifest import Key, Manifest, Shard
 from fvcli.dataset.shard_file import reading
-from fvcli.dataset.store import Store, open_store
+from fvcli.dataset.store import HeldStore, LocalStore, Store, can_hold, open_store
 from fvcli.dataset.vector_files import Piece, VectorFiles, spread
 from fvcli.errors import DamagedError, DatasetError, UsageError
 from fvcli.locations import STORES, Location, is_remote
@@ -250,7 +249,7 @@ class Dataset:
 
     def failures(self) -> Iterator[FailureLine]:
         """The inputs without a vector, in the order of (root, path)."""
-        return failures.of(self._store, self._manifest)
+        return existing.failures(self._store, self._manifest)
 
     def _rows_with(self, shard: Shard, keys: Sequence[Key]) -> Iterator[int]:
         table = shard_file.read_metadata(self._store, shard, columns.KEY_COLUMNS)

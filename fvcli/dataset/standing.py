@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fvcli.dataset import failures, layout, lock, manifest
+from fvcli.dataset import existing, layout, lock, manifest
 from fvcli.dataset.commit import Commit, finished, in_place, records, retract
-from fvcli.dataset.failures import FailureLine, FailureList
+from fvcli.dataset.existing import FailureLine, FailureList
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError, Shard
 from fvcli.dataset.plan import DamagedPlanError, Plan, PlannedShard, PlanVersionError, forget_plan, load_plan
 from fvcli.dataset.store import Store
@@ -296,7 +296,7 @@ def _kept(plan: Plan, base: Manifest | None, missing: set[int | None]) -> tuple[
 
 
 def _write_failures(store: Store, lines: Iterable[FailureLine]) -> tuple[DataFile, ...]:
-    data = failures.to_bytes(lines)
+    data = existing.failures_to_bytes(lines)
     if not data:
         return ()
     digest = hashlib.sha256(data).hexdigest()

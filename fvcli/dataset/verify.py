@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from fvcli.dataset import columns, failures, layout, lock, manifest, shard_file
+from fvcli.dataset import columns, existing, layout, lock, manifest, shard_file
 from fvcli.dataset.manifest import Counts, DataFile, Key, Manifest, Shard
 from fvcli.dataset.reader import why_no_manifest
 from fvcli.dataset.standing import take_up
@@ -104,7 +104,7 @@ def repair(store: Store) -> tuple[Damage, ...]:
 
 def _counts(store: Store, shards: tuple[Shard, ...], lists: tuple[DataFile, ...]) -> Counts:
     rows = sum(shard.rows for shard in shards)
-    failed = sum(1 for file in lists for _ in failures.read(store, file.file))
+    failed = sum(1 for file in lists for _ in existing.read_failures(store, file.file))
     return Counts(discovered=rows + failed, reused=rows, failed=failed)
 
 
@@ -121,7 +121,7 @@ def _damages(store: Store, found: Manifest) -> Iterator[Damage]:
     for file in found.failures:
         problem = _file_problem(store, file)
         if problem is None:
-            failed += sum(1 for _ in failures.read(store, file.file))
+            failed += sum(1 for _ in existing.read_failures(store, file.file))
         else:
             yield Damage(file.file, problem)
             failed = found.counts.failed

@@ -14,7 +14,7 @@ from fvcli.dataset.verify import load_manifest
 from fvcli.errors import ImageError
 from fvcli.explore.dataset_model import loader_of, model_of
 from fvcli.machine import environment, environment_id
-from fvcli.models.embedder import Embedder
+from fvcli.models.loading import Embedder
 from fvcli.records import Float32Array, usable_folder
 from fvcli.sources.read import read
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images.jpeg import CUT
-from fvcli.sources.formats import BY_NAME, SNIFF_BYTES, sniff
+from fvcli.sources.formats import SNIFF_BYTES, sniff
 
 # The one place that changes Pillow for the process: our own limit, checked before decoding, stands in for Pillow's;
 # its remarks about odd files are not for the user's terminal; a truncated file stays an error.
@@ -96,20 +96,6 @@ _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 _openers: dict[str, Opener] = {}
 
 
-def format_of(data: bytes) -> str:
-    """The name of the format of ``data``, a key of CODECS; those without first bytes of their own come last.
-
-    Raises ImageError with kind NotAnImage, and Unsupported for a format that this installation does not read.
-    """
-    name = sniff(data[:SNIFF_BYTES]) or _guess(data)
-    if name is None:
-        raise ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
-    known = BY_NAME[name]
-    if not known.available:
-        raise ImageError("decode", "Unsupported", f"{name} files are not read here: {known.remedy}")
-    return name
-
-
 def open_picture(name: str, data: bytes) -> ImageFile.ImageFile:
     """``data`` opened as ``name``, a name in the table of formats: its header is read, its pixels are not."""
     start, variant = _VARIANTS.get(name, (b"", name))
@@ -121,7 +107,7 @@ def open_picture(name: str, data: bytes) -> ImageFile.ImageFile:
     return opener(io.BytesIO(data))
 
 
-def _guess(data: bytes) -> str | None:
+def guess(data: bytes) -> str | None:
     """The format of a file whose name says that it is an image and whose first bytes do not say which."""
     if data[2048:2052] == b"PCD_":
         return "PCD"

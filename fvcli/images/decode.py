@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 
 from fvcli.errors import ImageError
 from fvcli.images import isobmff, jpeg, jpeg_header, tiff
-from fvcli.images.codecs import explain, format_of, open_picture
+from fvcli.images.codecs import explain, guess, open_picture
 from fvcli.images.convert import LowBytes, over_white, reduced, to_eight_bits
 from fvcli.images.jpeg import CUT
 from fvcli.images.jpeg_header import JpegHeader
@@ -40,6 +40,7 @@ from fvcli.images.memory import (
 from fvcli.images.metadata import check_chunks, check_png, orientation_of, upright, without_metadata
 from fvcli.images.tiff import TiffHeader
 from fvcli.records import UInt8Array
+from fvcli.sources.formats import BY_NAME, SNIFF_BYTES, sniff
 
 _ORIENTED = frozenset(["JPEG", "WEBP", "AVIF", "JXL"])
 #: A very large picture is averaged down to so many times what is needed.
@@ -100,7 +101,7 @@ def decode(
     TooManyPixels, Truncated, Corrupt, Unsupported or OutOfMemory.
     """
     try:
-        name = format_of(data)
+        name = _format_of(data)
         order = _Order(needed, exact, limits, budget, light)
         return _READERS.get(name, _any)(name, data, order)
     except (ImageError, HeavyImageError):
@@ -294,3 +295,17 @@ def _low_bytes(name: str, data: bytes, picture: ImageFile.ImageFile) -> LowBytes
         return again
 
     return read
+
+
+def _format_of(data: bytes) -> str:
+    """The name of the format of ``data``, a key of codecs.CODECS; those without first bytes of their own come last.
+
+    Raises ImageError with kind NotAnImage, and Unsupported for a format that this installation does not read.
+    """
+    name = sniff(data[:SNIFF_BYTES]) or guess(data)
+    if name is None:
+        raise ImageError("decode", "NotAnImage", "not an image in any format that fvcli reads")
+    known = BY_NAME[name]
+    if not known.available:
+        raise ImageError("decode", "Unsupported", f"{name} files are not read here: {known.remedy}")
+    return name

@@ -16,7 +16,8 @@ import numpy as np
 
 from fvcli.errors import ModelError, UsageError, first_line
 from fvcli.files import file_sha256
-from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
+from fvcli.machine import stderr_without
+from fvcli.models.frameworks import TENSORFLOW, tensorflow, tensorflow_hub
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.litert import LiteRTModel
 from fvcli.models.model_card import ModelCard, input_spec_to_json

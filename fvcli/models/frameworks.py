@@ -2,9 +2,6 @@
 
 Each may be absent: a lean installation has none of them. Every use starts here, so that a missing package is one
 message that names it.
-
-LiteRT and TensorFlow write to file descriptor 2 from C++, before any setting of theirs takes effect. So the descriptor
-is redirected while they start, and every line that is not one of those messages is written to the terminal afterwards.
 """
 
 from __future__ import annotations
@@ -13,15 +10,14 @@ import importlib
 import os
 import re
 import sys
-import tempfile
-import threading
 import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from fvcli.errors import ModelError, first_line
+from fvcli.machine import stderr_without
 
 LITERT: Final = re.compile(rb"Created TensorFlow Lite XNNPACK delegate for CPU")
 TENSORFLOW: Final = re.compile(
@@ -30,8 +26,6 @@ TENSORFLOW: Final = re.compile(
 )
 
 _PKG_RESOURCES: Final = "pkg_resources"
-
-_one_at_a_time = threading.Lock()
 
 
 def tensorflow() -> Any:
@@ -89,34 +83,3 @@ def _version_parser_as_pkg_resources() -> Iterator[None]:
             del sys.modules[_PKG_RESOURCES]
         else:
             sys.modules[_PKG_RESOURCES] = before
-
-
-def _buffer() -> IO[bytes]:
-    """An in-memory file where the system has such: a full disk must not prevent a start."""
-    if sys.platform == "linux":
-        return open(os.memfd_create("stderr"), "w+b")
-    return tempfile.TemporaryFile()
-
-
-@contextmanager
-def stderr_without(lines: re.Pattern[bytes]) -> Iterator[None]:
-    """A context in which stderr is captured; afterwards, all but the matching ``lines`` are written. One at a time."""
-    with _one_at_a_time:
-        try:
-            sys.stderr.flush()
-            terminal = os.dup(2)
-        except (OSError, ValueError, AttributeError):  # there is no stderr
-            yield
-            return
-        with _buffer() as caught:
-            os.dup2(caught.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stderr.flush()
-                os.dup2(terminal, 2)
-                os.close(terminal)
-                caught.seek(0)
-                for line in caught:
-                    if not lines.search(line):
-                        os.write(2, line)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from fvcli.errors import ModelError, first_line
-from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow, tensorflow_hub
+from fvcli.machine import stderr_without
+from fvcli.models.frameworks import TENSORFLOW, tensorflow, tensorflow_hub
 from fvcli.models.mobilenet.catalog import entry_of_handle
 
 SIGNATURES: Final = ("default", "image_feature_vector")

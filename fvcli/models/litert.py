@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from fvcli.errors import ModelError
-from fvcli.models.frameworks import LITERT, stderr_without
+from fvcli.machine import stderr_without
+from fvcli.models.frameworks import LITERT
 from fvcli.models.model_card import ModelCard
 from fvcli.models.protocol import look_up, pixel_codes, pixel_values
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fvcli.dataset import failures, layout
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset import existing, layout
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.plan import Plan, read_entries
 from fvcli.dataset.store import Store
@@ -100,7 +100,7 @@ def find(store: Store, plan: Plan | None, trial: Trial, notes: Notes) -> dict[Im
 
     Each input that was in hand when a run died is tried in a process of its own.
     """
-    known = {line.ref: line.failure for line in failures.read(store, notes.crashed)}
+    known = {line.ref: line.failure for line in existing.read_failures(store, notes.crashed)}
     places = {place for key in notes.earlier for place in _suspects(store, key)}
     refs = []
     for index in sorted({shard for shard, _ in places}):
@@ -121,12 +121,12 @@ def find(store: Store, plan: Plan | None, trial: Trial, notes: Notes) -> dict[Im
 
 def remember(store: Store, notes: Notes, known: Mapping[ImageRef, Failure]) -> None:
     """Writes down which inputs crash, for as long as they are not reported among the dataset's failures."""
-    store.replace(notes.crashed, failures.to_bytes(FailureLine(*item) for item in known.items()))
+    store.replace(notes.crashed, existing.failures_to_bytes(FailureLine(*item) for item in known.items()))
 
 
 def find_again(store: Store, base: Manifest, trial: Trial) -> dict[ImageRef, Failure]:
     """Those of the inputs that crashed before which would again, so that a retry costs no run its life."""
-    lines = [line for line in failures.of(store, base) if line.failure.stage == "crash"]
+    lines = [line for line in existing.failures(store, base) if line.failure.stage == "crash"]
     base_folder = usable_folder(base.base_folder)
     return crashing([replace(line.ref, base_folder=base_folder) for line in lines], trial)
 

@@ -38,8 +38,8 @@ from fvcli.run.pool import Resources, WorkerPool
 from fvcli.run.request import ExtractRequest, Observer
 from fvcli.run.shard import Job, Runner, RunProgress
 from fvcli.run.spec import DatasetSpec
-from fvcli.sources.background import BackgroundDiscovery
 from fvcli.sources.candidates import PassedOver
+from fvcli.sources.discover import BackgroundDiscovery
 from fvcli.sources.roots import KnownRoots
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from fvcli.dataset import shard_file
 from fvcli.dataset.compare import Comparison, is_changed
-from fvcli.dataset.existing import BaseRow, Tally
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import BaseRow, FailureLine, Tally
 from fvcli.dataset.plan import Entry
 from fvcli.dataset.standing import join
 from fvcli.dataset.store import open_store

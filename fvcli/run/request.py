@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.layout import DataFormat, DType
 from fvcli.declared import declared
 from fvcli.errors import FvcliError, UsageError

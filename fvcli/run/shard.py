@@ -9,8 +9,7 @@ from typing import Protocol
 
 from fvcli.dataset.columns import Rows
 from fvcli.dataset.commit import Commit, commit_shard
-from fvcli.dataset.existing import ExistingVectors
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import ExistingVectors, FailureLine
 from fvcli.dataset.layout import STAGING
 from fvcli.dataset.lock import Lease
 from fvcli.dataset.manifest import Counts, Key, Shard

@@ -20,8 +20,7 @@ from fvcli.images.fit import resizer
 from fvcli.images.jpeg import decoder
 from fvcli.images.memory import Limits
 from fvcli.machine import decoders, environment, environment_id
-from fvcli.models.embedder import Embedder, embedder_of, load_recipe_model
-from fvcli.models.loading import load_classifier
+from fvcli.models.loading import Embedder, embedder_of, load_classifier, load_recipe_model
 from fvcli.models.protocol import FeatureModel
 from fvcli.records import Recipe
 from fvcli.run.request import ExtractRequest

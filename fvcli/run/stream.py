@@ -15,7 +15,7 @@ from itertools import count, islice
 import numpy as np
 
 from fvcli.dataset.columns import Encoding, Rows
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.stream_file import RowStream
 from fvcli.errors import StoppedError, UsageError
 from fvcli.images.loader import ImageLoader
@@ -26,10 +26,9 @@ from fvcli.records import Failure, ImageRef
 from fvcli.run.request import ExtractRequest, Observer, TooManyFailuresError
 from fvcli.run.spec import DatasetSpec
 from fvcli.run.worker import Batch, BatchDroppedError, ImageWorker, Outcome, Success
-from fvcli.sources.candidates import PassedOver
+from fvcli.sources.candidates import Filter, PassedOver
 from fvcli.sources.discover import Sources, discover
 from fvcli.sources.named import NameSplitter
-from fvcli.sources.names import Filter
 
 _AHEAD = 8  # batches a worker has waiting, done or not: what a slow reader makes us hold
 _FIRST_BATCH = 4  # images; each batch then takes one more

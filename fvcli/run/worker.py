@@ -22,7 +22,7 @@ from fvcli.dataset.layout import DType
 from fvcli.errors import ImageError
 from fvcli.images.confined import AbandonedError
 from fvcli.images.loader import ImageLoader
-from fvcli.models.embedder import Embedder
+from fvcli.models.loading import Embedder
 from fvcli.records import Failure, Float32Array, ImageFile, ImageInfo, ImageRef, UInt8Array
 from fvcli.sources.read import read
 

@@ -23,7 +23,7 @@ from fvcli.dataset.layout import DType
 from fvcli.images.loader import ImageLoader
 from fvcli.images.memory import Budget, Limits
 from fvcli.machine import MemoryTrimmer, tune_malloc
-from fvcli.models.embedder import embedder_of, load_recipe_model
+from fvcli.models.loading import embedder_of, load_recipe_model
 from fvcli.records import Failure, Float32Array, ImageInfo, ImageRef, Recipe
 from fvcli.run.worker import Batch, Found, ImageWorker, InHand, Outcome, Success, Worker
 from fvcli.sources.read import Prefetch

@@ -10,10 +10,9 @@ from contextlib import suppress
 from fvcli.errors import ImageError
 from fvcli.locations import cut_query
 from fvcli.records import ImageRef
-from fvcli.sources.candidates import ARCHIVE_EXTENSIONS, LINKED_MEMBER, PassedOver, is_archive
+from fvcli.sources.candidates import ARCHIVE_EXTENSIONS, LINKED_MEMBER, Filter, PassedOver, is_archive
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.member import NO_BYTES, Archive, DamagedArchiveError, Member, NoImagesError
-from fvcli.sources.names import Filter
 from fvcli.sources.storage import OpenFile, Storage
 from fvcli.sources.tables import TableArchive
 from fvcli.sources.tar import TarArchive

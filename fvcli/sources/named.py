@@ -17,9 +17,8 @@ from fvcli.errors import UsageError
 from fvcli.locations import Location, cut_query, is_remote, local_path, retried, without_credentials
 from fvcli.records import ImageRef
 from fvcli.sources import archive
-from fvcli.sources.candidates import is_archive
+from fvcli.sources.candidates import Names, is_archive
 from fvcli.sources.formats import SNIFF_BYTES, sniff
-from fvcli.sources.names import Names
 from fvcli.sources.read import storage_of
 from fvcli.sources.storage import Storage
 from fvcli.sources.walk import Search

@@ -13,13 +13,15 @@ from fvcli.locations import cut_query, is_remote, local_path
 from fvcli.sources.candidates import (
     COMPRESSED_ARCHIVES,
     SPECIAL,
+    Filter,
     PassedOver,
     is_input,
     is_set_aside,
+    is_utf8,
     kind_of,
     may_be_input,
+    readable,
 )
-from fvcli.sources.names import Filter, is_utf8, readable
 from fvcli.sources.read import storage_of
 
 

@@ -18,13 +18,17 @@ from fvcli.sources.candidates import (
     LINKED_FOLDER,
     LOST_AND_FOUND,
     SPECIAL,
+    Filter,
+    Names,
     PassedOver,
     is_archive,
     is_set_aside,
+    is_utf8,
     may_be_input,
+    readable,
+    with_stand_ins,
 )
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
-from fvcli.sources.names import Filter, Names, is_utf8, readable, with_stand_ins
 from fvcli.sources.roots import Root
 from fvcli.sources.storage import Folder, Kind, Storage
 

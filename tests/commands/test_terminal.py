@@ -17,7 +17,7 @@ from fvcli.commands import progress, terminal
 from fvcli.commands.invocation import StopSignals
 from fvcli.commands.progress import JsonLog, Progress, Rate
 from fvcli.commands.terminal import as_json, counted, duration, print_fields, print_row, stderr_width
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.manifest import Counts
 from fvcli.records import Failure, ImageRef
 from fvcli.run.extract import RunSummary

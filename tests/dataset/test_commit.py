@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset import lock, standing, verify
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError, StoppedError
 from fvcli.run import tasks
 from tests.helpers import contents, pictures

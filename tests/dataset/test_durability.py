@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fvcli.dataset.layout import DataFormat
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError
 from fvcli.records import Limit
 from tests.helpers import contents, pictures

@@ -14,8 +14,8 @@ import pytest
 
 from fvcli.dataset import verify
 from fvcli.dataset.layout import DataFormat
-from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.reader import open_dataset
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DamagedError, DatasetError, ModelError
 from fvcli.explore.dataset_model import model_of
 from fvcli.explore.inspect import inspect

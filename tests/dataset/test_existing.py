@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fvcli.dataset.existing import ExistingVectors
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from tests.helpers.synthetic import rows_of, write_dataset
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fvcli.dataset import layout
 from fvcli.dataset.commit import Commit
-from fvcli.dataset.failures import FailureLine
+from fvcli.dataset.existing import FailureLine
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, NewerDatasetError, Shard
 from fvcli.errors import DatasetError
 from fvcli.records import Failure, ImageRef

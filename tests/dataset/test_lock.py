@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from fvcli.dataset import lock
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError, LockedError
 from tests.helpers import commands, contents, pictures
 
 HOLDER = """
 import sys, time
 from fvcli.dataset import lock
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 with lock.hold(LocalStore(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from fvcli.dataset.layout import DataFormat
-from fvcli.dataset.local_store import can_hold
 from fvcli.dataset.reader import Dataset, open_dataset
+from fvcli.dataset.store import can_hold
 from fvcli.errors import DamagedError, DatasetError
 from fvcli.records import Float32Array
 from tests.helpers.synthetic import rows_of, write_dataset

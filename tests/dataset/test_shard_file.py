@@ -16,9 +16,9 @@ import pytest
 
 from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Encoding, Rows
-from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import ShardWriter
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError
 from fvcli.files import sha256_of
 from fvcli.records import ImageInfo, ImageRef

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.dataset import verify
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench

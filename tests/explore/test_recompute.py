@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fvcli
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError
 from fvcli.explore import recompute as recompute_module
 from fvcli.explore.recompute import recompute

@@ -18,8 +18,8 @@ from typing import Literal, NoReturn, TypeAlias
 
 import pytest
 
-from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.object_store import ObjectStore
+from fvcli.dataset.store import LocalStore
 from tests.helpers.commands import REPOSITORY
 
 #: "folder": one that hosts share, between whose kernels flock does not work. "bucket": an object store.

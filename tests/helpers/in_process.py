@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from fvcli.dataset import verify
-from fvcli.dataset.failures import FailureLine
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.existing import FailureLine
+from fvcli.dataset.store import LocalStore
 from fvcli.records import Engine, Float32Array, InputSpec, UInt8Array
 from fvcli.run import extract as extraction
 from fvcli.run.request import ExtractRequest

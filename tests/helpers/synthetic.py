@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fvcli.dataset.columns import Encoding, Rows
 from fvcli.dataset.layout import KINDS, DataFormat, DType, shard_name
-from fvcli.dataset.local_store import LocalStore
 from fvcli.dataset.manifest import Counts, DataFile, Manifest, Shard
 from fvcli.dataset.reader import Dataset, open_dataset
 from fvcli.dataset.shard_file import ShardWriter
+from fvcli.dataset.store import LocalStore
 from fvcli.records import Float32Array, ImageInfo, ImageRef, Preprocessing, Recipe
 
 

@@ -16,10 +16,9 @@ from ai_edge_litert.interpreter import Interpreter
 import fvcli
 from fvcli.errors import DatasetError, ModelError, UsageError
 from fvcli.images.loader import ImageLoader
-from fvcli.models.embedder import unit_length
 from fvcli.models.frameworks import tensorflow
 from fvcli.models.labels import Labeler, imagenet_labels
-from fvcli.models.loading import load_classifier, load_model
+from fvcli.models.loading import load_classifier, load_model, unit_length
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
 from fvcli.models.mobilenet.export import MODULE_DEF

@@ -88,7 +88,7 @@ def test_default_model_needs_no_tensorflow_and_says_nothing() -> None:
 
 def test_other_lines_on_stderr_survive_the_loading() -> None:
     program = (
-        "import os\nfrom fvcli.models.frameworks import LITERT, stderr_without\n"
+        "import os\nfrom fvcli.machine import stderr_without\nfrom fvcli.models.frameworks import LITERT\n"
         "with stderr_without(LITERT):\n"
         "    os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\nkeep me\\n')\n"
     )

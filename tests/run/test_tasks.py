@@ -16,7 +16,7 @@ import pytest
 from typer.testing import Result
 
 from fvcli.dataset import lock
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import StoppedError
 from fvcli.run import tasks
 from fvcli.run.pool import Resources

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fvcli.images.loader import ImageLoader
-from fvcli.models.embedder import Embedder, Embeddings
+from fvcli.models.loading import Embedder, Embeddings
 from fvcli.records import ImageInfo, ImageRef, Preprocessing
 from fvcli.run.processes import _ref_fields, _unpacked
 from fvcli.run.worker import Batch, BatchDroppedError, Failure, ImageWorker, Success

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fvcli.dataset import failures
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset import existing
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError, ModelError
 from fvcli.images.memory import DEFAULT_LIMITS
-from fvcli.models.embedder import Embedder
+from fvcli.models.loading import Embedder
 from fvcli.records import Failure, ImageInfo, ImageRef, Preprocessing, Recipe
 from fvcli.run import crashes, processes, worker_process
 from fvcli.run.crashes import Notes, Trial
@@ -206,7 +206,7 @@ def test_an_input_that_killed_a_process_is_remembered_and_another_is_not(
     watched.lost(process, Batch(6, (11,), (refs[2],)))  # another batch of the same process
     assert tried == [[refs[1], refs[3]], []]
     assert job.crashing == {refs[1]: CRASH}
-    assert [line.ref for line in failures.read(job.store, "crashed.jsonl")] == [refs[1]]
+    assert [line.ref for line in existing.read_failures(job.store, "crashed.jsonl")] == [refs[1]]
 
 
 def test_what_is_known_to_crash_is_told_to_the_process(job: Any, hand: InHand) -> None:

@@ -1,8 +1,9 @@
-"""Files that a search passes over are counted by kind."""
+"""Names in order, and files that a search passes over, counted by kind."""
 
 from __future__ import annotations
 
 import os
+import random
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from fvcli.dataset.layout import DataFormat
-from fvcli.sources.candidates import PassedOver, told
+from fvcli.sources.candidates import Names, PassedOver, told
 from tests.helpers.synthetic import rows_of, write_dataset
 from tests.helpers.trees import JPEG_START, found, make, names, passed_over
 
@@ -121,3 +122,21 @@ def test_an_unreadable_first_byte_is_told_not_lost(tmp_path: Path) -> None:
     make(tmp_path, "b", content=JPEG_START)
     assert names(tmp_path) == ["a.jpg", "b"]
     assert passed_over(tmp_path) == {"other file": 1}
+
+
+def collected(names: list[str]) -> list[str]:
+    shuffled = Names()
+    for name in random.Random(1).sample(names, len(names)):
+        shuffled.add(name)
+    return list(shuffled)
+
+
+def test_a_few_names_come_out_sorted() -> None:
+    assert collected([]) == []
+    assert collected(["b", "a-b.jpg", "a/", "a", "é.png"]) == ["a", "a-b.jpg", "a/", "b", "é.png"]
+
+
+def test_many_names_come_out_sorted_whatever_characters_they_have() -> None:
+    kinds = ["{:07d}.jpg", "ü{}.png", "\U0001f600{}", "\uffee{} .jpg", "x" * 5000 + "{}", "{}\udcff.gif"]
+    names = [kinds[number % (4 if number % 5000 else 6)].format(number) for number in range(100_003)]
+    assert collected(names) == sorted(names)

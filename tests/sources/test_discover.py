@@ -1,4 +1,4 @@
-"""Inputs that a set of sources names, and their order."""
+"""Inputs that a set of sources names, and their order; a search in a thread of its own can be left at any time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fvcli.errors import ImageError, UsageError
+from fvcli.errors import ImageError, StoppedError, UsageError
 from fvcli.records import ImageRef
-from fvcli.sources.discover import Sources, discover
+from fvcli.sources.discover import Sources, discover, in_background
 from fvcli.sources.read import read
+from tests.helpers.processes import wait_for
 
 JPEG_START = b"\xff\xd8\xff\xe0" + b"\0" * 40
 
@@ -160,8 +163,9 @@ def test_a_folder_that_cannot_be_listed_is_an_input_that_fails(tmp_path: Path) -
     (tmp_path / "locked").chmod(0)
     program = f"""
 import os
-from fvcli.sources.discover import Sources, discover
+from fvcli.sources.discover import Sources, discover, in_background
 from fvcli.sources.read import read
+from tests.helpers.processes import wait_for
 from fvcli.errors import ImageError
 if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for ref in discover(Sources(({str(tmp_path)!r},))):
@@ -258,7 +262,7 @@ def test_a_list_on_stdin_and_files_named_beside_it(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     program = """
 import sys
-from fvcli.sources.discover import Sources, discover
+from fvcli.sources.discover import Sources, discover, in_background
 print([ref.path for ref in discover(Sources(("b.jpg", "a.jpg"), files_from="-"))])
 """
     done = subprocess.run(
@@ -335,3 +339,35 @@ def test_times_that_64_bits_do_not_hold_are_clamped(tmp_path: Path) -> None:
     refs = found(tmp_path)
     assert all(-(2**63) <= ref.mtime_ns < 2**63 for ref in refs)
     assert [read(ref).mtime_ns for ref in refs] == [ref.mtime_ns for ref in refs]
+
+
+def stop() -> None:
+    raise StoppedError("stopped", 15)
+
+
+def test_items_come_in_order_and_an_error_after_those_before_it() -> None:
+    assert list(in_background(lambda: iter(range(10_000)), lambda: None)) == list(range(10_000))
+
+    def failing() -> Iterator[int]:
+        yield from range(300)
+        raise UsageError("no more")
+
+    items = in_background(failing, lambda: None)
+    assert list(itertools.islice(items, 300)) == list(range(300))
+    with pytest.raises(UsageError, match="no more"):
+        next(items)
+
+
+def test_an_endless_search_ends_with_its_reader() -> None:
+    before = threading.active_count()
+    endless = in_background(itertools.count, lambda: None)
+    assert list(itertools.islice(endless, 3)) == [0, 1, 2]
+    endless.close()  # type: ignore[attr-defined]
+    wait_for(lambda: threading.active_count() <= before, "the end of the searching thread")
+
+
+def test_a_pipe_without_a_writer_is_left_when_asked(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoppedError):
+        list(in_background(lambda: discover(Sources(files_from=str(tmp_path / "pipe"))), stop))
+    os.close(os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK))  # lets the thread end

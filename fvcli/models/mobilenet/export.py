@@ -23,7 +23,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 
 from fvcli.errors import ModelError, UsageError
-from fvcli.models.frameworks import TENSORFLOW, stderr_without, tensorflow
+from fvcli.machine import stderr_without
+from fvcli.models.frameworks import TENSORFLOW, tensorflow
 from fvcli.models.hub import SIGNATURES
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import compile_float, compile_int8, network_record

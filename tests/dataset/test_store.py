@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fvcli.dataset.local_store import LocalStore
+from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError, LockedError
 
 
