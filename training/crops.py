@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fvcli.records import UInt8Array
+from fvcli.images.fit import Box, scale
+from fvcli.records import Resize, UInt8Array
 
 TEACHER_SIZES = (192, 224, 256, 288)
 WHOLE_IMAGE_SIZE = 288
@@ -19,8 +20,23 @@ CROP_FRACTION = 0.875
 PASTED, BLENDED = 0.15, 0.1
 """The shares of the views that mix two photographs, by a rectangle of one in the other and by blending."""
 
-KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-KERNEL_SHARES = (0.5, 0.2, 0.2, 0.1)
+KERNELS: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "lanczos")
+DCT_SCALES = (8, 4, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The shares of views whose student sees them resized with each kernel, and the teacher's largest size."""
+
+    area: float
+    bilinear: float
+    bicubic: float
+    lanczos: float
+    teacher_limit: int
+
+    @property
+    def kernels(self) -> tuple[float, ...]:
+        return tuple(getattr(self, kernel) for kernel in KERNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,7 @@ class Pair:
     student: UInt8Array
 
 
-def fit_box(size: tuple[int, int], fit: str) -> tuple[float, float, float, float]:
+def fit_box(size: tuple[int, int], fit: str) -> Box:
     """The part of an image that ``squash`` and ``crop`` keep: left, upper, right, lower."""
     width, height = size
     if fit == "squash":
@@ -57,7 +73,7 @@ def teacher_size(area: float) -> int:
     return min(TEACHER_SIZES, key=lambda size: abs(size - wanted))
 
 
-def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> Pair:
+def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawing: Drawing) -> Pair:
     """``count`` random views; the same seed gives the same views, whatever was drawn before.
 
     A quarter of them mix two images: the teacher answers for the mixture, so that no label has to be known.
@@ -70,21 +86,24 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> Pa
         first = images[order[row]]
         box = _random_box(first.size, generator)
         size = teacher_size((box[2] - box[0]) * (box[3] - box[1]) / (first.width * first.height))
-        seen = _view(first, box, size, generator)
+        size = min(size, drawing.teacher_limit)
+        seen = _view(first, box, size, drawing, generator)
         chance = generator.random()
         if chance < PASTED + BLENDED:
             second = images[order[count + row]]
-            other = _view(second, _random_box(second.size, generator), size, generator)
+            other = _view(second, _random_box(second.size, generator), size, drawing, generator)
             seen = _pasted(seen, other, generator) if chance < PASTED else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
     return Pair(tuple(teacher), student)
 
 
-def draw_single(images: Sequence[Image.Image], count: int, seed: tuple[int, ...]) -> UInt8Array:
+def draw_single(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawing: Drawing) -> UInt8Array:
     """uint8 [count, 160, 160, 3]: random views of one image each, as the student sees them."""
     generator = np.random.default_rng(seed)
-    return np.stack([_single_view(images[index], generator) for index in _shuffled(len(images), count, generator)])
+    return np.stack(
+        [_single_view(images[index], drawing, generator) for index in _shuffled(len(images), count, generator)]
+    )
 
 
 def _shuffled(images: int, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -92,33 +111,46 @@ def _shuffled(images: int, count: int, generator: np.random.Generator) -> NDArra
     return np.concatenate([generator.permutation(images) for _ in range(-(-count // images))])[:count]
 
 
-def _single_view(image: Image.Image, generator: np.random.Generator) -> UInt8Array:
-    return _view(image, _random_box(image.size, generator), STUDENT_SIZE, generator)[1]
+def _single_view(image: Image.Image, drawing: Drawing, generator: np.random.Generator) -> UInt8Array:
+    return _view(image, _random_box(image.size, generator), STUDENT_SIZE, drawing, generator)[1]
 
 
 def _view(
-    image: Image.Image, box: tuple[float, float, float, float], size: int, generator: np.random.Generator
+    image: Image.Image, box: Box, size: int, drawing: Drawing, generator: np.random.Generator
 ) -> tuple[UInt8Array, UInt8Array]:
+    """The box as the teacher sees it, at ``size``, and as the student does."""
     if generator.random() < 0.1:  # as if from a small file
         factor = generator.uniform(0.4, 0.8)
         small = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
         across, down = small[0] / image.width, small[1] / image.height
         image = image.resize(small, Image.Resampling.BOX)
         box = (box[0] * across, box[1] * down, min(box[2] * across, small[0]), min(box[3] * down, small[1]))
-    kernel = KERNELS[generator.choice(len(KERNELS), p=KERNEL_SHARES)]
+    kernel = KERNELS[generator.choice(len(KERNELS), p=drawing.kernels)]
     tone = _tone(generator) if generator.random() < 0.6 else None
     flip = generator.random() < 0.5
     result = []
-    for pixels, chosen in ((size, Image.Resampling.BICUBIC), (STUDENT_SIZE, kernel)):
-        view = image.resize((pixels, pixels), chosen, box=box)
-        if tone is not None:
-            view = view.point(tone)
-        array = np.asarray(view)
+    for view in (image.resize((size, size), Image.Resampling.BICUBIC, box=box), extracted(image, box, kernel)):
+        array = np.asarray(view if tone is None else view.point(tone))
         result.append(array[:, ::-1] if flip else array)
     return result[0], result[1]
 
 
-def _random_box(size: tuple[int, int], generator: np.random.Generator) -> tuple[float, float, float, float]:
+def extracted(image: Image.Image, box: Box, kernel: Resize) -> Image.Image:
+    """The box at the student's size, resized as ``fvcli extract`` does.
+
+    With ``bilinear``, its default, large images are first averaged down as far as their JPEG files are decoded at a
+    part of their size.
+    """
+    shorter = min(box[2] - box[0], box[3] - box[1])
+    factor = next((part for part in DCT_SCALES if shorter / part >= STUDENT_SIZE), 1)
+    if kernel == "bilinear" and factor > 1:
+        image, box = image.reduce(factor), (box[0] / factor, box[1] / factor, box[2] / factor, box[3] / factor)
+    view = np.empty((STUDENT_SIZE, STUDENT_SIZE, 3), np.uint8)
+    scale(np.asarray(image), box, kernel, view)
+    return Image.fromarray(view)
+
+
+def _random_box(size: tuple[int, int], generator: np.random.Generator) -> Box:
     """A third nearly the whole image (squash), 30 % near the center square (crop), the rest 25-100 % anywhere."""
     width, height = size
     kind = generator.random()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,11 @@ class Holdout:
 
     def scores(self, fit: Fit, network: NetworkTensors) -> dict[str, NDArray[np.float64]]:
         """By name one number per photograph; see :func:`training.scores.scores`."""
-        return scores(self._answers(run(network, self._views[fit])), self._truth, self._wanted[fit])
+        return self.scores_of(fit, partial(run, network))
+
+    def scores_of(self, fit: Fit, model: Callable[[UInt8Array], Float32Array]) -> dict[str, NDArray[np.float64]]:
+        """The scores of anything that makes features [n, 1024] of uint8 images [n, 160, 160, 3]."""
+        return scores(self._answers(model(self._views[fit])), self._truth, self._wanted[fit])
 
     def _answers(self, features: Float32Array) -> Answers:
         return Answers(features, graph.logits(self._teacher, tf.constant(features)).numpy())

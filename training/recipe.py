@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from training.crops import Drawing
+
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """The recipe of the float stage.
+class Stage:
+    """One cycle of the learning rate, over views and with a loss of its own.
 
+    name: of its folder in the work folder.
     frozen: the number of layers, from the first, that keep their weights. Their results are computed once per crop.
     rounds, chunk, window, batch: a round takes every crop of the last ``window`` chunks once, so each crop is seen
         ``window`` times; the first rounds repeat what there is.
@@ -17,10 +20,13 @@ class Recipe:
         makes its unit arbitrary), of gains and biases as they are.
     warm_up, decay: steps, and the share of the stage at its end; between them the rate is level.
     pull: the share of the way back to the stage's start at each step. average: the moving average's memory.
-    *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
-        cross-entropy softened by ``temperature``.
+    kept: the share of the way from the stage's start to its result at which the next step begins.
+    *_weight: of the relative squared error of the feature vector, of the last and of an inner map, of the
+        cross-entropy softened by ``temperature``, and of the relations: the divergence of a view's cosines with the
+        window's crops, softened by ``relations_temperature``.
     """
 
+    name: str
     rounds: int
     seed: int
     kernel_rate: float
@@ -28,20 +34,28 @@ class Recipe:
     warm_up: int
     decay: float
     average: float
+    kept: float
+    drawing: Drawing
     frozen: int = 0
-    pull: float = 4e-4
+    pull: float = 1e-4
     chunk: int = 1024
-    window: int = 3
+    window: int = 6
     batch: int = 32
     features_weight: float = 1.0
     last_weight: float = 0.5
     hint_weight: float = 0.25
     classes_weight: float = 0.6
     temperature: float = 2.0
+    relations_weight: float = 0.0
+    relations_temperature: float = 0.03
 
     @property
     def steps_a_round(self) -> int:
         return self.chunk * self.window // self.batch
+
+    @property
+    def steps(self) -> int:
+        return self.rounds * self.steps_a_round
 
     def schedule(self, step: int) -> float:
         """0..1: linear warm-up, a level, and over the last ``decay`` of the steps half a cosine to 1 %.
@@ -49,15 +63,15 @@ class Recipe:
         The level does not depend on the number of rounds, so that a run can be ended earlier or later than planned
         (before the decay begins) and still be the run that this number of rounds gives from the start.
         """
-        whole = self.rounds * self.steps_a_round
-        level_end = whole * (1 - self.decay)
+        level_end = self.steps * (1 - self.decay)
         if step < self.warm_up:
             return (step + 1) / self.warm_up
-        done = max(0.0, (step - level_end) / (whole - level_end))
+        done = max(0.0, (step - level_end) / (self.steps - level_end))
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-FLOAT = Recipe(
+FLOAT = Stage(
+    name="float",
     rounds=48,
     seed=20,
     kernel_rate=1.5e-3,
@@ -65,14 +79,27 @@ FLOAT = Recipe(
     warm_up=192,
     decay=0.5,
     average=0.999,
+    kept=0.65,
+    drawing=Drawing(area=0.5, bilinear=0.2, bicubic=0.2, lanczos=0.1, teacher_limit=288),
     frozen=11,
-    pull=1e-4,
-    window=6,
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
-FLOAT_SHARE = 0.65
-"""The share of the way from the float stage's start to its result that is kept."""
+FINISH = Stage(
+    name="finish",
+    rounds=20,
+    seed=22,
+    kernel_rate=6e-4,
+    gain_rate=2.4e-4,
+    warm_up=96,
+    decay=0.8,
+    average=0.998,
+    kept=1.0,
+    drawing=Drawing(area=0.1, bilinear=0.7, bicubic=0.1, lanczos=0.1, teacher_limit=224),
+    frozen=11,
+    relations_weight=1.0,
+)
+"""It learns to see images as ``fvcli extract`` reads them, and to keep the distances between them."""
 
 ROUNDING_VIEWS, ROUNDING_SEED = 1536, 21
 """Random views on which the 8-bit grid is found, and their seed."""

@@ -28,7 +28,8 @@ def scores(
     """By name one number per photograph.
 
     With the right classes (0..1000): top1, top5, cross_entropy, and :func:`retrieval`, which has fewer numbers. With
-    the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of its classes) and cosine.
+    the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of its classes), cosine, and
+    :func:`shared_neighbors`.
     """
     result: dict[str, NDArray[Any]] = {}
     likely = log_softmax(given.logits)
@@ -46,6 +47,7 @@ def scores(
             "agreement": given.logits.argmax(1) == teacher.logits.argmax(1),
             "divergence": np.sum(np.exp(wanted) * (wanted - likely), axis=1),
             "cosine": cosines(given.features, teacher.features),
+            "neighbors": shared_neighbors(given.features, teacher.features),
         }
     return {name: values.astype(np.float64) for name, values in result.items()}
 
@@ -55,13 +57,25 @@ def retrieval(features: Float32Array, truth: NDArray[np.int64]) -> NDArray[np.bo
 
     One value per photograph whose class another one has, too; the neighbors are looked for among all.
     """
+    nearest = nearest_rows(features)
+    found: NDArray[np.bool_] = (truth[nearest] == truth[:, None]).any(axis=1)
+    return found[np.bincount(truth)[truth] > 1]
+
+
+def shared_neighbors(features: Float32Array, wanted: Float32Array) -> NDArray[np.float64]:
+    """The share of the 10 rows nearest by ``wanted`` that are among the 10 nearest by ``features``, for each row."""
+    pairs = zip(nearest_rows(features), nearest_rows(wanted), strict=True)
+    return np.array([np.isin(one, other).mean() for one, other in pairs])
+
+
+def nearest_rows(features: Float32Array) -> NDArray[np.intp]:
+    """int [n, 10]: the rows with the highest cosines to each row, itself aside, in no order; fewer if n is."""
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     similar = unit @ unit.T
     np.fill_diagonal(similar, -np.inf)
-    count = min(NEIGHBORS, len(truth) - 1)
-    nearest = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-    found: NDArray[np.bool_] = (truth[nearest] == truth[:, None]).any(axis=1)
-    return found[np.bincount(truth)[truth] > 1]
+    count = min(NEIGHBORS, len(features) - 1)
+    nearest: NDArray[np.intp] = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+    return nearest
 
 
 def log_softmax(logits: Float32Array) -> NDArray[np.float64]:

@@ -6,13 +6,14 @@ feature vector, the last map and an inner map (hints), both resampled to the stu
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ class Task:
     model: Path
     data: Path
     folder: Path
+    drawing: crops.Drawing
     seed: int
     numbers: range
     size: int
@@ -142,16 +144,16 @@ class Task:
 
     def arguments(self) -> list[str]:
         """The command line from which :meth:`parsed` makes the same task."""
-        numbers = (self.numbers.start, self.numbers.stop)
-        return [
-            str(value) for value in (self.model, self.data, self.folder, self.seed, *numbers, self.size, self.limit)
-        ]
+        numbers = (self.seed, self.numbers.start, self.numbers.stop, self.size, self.limit)
+        drawing = json.dumps(asdict(self.drawing))
+        return [str(value) for value in (self.model, self.data, self.folder, drawing, *numbers)]
 
     @classmethod
     def parsed(cls, arguments: Sequence[str]) -> Task:
         model, data, folder = map(Path, arguments[:3])
-        seed, first, end, size, limit = map(int, arguments[3:])
-        return cls(model, data, folder, seed, range(first, end), size, limit)
+        drawing = crops.Drawing(**json.loads(arguments[3]))
+        seed, first, end, size, limit = map(int, arguments[4:])
+        return cls(model, data, folder, drawing, seed, range(first, end), size, limit)
 
 
 class Producer:
@@ -200,7 +202,8 @@ def produce(task: Task, parent: int) -> None:
             time.sleep(0.5)
         if os.getppid() != parent:
             return
-        write_chunk(task.folder, number, crops.draw(images, task.size, (task.seed, number)), teacher)
+        views = crops.draw(images, task.size, (task.seed, number), task.drawing)
+        write_chunk(task.folder, number, views, teacher)
 
 
 if __name__ == "__main__":

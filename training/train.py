@@ -1,6 +1,6 @@
 """Trains the embedded model: ``python -m training.train --help``. See training/README.md.
 
-Three steps, each resumed where it was left: how far kernels reach at 160, the float stage, rounding to the 8-bit grid.
+Each step is resumed where it was left: how far kernels reach at 160, two stages in float, rounding to the 8-bit grid.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,17 @@ from tqdm import tqdm
 
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
+from fvcli.records import Float32Array
 from training import crops, photographs, teacher
 from training.holdout import Holdout
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FLOAT, FLOAT_SHARE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
+from training.recipe import FINISH, FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, Stage
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
-from training.trainer import Trainer
+from training.trainer import PARTS, Trainer
 
 RECIPE, REACH, TEACHER, GRID = "recipe.json", "reach.json", "teacher.tflite", "rounded.npz"
 """Files in the work folder: the recipe, found reaches, the teacher as a LiteRT file, the result on the 8-bit grid."""
-
-FLOAT_STAGE = "float"
-"""The folder in the work folder that holds the stage's checkpoints and its log."""
 
 MEASURED = 8
 """Rounds between measurements on the first ``LOGGED`` of the photographs set aside."""
@@ -67,13 +65,31 @@ def trained_on(places: Places) -> photographs.Album:
     return photographs.Album(photographs.split(places.data).train)
 
 
-def float_trainer(recipe: Recipe, places: Places) -> Trainer:
-    """At step 0: the teacher's weights, resampled for 160, equalized by what 1,024 random views activate."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A float network before a stage, and by layer name what equalization multiplied its channels by."""
+
+    network: MobileNetV1
+    factors: Mapping[str, Float32Array]
+
+
+def first_start(places: Places) -> Start:
+    """The teacher's weights, resampled for 160, equalized by what 1,024 random views activate."""
     original = read_frozen_graph(places.graph)
-    start = resampled(original, found_reaches(original, places))
-    views = crops.draw(trained_on(places), 1024, (recipe.seed, VIEWS)).student
-    network, factors = equalized(start, activation_maxima(start, views))
-    return Trainer(recipe, network, factors, original)
+    network = resampled(original, found_reaches(original, places))
+    views = crops.draw(trained_on(places), 1024, (FLOAT.seed, VIEWS), FLOAT.drawing).student
+    return Start(*equalized(network, activation_maxima(network, views)))
+
+
+def trainer_at(start: Start, stage: Stage, places: Places) -> Trainer:
+    """The trainer of a stage, at step 0."""
+    return Trainer(stage, start.network, start.factors, read_frozen_graph(places.graph))
+
+
+def next_start(trainer: Trainer, start: Start) -> Start:
+    """The part that is kept of the way that the trainer's stage went from ``start``."""
+    trainer.settle(trainer.stage.kept)
+    return Start(trainer.student.plain_network(start.network), start.factors)
 
 
 def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
@@ -85,11 +101,9 @@ def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
     return dict(json.loads(path.read_text()))
 
 
-def write_grid(trained: Trainer, places: Places) -> None:
-    """Rounds the network that is ``FLOAT_SHARE`` of the way that the float stage went."""
-    trained.settle(FLOAT_SHARE)
-    network = trained.student.plain_network(read_frozen_graph(places.graph))
-    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS))
+def write_grid(network: MobileNetV1, places: Places) -> None:
+    """Rounds the network that the last stage ended with."""
+    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS), FINISH.drawing)
     save_rounded(places.work / GRID, rounded(network, views, ROUNDING_SEED))
 
 
@@ -116,7 +130,7 @@ def load_rounded(path: Path, like: MobileNetV1) -> Rounded:
 
 def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManager:
     """The stage's checkpoints; ``trainer`` takes the last one's state."""
-    folder = places.work / FLOAT_STAGE
+    folder = places.work / trainer.stage.name
     checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=tf.Variable(0, dtype=tf.int64, trainable=False))
     checkpoints = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=3)
     if checkpoints.latest_checkpoint:
@@ -124,26 +138,37 @@ def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManag
     return checkpoints
 
 
-def train(recipe: Recipe, places: Places) -> None:
-    """Trains from wherever ``places.work`` left off to the end, and rounds the result."""
+def train(stages: Sequence[Stage], places: Places) -> None:
+    """Trains from wherever ``places.work`` left off to the end of the last stage, and rounds the result."""
+    prepare(places)
+    (places.work / RECIPE).write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
+    start = first_start(places)
+    with tqdm(total=sum(stage.steps for stage in stages), unit="step", mininterval=10) as bar:
+        for stage in stages:
+            trainer = trainer_at(start, stage, places)
+            run_stage(trainer, places, bar)
+            start = next_start(trainer, start)
+    if not (places.work / GRID).exists():
+        write_grid(start.network, places)
+
+
+def prepare(places: Places) -> None:
+    """Makes the work folder, and the teacher in it."""
     places.work.mkdir(parents=True, exist_ok=True)
-    (places.work / RECIPE).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
     if not (places.work / TEACHER).exists():
         teacher.write_teacher(places.graph, places.work / TEACHER)
-    trainer = float_trainer(recipe, places)
-    run_stage(trainer, places)
-    if not (places.work / GRID).exists():
-        write_grid(trainer, places)
 
 
-def run_stage(trainer: Trainer, places: Places) -> None:
-    """Trains from the stage's last checkpoint to the end of its recipe."""
-    recipe = trainer.recipe
-    folder = places.work / FLOAT_STAGE
+def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
+    """Trains from the stage's last checkpoint to its end; ``bar`` counts all steps, those done before included."""
+    stage = trainer.stage
+    folder = places.work / stage.name
     checkpoints = checkpoints_of(trainer, places)
     finished = checkpoints.checkpoint.rounds
     first = int(finished.numpy())
-    if first >= recipe.rounds:
+    bar.set_description(stage.name)
+    skip(bar, first * stage.steps_a_round)
+    if first >= stage.rounds:
         return
     (places.work / GRID).unlink(missing_ok=True)  # of a shorter stage
     chunks, log = folder / "chunks", folder / "log.jsonl"
@@ -151,20 +176,25 @@ def run_stage(trainer: Trainer, places: Places) -> None:
     window = Window(trainer, chunks, first)
     producer = teacher.Producer(window.task(places, first))
     holdout = Holdout(read_frozen_graph(places.graph), photographs.split(places.data).aside[:LOGGED])
-    steps = recipe.steps_a_round
-    with tqdm(desc=FLOAT_STAGE, total=recipe.rounds * steps, initial=first * steps, unit="step", mininterval=10) as bar:
-        if first == 0:
-            append(log, {"round": 0, "aside": averaged(trainer, holdout)})
-        for number in range(first, recipe.rounds):
-            window.move(producer, number)
-            losses = one_round(trainer, window, number, bar)
-            finished.assign(number + 1)
-            checkpoints.save()
-            row: dict[str, Any] = {"round": number + 1, **losses}
-            if (number + 1) % MEASURED == 0 or number + 1 == recipe.rounds:
-                row["aside"] = averaged(trainer, holdout)
-            append(log, row)
+    if first == 0:
+        append(log, {"round": 0, "aside": averaged(trainer, holdout)})
+    for number in range(first, stage.rounds):
+        window.move(producer, number)
+        losses = one_round(trainer, window, number, bar)
+        finished.assign(number + 1)
+        checkpoints.save()
+        row: dict[str, Any] = {"round": number + 1, **losses}
+        if (number + 1) % MEASURED == 0 or number + 1 == stage.rounds:
+            row["aside"] = averaged(trainer, holdout)
+        append(log, row)
     producer.join()
+
+
+def skip(bar: Any, steps: int) -> None:
+    """Counts steps that were done before, so that the time that is left is told from the pace of the others."""
+    bar.initial += steps
+    bar.n += steps
+    bar.last_print_n = bar.n
 
 
 class Window:
@@ -177,19 +207,20 @@ class Window:
         teacher.remove_before(folder, self._start(first))
 
     def _start(self, number: int) -> int:
-        return max(0, number - self._trainer.recipe.window + 1)
+        return max(0, number - self._trainer.stage.window + 1)
 
     def task(self, places: Places, first: int) -> teacher.Task:
         """The task of the teacher for the rounds from ``first`` on."""
-        recipe = self._trainer.recipe
+        stage = self._trainer.stage
         return teacher.Task(
             model=places.work / TEACHER,
             data=places.data,
             folder=self._folder,
-            seed=recipe.seed,
-            numbers=range(self._start(first), recipe.rounds),
-            size=recipe.chunk,
-            limit=recipe.window + 2,
+            drawing=stage.drawing,
+            seed=stage.seed,
+            numbers=range(self._start(first), stage.rounds),
+            size=stage.chunk,
+            limit=stage.window + 2,
         )
 
     def move(self, producer: teacher.Producer, number: int) -> None:
@@ -201,25 +232,30 @@ class Window:
                 self._chunks[which] = self._prepared(producer.read(which))
 
     def _prepared(self, chunk: teacher.Chunk) -> teacher.Chunk:
-        recipe = self._trainer.recipe
-        if not recipe.frozen:
+        stage = self._trainer.stage
+        if not stage.frozen:
             return chunk
         parts = [
-            self._trainer.trunk(chunk.student[start : start + recipe.batch]).numpy()
-            for start in range(0, len(chunk.student), recipe.batch)
+            self._trainer.trunk(chunk.student[start : start + stage.batch]).numpy()
+            for start in range(0, len(chunk.student), stage.batch)
         ]
         return replace(chunk, student=np.concatenate(parts))
 
+    def bank(self) -> Float32Array:
+        """float32 [n, 1024]: the teacher's features of all crops, of length 1."""
+        features = np.concatenate([chunk.features for chunk in self._chunks.values()])
+        return features / np.linalg.norm(features, axis=1, keepdims=True)
+
     def batches(self, number: int) -> Iterator[tuple[Any, ...]]:
         """Every crop once, in an order that the seed and the round decide: inputs, hints, last maps, features."""
-        recipe = self._trainer.recipe
+        stage = self._trainer.stage
         chunks = list(self._chunks.values())
-        order = np.random.default_rng((recipe.seed, number, 1)).permutation(len(chunks) * recipe.chunk)
-        if len(chunks) < recipe.window:  # the first rounds repeat what there is
-            order = np.concatenate([order] * recipe.window)
-        for index in range(recipe.steps_a_round):
-            rows = order[index * recipe.batch : (index + 1) * recipe.batch]
-            picked = [(chunks[row // recipe.chunk], row % recipe.chunk) for row in rows]
+        order = np.random.default_rng((stage.seed, number, 1)).permutation(len(chunks) * stage.chunk)
+        if len(chunks) < stage.window:  # the first rounds repeat what there is
+            order = np.concatenate([order] * stage.window)
+        for index in range(stage.steps_a_round):
+            rows = order[index * stage.batch : (index + 1) * stage.batch]
+            picked = [(chunks[row // stage.chunk], row % stage.chunk) for row in rows]
             yield tuple(
                 np.stack([getattr(chunk, name)[row] for chunk, row in picked])
                 for name in ("student", "hint", "last", "features")
@@ -229,14 +265,15 @@ class Window:
 def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[str, float]:
     """Trains on the round's window. Returns mean losses."""
     totals = []
-    start = number * trainer.recipe.steps_a_round
+    bank = tf.constant(window.bank())
+    start = number * trainer.stage.steps_a_round
     for step, arrays in enumerate(window.batches(number), start):
-        loss, parts = trainer.step(*arrays, tf.constant(trainer.recipe.schedule(step), tf.float32))
+        loss, parts = trainer.step(*arrays, bank, tf.constant(trainer.stage.schedule(step), tf.float32))
         totals.append([float(loss), *parts.numpy().tolist()])
         bar.set_postfix(loss=f"{totals[-1][0]:.3f}", refresh=False)
         bar.update()
     mean = np.mean(totals, axis=0)
-    return dict(zip(("loss", "features", "last", "hint", "classes"), map(float, mean), strict=True))
+    return dict(zip(("loss", *PARTS), map(float, mean), strict=True))
 
 
 def averaged(trainer: Trainer, holdout: Holdout) -> dict[str, dict[str, float]]:
@@ -256,11 +293,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     Places.add_arguments(parser)
     parser.add_argument("--float-rounds", type=int, default=FLOAT.rounds)
+    parser.add_argument("--finish-rounds", type=int, default=FINISH.rounds)
     parser.add_argument("--chunk", type=int, default=FLOAT.chunk, help="crops in a chunk; small for a trial")
     values = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    recipe = replace(FLOAT, rounds=values.float_rounds, chunk=values.chunk)
-    train(recipe, Places(values.graph, values.data, values.labels, values.work))
+    rounds = {FLOAT: values.float_rounds, FINISH: values.finish_rounds}
+    stages = [replace(stage, rounds=number, chunk=values.chunk) for stage, number in rounds.items()]
+    train(stages, Places(values.graph, values.data, values.labels, values.work))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,18 @@ from fvcli.records import Float32Array
 from training import teacher
 from training.half_gradients import half_gradients
 from training.optimizer import Optimizer
-from training.recipe import Recipe
+from training.recipe import Stage
 from training.student import Student
+
+PARTS = ("features", "last", "hint", "classes", "relations")
+"""The parts of the loss."""
+
+OWN = 0.9999
+"""Cosines above it are of a crop with itself."""
 
 
 class Trainer(tf.Module):
-    """Trains ``network`` in float as the recipe says; all its state is in variables, for checkpoints.
+    """Trains ``network`` in float as the stage says; all its state is in variables, for checkpoints.
 
     factors: by layer name, what equalization multiplied its channels by, so that hints can be compared. original:
     Google's network, whose classifier is used.
@@ -28,20 +34,20 @@ class Trainer(tf.Module):
 
     def __init__(
         self,
-        recipe: Recipe,
+        stage: Stage,
         network: MobileNetV1,
         factors: Mapping[str, Float32Array],
         original: MobileNetV1,
     ) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.stage = stage
         self.student = Student(network)
-        trained = slice(recipe.frozen, None)
+        trained = slice(stage.frozen, None)
         parts = (self.student.kernels, self.student.gains, self.student.biases)
         self._variables = [variable for part in parts for variable in part[trained]]
         sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers[trained]]
-        self._rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
-        self.optimizer = Optimizer(self._variables, pull=recipe.pull, average=recipe.average)
+        self._rates = [stage.kernel_rate * size for size in sizes] + [stage.gain_rate] * 2 * len(sizes)
+        self.optimizer = Optimizer(self._variables, pull=stage.pull, average=stage.average)
         self.hint_factors = tf.constant(factors[teacher.HINT])
         self._classifier = graph.network_arrays(original)
 
@@ -50,17 +56,20 @@ class Trainer(tf.Module):
 
         Outside a tf.function, so that it is computed in float32 whatever the step is computed in.
         """
-        part = slice(0, self.recipe.frozen)
+        part = slice(0, self.stage.frozen)
         maps = graph.partial_endpoints(self.tensors(), tf.cast(images, tf.float32) / 127.5 - 1.0, part)
         return tf.cast(list(maps.values())[-1], tf.float16)
 
-    @tf.function
-    def step(self, inputs: Any, hints: Any, lasts: Any, features: Any, schedule: Any) -> tuple[Any, Any]:
-        """One batch of uint8 images, or of the trunk's maps. Returns the loss and its four parts, unweighted."""
-        recipe = self.recipe
+    @tf.function(reduce_retracing=True)
+    def step(self, inputs: Any, hints: Any, lasts: Any, features: Any, bank: Any, schedule: Any) -> tuple[Any, Any]:
+        """One batch of uint8 images, or of the trunk's maps. Returns the loss and its five parts, unweighted.
+
+        bank: float32 [n, 1024], the teacher's features of the window's crops, of length 1.
+        """
+        stage = self.stage
         with half_gradients():
-            if recipe.frozen:
-                part = slice(recipe.frozen, None)
+            if stage.frozen:
+                part = slice(stage.frozen, None)
                 maps = graph.partial_endpoints(self.tensors(), tf.cast(inputs, tf.float32), part)
             else:
                 maps = graph.endpoints(self.tensors(), tf.cast(inputs, tf.float32) / 255.0)
@@ -73,9 +82,10 @@ class Trainer(tf.Module):
                 relative_error(last, tf.cast(lasts, tf.float32)),
                 relative_error(hint, tf.cast(hints, tf.float32)),
                 self._class_error(seen, features),
+                self.relation_error(seen, features, bank) if stage.relations_weight else 0.0,
             ]
         )
-        weights = [recipe.features_weight, recipe.last_weight, recipe.hint_weight, recipe.classes_weight]
+        weights = [getattr(stage, f"{part}_weight") for part in PARTS]
         loss = tf.reduce_sum(parts * tf.constant(weights))
         gradients = tf.gradients(loss, self._variables)
         self.optimizer.apply(gradients, self._rates, schedule)
@@ -83,10 +93,23 @@ class Trainer(tf.Module):
 
     def _class_error(self, seen: Any, features: Any) -> Any:
         """Divergence of the softened classes, through the teacher's own classifier on both sides."""
-        heat = self.recipe.temperature
+        heat = self.stage.temperature
         wanted = tf.nn.log_softmax(graph.logits(self._classifier, features) / heat)
         given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
+
+    def relation_error(self, seen: Any, features: Any, bank: Any) -> Any:
+        """Divergence of the softened cosines with ``bank``, in which a crop's own entry does not count.
+
+        The teacher's features stand on the other side for teacher and student (SEED: Fang et al., 2021).
+        """
+        cosines = tf.matmul(tf.math.l2_normalize(features, axis=1), bank, transpose_b=True)
+        hidden = tf.where(cosines > OWN, -1e9, 0.0)
+        heat = self.stage.relations_temperature
+        wanted = tf.nn.log_softmax(cosines / heat + hidden)
+        similar = tf.matmul(tf.math.l2_normalize(seen, axis=1), bank, transpose_b=True)
+        given = tf.nn.log_softmax(similar / heat + hidden)
+        return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1))
 
     def tensors(self) -> NetworkTensors:
         """The student as it is trained: in float."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from fvcli.images.fit import scale
+from fvcli.records import InputSpec, Preprocessing
 from training import crops
+from training.photographs import loaded
+
+DRAWING = crops.Drawing(area=0.5, bilinear=0.2, bicubic=0.2, lanczos=0.1, teacher_limit=288)
+BILINEAR = crops.Drawing(area=0, bilinear=1, bicubic=0, lanczos=0, teacher_limit=224)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +31,7 @@ def test_the_teacher_sees_large_parts_at_large_sizes() -> None:
 
 
 def test_a_seed_decides_every_view(images: list[Image.Image]) -> None:
-    first, again, other = (crops.draw(images, 12, seed) for seed in ((1, 0), (1, 0), (1, 1)))
+    first, again, other = (crops.draw(images, 12, seed, DRAWING) for seed in ((1, 0), (1, 0), (1, 1)))
     np.testing.assert_array_equal(first.student, again.student)
     assert all(np.array_equal(one, two) for one, two in zip(first.teacher, again.teacher, strict=True))
     assert not np.array_equal(first.student, other.student)
@@ -32,15 +40,42 @@ def test_a_seed_decides_every_view(images: list[Image.Image]) -> None:
 
 
 def test_teacher_and_student_see_the_same(images: list[Image.Image]) -> None:
-    pair = crops.draw(images, 40, (3, 0))
+    pair = crops.draw(images, 40, (3, 0), DRAWING)
     for large, small in zip(pair.teacher, pair.student, strict=True):
         shrunk = np.asarray(Image.fromarray(large).resize((160, 160), Image.Resampling.BOX), np.float32)
         assert np.abs(shrunk - small).mean() < 6
 
 
+def test_a_drawing_limits_the_teachers_size_and_chooses_the_kernel(images: list[Image.Image]) -> None:
+    free, limited = (crops.draw(images, 40, (3, 0), drawing) for drawing in (DRAWING, BILINEAR))
+    assert max(view.shape[0] for view in free.teacher) == 288
+    assert {view.shape[0] for view in limited.teacher} == {192, 224}
+    assert not np.array_equal(free.student, limited.student)
+
+
+def test_bilinear_views_are_what_extract_reads(images: list[Image.Image], tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    images[0].save(path)
+    read = loaded([path], InputSpec(160, 160, value_range=(0.0, 1.0)), Preprocessing())[0]
+    np.testing.assert_array_equal(np.asarray(crops.extracted(images[0], (0, 0, 320, 240), "bilinear")), read)
+
+
+def test_large_images_are_reduced_as_jpegs_are_decoded(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "photo.jpg"
+    rough = Image.fromarray(generator.integers(0, 256, (120, 160, 3), np.uint8))
+    rough.resize((400, 330), Image.Resampling.BICUBIC).save(path, quality=95, subsampling=0)
+    read = loaded([path], InputSpec(160, 160, value_range=(0.0, 1.0)), Preprocessing())[0].astype(int)
+    whole = Image.open(path).convert("RGB")
+    reduced = np.abs(np.asarray(crops.extracted(whole, (0, 0, 400, 330), "bilinear")) - read).mean()
+    direct = np.empty((160, 160, 3), np.uint8)
+    scale(np.asarray(whole), (0, 0, 400, 330), "bilinear", direct)
+    assert reduced < np.abs(direct - read).mean() / 2
+
+
 def test_single_views_are_of_one_image_each() -> None:
     plain = [Image.new("RGB", (300, 200), (level, level, level)) for level in range(40, 240, 40)]
-    views, again = (crops.draw_single(plain, 12, (3, 0)) for _ in range(2))
+    views, again = (crops.draw_single(plain, 12, (3, 0), DRAWING) for _ in range(2))
     assert views.shape == (12, 160, 160, 3)
     np.testing.assert_array_equal(views, again)
     assert all(np.ptp(view, axis=(0, 1)).max() == 0 for view in views), "a mixture has more than one color"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.scores import Answers, means, retrieval, scores, standard_errors
+from training.scores import Answers, means, retrieval, scores, shared_neighbors, standard_errors
 
 
 def test_top1_and_top5_count_right_answers() -> None:
@@ -43,6 +43,17 @@ def test_retrieval_asks_for_one_of_the_class_among_the_ten_nearest() -> None:
         False,
         False,
     ]
+
+
+def test_shared_neighbors_are_those_of_the_teachers_ten_that_are_kept() -> None:
+    angles = np.linspace(0, 1.5, 22)
+    wanted = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert shared_neighbors(wanted * 3, wanted).tolist() == [1.0] * 22
+    moved = wanted.copy()
+    moved[[1, 21]] = moved[[21, 1]]  # the second photograph now lies at the other end
+    values = shared_neighbors(moved, wanted)
+    assert values[0] == pytest.approx(0.9), "one of its ten is gone"
+    assert values[1] == 0, "none of its ten is near the other end"
 
 
 def test_a_standard_error_shrinks_with_the_root_of_the_count() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.processes import wait_for
 from training import crops, photographs, teacher
+from training.recipe import FLOAT
 
 
 @pytest.fixture
@@ -27,12 +28,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(teacher, "write_chunk", write)
     monkeypatch.setattr(teacher, "Teacher", lambda model: None)
     monkeypatch.setattr(photographs, "split", lambda data: photographs.Split((), (), ()))
-    monkeypatch.setattr(crops, "draw", lambda images, size, seed: None)
+    monkeypatch.setattr(crops, "draw", lambda images, size, seed, drawing: None)
     return numbers
 
 
 def task(folder: Path, numbers: range, limit: int) -> teacher.Task:
-    return teacher.Task(folder / "model", folder, folder, 0, numbers, 1, limit)
+    return teacher.Task(folder / "model", folder, folder, FLOAT.drawing, 0, numbers, 1, limit)
 
 
 def started(task: teacher.Task, parent: int) -> threading.Thread:

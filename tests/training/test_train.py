@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,20 @@ from tests.helpers.networks import plain_network, random_images
 
 pytest.importorskip("tensorflow")
 
+import tensorflow as tf
+
 from training import teacher
 from training.recipe import FLOAT
-from training.train import Window
+from training.train import Start, Window, next_start
 from training.trainer import Trainer
 
-RECIPE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
+STAGE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11, relations_weight=1.0)
 
 
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
     network = plain_network(160, 1.0)
-    return Trainer(RECIPE, network, {teacher.HINT: np.ones(512, np.float32)}, network)
+    return Trainer(STAGE, network, {teacher.HINT: np.ones(512, np.float32)}, network)
 
 
 class Chunks:
@@ -35,7 +38,7 @@ class Chunks:
 
     def read(self, number: int) -> teacher.Chunk:
         self.read_numbers.append(number)
-        count = RECIPE.chunk
+        count = STAGE.chunk
         return teacher.Chunk(
             random_images(count, 160, seed=number),
             np.full((count, 10, 10, 512), 0.5, np.float16),
@@ -58,7 +61,19 @@ def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path:
     resumed, again = Window(trainer, tmp_path, 2), Chunks()
     resumed.move(again, 2)  # type: ignore[arg-type]
     assert again.read_numbers == [1, 2]
+    np.testing.assert_allclose(np.linalg.norm(resumed.bank(), axis=1), np.ones(16), rtol=1e-5)
     assert [value for batch in resumed.batches(2) for value in batch[3][:, 0]] == seen[2]
+
+
+def test_relations_count_cosines_with_others_and_no_own_entry(trainer: Trainer) -> None:
+    bank = np.eye(3, 1024, dtype=np.float32)
+    wanted = np.array([[1, 0, 0], [0.6, 0.8, 0]], np.float32) @ bank
+    turned = wanted[:, [0, 2, 1, *range(3, 1024)]]
+    error = partial(trainer.relation_error, bank=tf.constant(bank))
+    assert float(error(tf.constant(wanted * 5), tf.constant(wanted))) == pytest.approx(0, abs=1e-6)
+    assert float(error(tf.constant(turned), tf.constant(wanted))) > 1
+    # The first is the first entry of the bank, so only its cosines with the others count.
+    assert float(error(tf.constant(turned[:1] * 0.1), tf.constant(wanted[:1]))) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -71,8 +86,27 @@ def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path:
     before = [kernel.numpy() for kernel in trainer.student.kernels]
     hints, lasts = np.zeros((4, 10, 10, 512), np.float16), np.full((4, 5, 5, 1024), 0.5, np.float16)
     hints += 1
-    losses = [float(trainer.step(maps, hints, lasts, lasts.mean((1, 2), np.float32), 1.0)[0]) for _ in range(4)]
+    bank = np.eye(6, 1024, dtype=np.float32)
+    losses = [float(trainer.step(maps, hints, lasts, lasts.mean((1, 2), np.float32), bank, 1.0)[0]) for _ in range(4)]
 
     assert losses[-1] < losses[0]
     same = [np.array_equal(one, two.numpy()) for one, two in zip(before, trainer.student.kernels, strict=True)]
-    assert same == [True] * RECIPE.frozen + [False] * (27 - RECIPE.frozen)
+    assert same == [True] * STAGE.frozen + [False] * (27 - STAGE.frozen)
+
+
+def test_the_next_stage_starts_from_the_kept_part_of_the_way() -> None:
+    network = plain_network(160, 1.0)
+    stage = replace(STAGE, kept=0.25)
+    trainer = Trainer(stage, network, {teacher.HINT: np.ones(512, np.float32)}, network)
+    last = len(network.layers) - 1
+    way = {"kernels": 4.0, "gains": 2.0, "biases": 8.0}
+    for name, step in way.items():
+        index = [id(each) for each in trainer.optimizer.variables_].index(id(getattr(trainer.student, name)[last]))
+        trainer.optimizer.averages[index].assign_add(tf.fill(trainer.optimizer.averages[index].shape, step))
+
+    start = next_start(trainer, Start(network, {}))
+
+    kernel, bias = start.network.layers[last].kernel, start.network.layers[last].bias
+    np.testing.assert_allclose(kernel, (network.layers[last].kernel + 1) * 1.5, rtol=1e-5)
+    np.testing.assert_allclose(bias, network.layers[last].bias + 2, rtol=1e-5)
+    np.testing.assert_array_equal(start.network.layers[5].kernel, network.layers[5].kernel)
