@@ -248,7 +248,9 @@ def test_an_output_folder_that_vanishes_during_the_run_is_told(bench: Bench) -> 
 
 def test_a_shard_says_what_it_is_without_a_manifest(bench: Bench, undisturbed: contents.State) -> None:
     bench.extract()
-    for file in (bench.features / "data").iterdir():
+    files = list((bench.features / "data").iterdir())
+    assert len(files) == len(undisturbed.files)
+    for file in files:
         said = json.loads(pq.ParquetFile(file).schema_arrow.metadata[b"fvcli"])
         assert said["model"]["identity"] == bench.model.identity
         assert said["recipe"]["fit"] == "squash"

@@ -99,7 +99,9 @@ def test_a_newer_dataset_is_named_as_such(manifest: dict[str, Any]) -> None:
 def test_every_schema_is_one(tmp_path: Path) -> None:
     import jsonschema
 
-    for file in Path(layout.__file__).parent.glob("*.schema.json"):
+    files = list(Path(layout.__file__).parent.glob("*.schema.json"))
+    assert "manifest.schema.json" in {file.name for file in files}
+    for file in files:
         jsonschema.Draft7Validator.check_schema(json.loads(file.read_text("utf-8")))
 
 

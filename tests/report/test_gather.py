@@ -303,6 +303,7 @@ def test_open_starts_the_browser_with_the_page(case: Case, tmp_path: Path, monke
 
 def test_a_rows_name_is_the_path_to_open_from_the_datasets_base_folder(case: Case) -> None:
     dataset = open_dataset(case.dataset)
-    for ref in load(dataset, np.arange(len(dataset))).refs:
-        if ref.path_bytes is None:
-            assert os.path.join(ref.base_folder, ref.name).encode() == ref.location
+    refs = [ref for ref in load(dataset, np.arange(len(dataset))).refs if ref.path_bytes is None]
+    assert refs
+    for ref in refs:
+        assert os.path.join(ref.base_folder, ref.name).encode() == ref.location

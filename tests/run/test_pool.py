@@ -13,14 +13,13 @@ import pytest
 import fvcli
 from fvcli.dataset.plan import Entry, RowState
 from fvcli.errors import DatasetError, ModelError
-from fvcli.images.memory import DECODED_BYTES, DEFAULT_LIMITS
+from fvcli.images.memory import Limits
 from fvcli.records import Failure, ImageRef
 from fvcli.run import pool
 from fvcli.run.pool import Layout, Resources
 from fvcli.run.shard import Job, batch_sizes, batches
 from fvcli.run.worker import Batch, BatchDroppedError, Dispatcher, ImageWorker, Outcome, WorkerLostError, ordered_map
 from fvcli.run.worker_process import Setup
-from fvcli.sources.read import PREFETCH_BYTES
 from tests.helpers import contents, pictures
 from tests.helpers.processes import run_at_start
 from tests.run.test_crashes import SITE
@@ -239,11 +238,11 @@ def test_processes_share_memory_and_note_their_inputs_in_slots_of_their_own(
     first, again = made[:3], made[3:]
     assert [(setup.slot, setup.threads) for setup in first] == [(4, 2), (6, 2), (8, 2)]
     for setup in first:
-        assert 3 * setup.budget <= DECODED_BYTES < 3 * setup.budget + 3
-        assert 3 * setup.ahead <= PREFETCH_BYTES < 3 * setup.ahead + 3
+        assert setup.budget == 512 * 1024**2 // 3
+        assert setup.ahead == 256 * 1024**2 // 3
         assert (setup.model, setup.dtype, setup.recipe.preprocessing.fit) == ("embedded", "float16", "pad")
         assert setup.notes == str(memory_path / "features" / ".fvcli" / "in-work")
-        assert setup.limits == DEFAULT_LIMITS
+        assert setup.limits == Limits(max_pixels=200_000_000)
     assert [setup.updates for setup in made] == [False] * 3 + [True] * len(again)
 
 

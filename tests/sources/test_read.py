@@ -15,7 +15,7 @@ from fvcli.records import ImageFile, ImageRef
 from fvcli.sources import folders
 from fvcli.sources import read as reading
 from fvcli.sources.folders import LocalFile
-from fvcli.sources.read import MAX_FILE_BYTES, Prefetch, read
+from fvcli.sources.read import Prefetch, read
 from tests.helpers.processes import wait_for
 
 
@@ -51,7 +51,7 @@ def test_what_gives_no_bytes_says_why(tmp_path: Path) -> None:
     (tmp_path / "circle.jpg").symlink_to("circle.jpg")
     (tmp_path / "file").touch()
     with (tmp_path / "huge.jpg").open("wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)
+        file.truncate(2 * 1024**3 + 1)
     kinds = {
         "empty.jpg": "Empty",
         "folder.jpg": "NotRegular",

@@ -97,7 +97,9 @@ def test_damage_anywhere_never_escapes(tmp_path: Path) -> None:
         data = bytearray(whole)
         data[at] ^= 0x55
         (tmp_path / "x.parquet").write_bytes(data)
-        for ref in found(tmp_path):
+        refs = found(tmp_path)
+        assert refs, "a damaged table is an input that fails, not one that is passed over"
+        for ref in refs:
             with suppress(ImageError):
                 read(ref)
 
