@@ -21,6 +21,9 @@ import _pytest.main
 import pytest
 
 
+_PASSED = "passed"
+
+
 class Warm:
     """A plugin of pytest. work: called in place of the tests, when they are collected. folder: for what tests write."""
 
@@ -67,10 +70,10 @@ class Warm:
                 os._exit(0)
         os.close(theirs)
         with open(ours, encoding="utf-8") as answer:
-            failed = answer.read()
+            told = answer.read().splitlines()
         os.waitpid(child, 0)
         shutil.rmtree(self._folder, ignore_errors=True)
-        return failed
+        return "" if not told or told[-1] == _PASSED else told[-1]
 
     def _in_fork(self, chosen: list[pytest.Item], answer: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
@@ -90,16 +93,25 @@ class Warm:
 
 
 class _Teller:
-    """Writes the name of the first test that fails into a pipe."""
+    """Writes into a pipe which test has begun, and that it has passed: the last line is that of one that failed.
+
+    A test that ends the process, by a signal or since it takes too long, fails in this way, too.
+    """
 
     def __init__(self, answer: int) -> None:
         self._answer = answer
+        self._failed = False
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if not self._failed:
+            os.write(self._answer, f"{nodeid}\n".encode())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed and self._answer >= 0:
-            os.write(self._answer, report.nodeid.encode())
-            os.close(self._answer)
-            self._answer = -1
+        self._failed = self._failed or report.failed
+
+    def pytest_runtest_logfinish(self) -> None:
+        if not self._failed:
+            os.write(self._answer, f"{_PASSED}\n".encode())
 
 
 def only_functions_differ(before: str, after: str) -> bool:
