@@ -100,7 +100,7 @@ class Trials:
         try:
             tried: Sequence[str] = ()
             if reached and only_functions_differ(sound, text):
-                if failed := self.warm.first_failure(path, text, reached):
+                if failed := self.warm.first_failure(path, sound, text, reached):
                     return Notice(failed, True)
                 if tests == "fast":
                     return None

@@ -47,12 +47,14 @@ class Warm:
         """The tests in these files that are not among the known ones."""
         return [name for name in self._items if name.split("::")[0] in files and name not in known]
 
-    def first_failure(self, file: Path, text: str, names: Sequence[str]) -> str:
-        """The first of the tests that fails with ``text`` as the module's; "" where none does."""
+    def first_failure(self, file: Path, sound: str, text: str, names: Sequence[str]) -> str:
+        """The first of the tests that fails with ``text`` in place of ``sound`` as the module's; "" where none does."""
         loaded = self._functions.get(str(file), [])
         while failed := self._run(names, lambda: replace_code(loaded, file, text)):
             if failed not in self._sound:
+                file.write_text(sound, "utf-8")  # for a module that is loaded only now, or in another process
                 self._sound[failed] = not self._run([failed], lambda: None)
+                file.write_text(text, "utf-8")
             if self._sound[failed]:
                 return failed
             names = names[names.index(failed) + 1 :]
