@@ -295,3 +295,12 @@ def test_a_root_stays_while_rows_that_were_to_be_dropped_are_still_there(
     assert values is not None
     assert values["roots"] == list(roots)
     assert {root for root, _ in contents.rows(bench.features)} == set(roots)
+
+
+def test_rows_pruned_from_a_shard_that_is_split_are_counted_once(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(0, 200, 10))
+    bench.extract()
+    (bench.photographs / "0030.png").unlink()
+    pictures.make_folder(bench.photographs, range(41, 60))
+    bench.extract(prune=True)
+    assert told(bench, "extracted", "reused", "pruned", "rows") == [18, 19, 1, 37]
