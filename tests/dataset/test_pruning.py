@@ -304,3 +304,13 @@ def test_rows_pruned_from_a_shard_that_is_split_are_counted_once(bench: Bench) -
     pictures.make_folder(bench.photographs, range(41, 60))
     bench.extract(prune=True)
     assert told(bench, "extracted", "reused", "pruned", "rows") == [18, 19, 1, 37]
+
+
+def test_a_source_without_images_is_refused_where_a_filter_hides_some_of_its_rows(
+    bench: Bench, roots: tuple[str, str]
+) -> None:
+    before = contents.state(bench.features)
+    empty(roots[0])
+    with pytest.raises(SourceError, match="no images found in .*/a, and the dataset has 12 rows from there"):
+        bench.extract(sources=Sources(roots, exclude=("000[0-3].png",)), prune=True, prune_limit=ALL)
+    assert contents.state(bench.features) == before
