@@ -212,6 +212,9 @@ def test_overwriting_keeps_the_old_dataset_readable_until_the_new_one_is_whole(b
     assert all(state == before for state in states)
     assert contents.manifest(bench.features)["dtype"] == "float16"  # type: ignore[index]
     assert bench.counts() == counts(discovered=35, extracted=35, rows=35)
+    shards = contents.manifest(bench.features)["shards"]  # type: ignore[index]
+    assert [(shard["number"], shard["rows"]) for shard in shards] == [(0, 10), (1, 10), (2, 10), (3, 5)]
+    assert bench.damages() == []
 
 
 def test_an_update_shows_nothing_before_it_is_whole_and_leaves_open_files_to_their_readers(bench: Bench) -> None:
