@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +43,9 @@ def test_half_a_hash_is_not_enough(existing: ExistingVectors, sha256: str) -> No
 def test_a_shard_is_found_by_its_number_however_many_were_read_before(existing: ExistingVectors) -> None:
     for number in (2, 0, 1, 2, 2, 0):
         assert existing.rows(number).vectors[:, 0].tolist() == [2.0 * number, 2.0 * number + 1]
+
+
+def test_no_more_than_two_shards_stay_in_memory(existing: ExistingVectors) -> None:
+    kept = [weakref.ref(existing.rows(number).vectors) for number in (0, 1, 0, 2)]
+    gc.collect()
+    assert [vectors() is not None for vectors in kept] == [True, False, True, True], "the last used ones"
