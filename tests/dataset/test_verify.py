@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fvcli.dataset import verify
+from fvcli.dataset import lock, verify
 from fvcli.dataset.store import LocalStore
-from fvcli.errors import DatasetError
+from fvcli.errors import DatasetError, LockedError
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench
 from tests.helpers.synthetic import rows_of, write_dataset
@@ -265,3 +265,14 @@ def test_the_command_says_what_is_damaged_and_exits_4(extracted: Path, tmp_path:
     done = commands.run("extract", extracted / "photographs", "-o", features)
     assert done.code == 0
     assert "6 extracted" in done.said
+
+
+def test_a_dataset_that_a_run_works_on_is_not_repaired(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(15))
+    bench.extract()
+    flip(second(bench.features, "data"))
+    before = contents.manifest(bench.features)
+    with lock.hold(LocalStore(bench.features)), pytest.raises(LockedError, match="is in use by another run"):
+        verify.repair(LocalStore(bench.features))
+    assert contents.manifest(bench.features) == before
+    assert [damage.shard for damage in verify.repair(LocalStore(bench.features))] == [1]
