@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -93,3 +94,18 @@ def test_a_disk_that_refuses_is_told_and_a_reader_that_has_gone_is_not(format: s
         write(OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(BrokenPipeError):
         write(BrokenPipeError())
+
+
+@pytest.mark.parametrize("format", ["jsonl", "arrow"])
+def test_the_reader_of_a_pipe_has_its_rows_at_once(format: str) -> None:
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering=0) as reader, open(theirs, "wb") as sink:
+        os.set_blocking(ours, False)
+        stream = open_stream(format, sink, encoding())  # type: ignore[arg-type]
+        stream.append(some_rows(0, 2))
+        there = reader.read() or b""
+        if format == "jsonl":
+            assert len(there.splitlines()) == 2
+        else:
+            assert pa.ipc.open_stream(there).read_next_batch().num_rows == 2
+        stream.close()
