@@ -311,6 +311,6 @@ def test_a_source_without_images_is_refused_where_a_filter_hides_some_of_its_row
 ) -> None:
     before = contents.state(bench.features)
     empty(roots[0])
-    with pytest.raises(SourceError, match="no images found in .*/a, and the dataset has 12 rows from there"):
+    with pytest.raises(SourceError, match=r"no images found in .*/a, and the dataset has 12 rows from there"):
         bench.extract(sources=Sources(roots, exclude=("000[0-3].png",)), prune=True, prune_limit=ALL)
     assert contents.state(bench.features) == before

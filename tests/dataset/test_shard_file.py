@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,11 @@ import pytest
 
 from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Encoding, Rows
+<<<<<<< HEAD
+=======
+from fvcli.dataset.layout import DataFormat
+from fvcli.dataset.local_store import LocalStore
+>>>>>>> 4f2471b (Tests: labels come back with their rows)
 from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import ShardWriter
 from fvcli.dataset.store import LocalStore
@@ -41,8 +47,9 @@ def fill(writer: ShardWriter, rows: Rows) -> None:
         writer.append(*row)
 
 
-def write(folder: Path, format: str, dtype: str, *parts: Rows) -> list[Path]:
-    writer = ShardWriter(folder, "00000-1-ab", Encoding(format, dtype, DIMENSION, {"fvcli": "{}"}))  # type: ignore[arg-type]
+def write(folder: Path, format: str, dtype: str, *parts: Rows, labels: bool = False) -> list[Path]:
+    encoding = Encoding(format, dtype, DIMENSION, {"fvcli": "{}"}, labels)  # type: ignore[arg-type]
+    writer = ShardWriter(folder, "00000-1-ab", encoding)
     for rows in parts:
         fill(writer, rows)
     written = writer.close()
@@ -194,3 +201,12 @@ def test_rows_of_zeros_are_counted(tmp_path: Path, format: str) -> None:
     fill(writer, rows)
     writer.close()
     assert writer.zero_rows == 4
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy"])
+def test_labels_come_back_with_their_rows(tmp_path: Path, format: DataFormat) -> None:
+    rows = some_rows(3)
+    infos = [replace(info, labels=(f"cat {row}", "dog"), scores=(0.75, 0.25)) for row, info in enumerate(rows.infos)]
+    shard = placed(write(tmp_path, format, "float32", replace(rows, infos=infos), labels=True), 3)
+    back = columns.rows_of(shard_file.read_metadata(*shard), shard_file.read_vectors(*shard))
+    assert back.infos == infos

@@ -20,7 +20,6 @@ from typing import Any
 import _pytest.main
 import pytest
 
-
 _PASSED = "passed"
 
 
