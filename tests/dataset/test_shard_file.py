@@ -17,11 +17,7 @@ import pytest
 
 from fvcli.dataset import columns, shard_file
 from fvcli.dataset.columns import Encoding, Rows
-<<<<<<< HEAD
-=======
 from fvcli.dataset.layout import DataFormat
-from fvcli.dataset.local_store import LocalStore
->>>>>>> 4f2471b (Tests: labels come back with their rows)
 from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import ShardWriter
 from fvcli.dataset.store import LocalStore
