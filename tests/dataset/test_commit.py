@@ -62,6 +62,18 @@ def test_a_finished_shard_whose_file_is_cut_is_redone(bench: Bench, undisturbed:
     assert contents.state(bench.features) == undisturbed
 
 
+def test_a_shard_that_counts_is_shown_first_where_a_crash_came_between(
+    bench: Bench, undisturbed: contents.State
+) -> None:
+    stop_after(bench, 25)
+    file = next((bench.features / "data").iterdir())
+    file.rename(bench.features / ".fvcli" / "staging" / file.name)
+    shown: list[bool] = []
+    assert bench.extract(meanwhile=lambda done: shown.append(file.exists())) == 10
+    assert all(shown), "readers of a first run see each shard that is done"
+    assert contents.state(bench.features) == undisturbed
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"plan": 1}', b"\xff\xfe"])
 def test_a_torn_commit_record_counts_as_none(bench: Bench, undisturbed: contents.State, damage: bytes) -> None:
     stop_after(bench, 25)
