@@ -187,6 +187,15 @@ def test_a_failed_file_is_tried_again_when_it_has_changed_or_on_demand(
     assert bench.counts()["failed"] == 1
 
 
+def test_failures_of_several_runs_are_one_list_in_the_order_of_inputs(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(3))
+    for names in ("dg", "beh", "acfi"):
+        for name in names:
+            pictures.put(bench.photographs, f"{name}.png", pictures.broken(ord(name)))
+        assert bench.extract() in (0, 3)
+    assert [line["path"] for line in contents.failures(bench.features)] == [f"{name}.png" for name in "abcdefghi"]
+
+
 def test_failures_of_files_that_are_gone_are_forgotten(bench: Bench) -> None:
     pictures.make_folder(bench.photographs, range(3))
     pictures.put(bench.photographs, "broken.png", pictures.broken(9))

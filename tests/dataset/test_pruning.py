@@ -213,22 +213,35 @@ def test_a_run_that_skips_remembered_failures_names_the_option(tmp_path: Path) -
     assert "1 input failed before and was skipped; --retry-failed retries it" in again.stderr
 
 
-def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(
-    bench: Bench, roots: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fvcli.sources import folders
-
-    other = str(pictures.make_folder(bench.photographs.with_name("c"), range(70, 75)))
-    opened = folders.os.open
+def refuse(patched: pytest.MonkeyPatch, place: str) -> None:
+    """No file at or below the place can be opened; the tests may run as root, whom nothing is refused."""
+    opened = os.open
 
     def refusing(path: bytes, *rest: int, **more: int) -> int:
-        if os.fsencode(other) in os.fsencode(path):
+        if os.fsencode(place) in os.fsencode(path):
             raise PermissionError(13, "Permission denied")
         return opened(path, *rest, **more)
 
+    patched.setattr(os, "open", refusing)
+
+
+def test_one_file_that_is_refused_is_a_failure_like_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures.make_folder(bench.photographs, range(5))
+    with monkeypatch.context() as patched:
+        refuse(patched, "0003.png")
+        assert bench.extract() == 4
+    assert bench.failed() == {"0003.png": "read"}
+    assert bench.extract() == 1
+    assert bench.failed() == {}
+
+
+def test_a_root_that_is_refused_as_a_whole_is_exit_1_and_forgotten(
+    bench: Bench, roots: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = str(pictures.make_folder(bench.photographs.with_name("c"), range(70, 75)))
     before = contents.state(bench.features)
     with monkeypatch.context() as patched:
-        patched.setattr(folders.os, "open", refusing)
+        refuse(patched, other)
         for _ in range(2):
             with pytest.raises(SourceError, match=f"permission denied for every file of {other}"):
                 extract(bench, other, roots[0])
