@@ -7,10 +7,11 @@ first cannot rule out.
 
 from __future__ import annotations
 
+import mmap
 import threading
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fvcli.dataset.columns import ROW_GROUP
 from fvcli.dataset.reader import Dataset
@@ -52,6 +53,24 @@ class _Room(threading.local):
         return self._products[:size].reshape(left, right), self._mask[:size].reshape(left, right)
 
 
+class _Table:
+    """Numbers, [rows, columns], zero at first. The memory of the first rows can be given back to the system."""
+
+    def __init__(self, rows: int, columns: int, dtype: DTypeLike) -> None:
+        count = rows * columns
+        size = max(1, count * np.dtype(dtype).itemsize)
+        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.values = np.frombuffer(self._memory, dtype, count).reshape(rows, columns)
+        self._released = 0
+
+    def release(self, rows: int) -> None:
+        """Gives back the memory of so many of the first rows, whose values are lost."""
+        end = rows * self.values.strides[0] // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > self._released:
+            self._memory.madvise(mmap.MADV_DONTNEED, self._released, end - self._released)
+            self._released = end
+
+
 class Bounds:
     """Upper bounds of the cosines between some rows, in little memory.
 
@@ -61,8 +80,8 @@ class Bounds:
     def __init__(self, dataset: Dataset, rows: Rows) -> None:
         basis = _directions(dataset, rows)
         split = min(basis.shape[1], _DIRECTIONS) if basis.shape[1] < dataset.dimension else dataset.dimension
-        self._near = np.zeros((len(rows), split + 1), np.float16)
-        self._far = np.zeros((len(rows), basis.shape[1] - split), np.int8)
+        self._tables = _Table(len(rows), split + 1, np.float16), _Table(len(rows), basis.shape[1] - split, np.int8)
+        self._near, self._far = (table.values for table in self._tables)
         self._scale = np.float32(_FAR_LIMIT / 127)
         self._room = _Room()
         self._errors = np.zeros(len(rows), np.float32)
@@ -118,6 +137,11 @@ class Bounds:
         last = min(first + TILE, len(self)) - 1
         limit = np.float16(float(self._near[last, 0]) + np.sqrt(2 - 2 * threshold) + 2 * _SLACK)
         return int(np.searchsorted(self._near[: len(self), 0], limit, side="right"))
+
+    def release(self, first: int) -> None:
+        """Gives back the memory of the rows before ``first``, which are in no tile anymore."""
+        for table in self._tables:
+            table.release(first)
 
     def pairs(self, first: int, second: int, threshold: float) -> Pairs:
         """The pairs of places, [m], of the tiles at ``first`` and ``second`` that may reach the threshold."""

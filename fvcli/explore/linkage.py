@@ -25,7 +25,7 @@ from fvcli.records import Float32Array
 THRESHOLD = 0.90
 
 _HELD_BYTES = 32 * 1000**2  # of the vectors of each side that are in memory at once
-_HELD_ALONE_BYTES = 96 * 1000**2  # of those of one side when all bounds are done with
+_HELD_ALONE_BYTES = 160 * 1000**2  # of those of one side when all bounds are done with
 _PAIRS = 8_000_000  # candidate pairs that wait for their vectors: 64 MB
 _SEARCHING = 0.9  # of all work, where the dataset is large
 _JOINED = 1_000  # joins after which labels are brought up to date, which takes milliseconds
@@ -81,18 +81,24 @@ def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], No
     tiles = [(first, bounds.reach(first, threshold)) for first in range(0, len(bounds), TILE)]
     total, done = sum(end - first for first, end in tiles), 0
     threads = usable_cpus()
+    running: deque[tuple[int, Future[Pairs]]] = deque()
+
+    def taken() -> Pairs:
+        first, pairs = running.popleft()
+        bounds.release(first)  # those still running are of later tiles
+        return pairs.result()
+
     with ThreadPoolExecutor(threads, thread_name_prefix="pairs") as pool:
-        running: deque[Future[Pairs]] = deque()
         try:
             for first, end in tiles:
                 for second in range(first, end, TILE):
-                    running.append(pool.submit(bounds.pairs, first, second, threshold))
+                    running.append((first, pool.submit(bounds.pairs, first, second, threshold)))
                     if len(running) > 4 * threads:
-                        yield running.popleft().result()
+                        yield taken()
                 done += end - first
                 progress(done / total)
             while running:
-                yield running.popleft().result()
+                yield taken()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
