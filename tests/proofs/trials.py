@@ -86,8 +86,9 @@ class Trials:
     def notice(self, file: str, text: str, lines: tuple[int, int], named: Iterable[str], tests: str) -> Notice | None:
         """The first test that fails while ``text`` stands in the file, None if all pass.
 
-        First run the fast tests that reach one of the lines (first, last), and those of the module of which this is
-        not known, then those of ``steps_of``. These are left out where tests is "fast" and only functions differ.
+        First run the fast tests of the module of which it is not known what they reach, those that reach one of the
+        lines (first, last), then those of ``steps_of``. These are left out where tests is "fast" and only functions
+        differ.
         """
         path = REPOSITORY / file
         sound = path.read_text("utf-8")
@@ -95,7 +96,7 @@ class Trials:
         reached = self.reach.of(file, sound, *lines, near)
         # A module that is a program also runs in processes of its own, of which it is not known what they reach.
         known = reached if "__main__" in sound or not reached else self.reach.known
-        reached = [*reached, *self.warm.others(near, known)]
+        reached = [*self.warm.others(near, known), *reached]
         path.write_text(text, "utf-8")
         try:
             tried: Sequence[str] = ()
