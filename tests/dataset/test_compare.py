@@ -260,6 +260,15 @@ def test_a_shard_that_grows_is_cut_and_order_is_kept(bench: Bench, added: int) -
     assert bench.damages() == []
 
 
+def test_of_a_shard_that_grows_by_far_full_ones_are_planned_before_all_of_it_is_seen(bench: Bench) -> None:
+    pictures.make_folder(bench.photographs, range(10))
+    bench.extract()
+    pictures.make_folder(bench.photographs, range(100, 134))
+    bench.extract()
+    shards = contents.manifest(bench.features)["shards"]  # type: ignore[index]
+    assert [shard["rows"] for shard in shards] == [10, 10, 12, 12], "all at once would be cut into four of eleven"
+
+
 def test_inputs_before_the_first_and_after_the_last_row_find_their_place(bench: Bench) -> None:
     pictures.make_folder(bench.photographs, range(100, 120))
     bench.extract()
