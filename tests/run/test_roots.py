@@ -114,6 +114,14 @@ def test_listed_files_without_a_root_are_the_same_from_elsewhere(
     assert contents.state(bench.features) == before, "nothing was read or written again"
 
 
+def test_a_root_ends_with_the_last_of_its_rows_that_gets_another_one(bench: Bench, place: Path) -> None:
+    bench.extract(sources=listed("photos", place / "list.txt"))
+    assert contents.manifest(bench.features)["roots"] == [""]  # type: ignore[index]
+    assert bench.extract(sources=Sources(("photos",))) == 0
+    assert contents.manifest(bench.features)["roots"] == ["photos"]  # type: ignore[index]
+    assert bench.counts()["rows"] == 10
+
+
 def test_a_dataset_that_moved_with_its_images_goes_on(
     bench: Bench, place: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
