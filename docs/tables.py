@@ -16,11 +16,11 @@ import typer
 
 from fvcli.cli import app
 from fvcli.declared import declared
-from fvcli.options import CommandOptions, ExtractOptions
+from fvcli.options import CommandOptions, RunOptions
 
 GUIDE = Path(__file__).with_name("guide.md")
 _BLOCK = re.compile(r"(<!-- options of (fvcli [\w ]+?)(, named)? -->\n).*?(<!-- end -->)", re.DOTALL)
-_MORE = {each.name: each.option.more for each in declared(ExtractOptions, CommandOptions)}
+_MORE = {each.name: each.option.more for each in declared(RunOptions, CommandOptions)}
 
 
 def commands(command: Any = None, name: str = "fvcli") -> Iterator[tuple[str, Any]]:

@@ -18,20 +18,20 @@ from fvcli.models.protocol import FeatureModel
 from fvcli.records import Engine, Float32Array, ImageRef, Preprocessing, UInt8Array
 from fvcli.run import extract as run
 from fvcli.run.extract import RunSummary
-from fvcli.run.request import Name, Observer, RayOptions, Silent, make_request
+from fvcli.run.request import Observer, PathName, RayOptions, Silent, make_request
 
 __all__ = ["Dataset", "ExtractOptions", "Model", "RunSummary", "extract", "load_model", "open_dataset"]
 
 
-class ExtractOptions(options.ExtractOptions, total=False):
+class ExtractOptions(options.RunOptions, total=False):
     """The options of ``extract``, declared in :mod:`fvcli.options`. ray: a cluster to work on."""
 
     ray: RayOptions | None
 
 
 def extract(
-    sources: Name | Iterable[Name] = (),
-    output: Name = "features",
+    sources: PathName | Iterable[PathName] = (),
+    output: PathName = "features",
     *,
     observer: Observer | None = None,
     **given: Unpack[ExtractOptions],
@@ -92,7 +92,7 @@ class Model:
             )
         return self._inner(images)
 
-    def read(self, files: Iterable[Name], preprocessing: Preprocessing | None = None) -> UInt8Array:
+    def read(self, files: Iterable[PathName], preprocessing: Preprocessing | None = None) -> UInt8Array:
         """Image files as ``extract`` feeds them to the model: uint8 [n, height, width, 3].
 
         Raises ImageError, which names the file, for the first one that cannot be used.
@@ -112,7 +112,7 @@ class Model:
         return Model(self._inner.per_thread())
 
 
-def load_model(name: Name = loading.EMBEDDED, engine: Engine | None = None) -> Model:
+def load_model(name: PathName = loading.EMBEDDED, engine: Engine | None = None) -> Model:
     """The model of that name (see ``fvcli models list``), path or TF Hub handle, ready to run.
 
     engine: None for the model's own, "int8", "float" or "tensorflow". Raises ModelError where there is none or it

@@ -32,7 +32,7 @@ GROUPS = (INPUT, IMAGES, PLACE, OUTPUT, SHARDS, UPDATE, CHECK, EFFORT, PROCESSES
 _RECIPE = Preprocessing()
 
 
-class ExtractOptions(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """The options of a run that the command line and Python share. Omitted ones have the declared defaults."""
 
     files_from: Annotated[str | None, Option("Read names from FILE, one per line; - is stdin.", INPUT, metavar="FILE")]

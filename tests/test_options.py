@@ -14,7 +14,7 @@ from fvcli.cli import app
 from fvcli.declared import declared
 from fvcli.errors import UsageError
 from fvcli.images.memory import Limits
-from fvcli.options import GROUPS, CommandOptions, ExtractOptions
+from fvcli.options import GROUPS, CommandOptions, RunOptions
 from fvcli.records import Preprocessing
 from fvcli.run.request import ExtractRequest, RayOptions, complete, make_request
 
@@ -27,26 +27,26 @@ def parameters(command: Any) -> dict[str, Any]:
 
 
 def test_extract_has_every_declared_option_and_no_other() -> None:
-    names = {each.name for each in declared(ExtractOptions, CommandOptions)}
+    names = {each.name for each in declared(RunOptions, CommandOptions)}
     assert parameters(EXTRACT).keys() - {"help"} == names
 
 
 def test_plan_has_the_options_that_decide_what_is_made() -> None:
-    names = {each.name for each in declared(ExtractOptions) if each.option.group.plan}
+    names = {each.name for each in declared(RunOptions) if each.option.group.plan}
     assert {"include", "model", "fit", "shard_size", "prune"} <= names
     assert names <= parameters(PLAN).keys()
     assert not {"workers", "on", "task", "max_failures"} & parameters(PLAN).keys()
 
 
 def test_every_option_stands_in_a_group_that_is_shown() -> None:
-    for each in declared(ExtractOptions, CommandOptions):
+    for each in declared(RunOptions, CommandOptions):
         assert each.option.group in GROUPS
         assert each.option.help.endswith(".")
 
 
 def test_defaults_are_those_of_the_values_that_a_run_is_given() -> None:
     """Preprocessing, limits and requests can be made without options, and are then the same."""
-    defaults = {each.name: each.option.default for each in declared(ExtractOptions)}
+    defaults = {each.name: each.option.default for each in declared(RunOptions)}
     made = {kind: kind() for kind in (Preprocessing, Limits, RayOptions)}
     request = ExtractRequest(sources=make_request([]).sources)
     for owner in (made[Preprocessing], made[Limits], request):

@@ -16,7 +16,9 @@ app = typer.Typer(
     name="models", cls=CommandGroup, help="List, show, pull, verify and export models.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)]
+ModelName = Annotated[
+    str, typer.Argument(metavar="NAME|PATH", help="A name, path or TF Hub handle.", show_default=False)
+]
 
 
 @app.command("list", cls=Command)
@@ -39,7 +41,7 @@ def list_models(as_json: AsJson = False, quiet: Quiet = False) -> None:
 
 
 @app.command(cls=Command)
-def show(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def show(name: ModelName, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Show a model: input, output, engines, exactness, identity and origin; --json shows the whole card."""
     with reported():
         from fvcli.models.overview import describe_model
@@ -96,7 +98,7 @@ def verify(
 
 @app.command(cls=Command)
 def export(
-    name: Name,
+    name: ModelName,
     form: Annotated[
         Literal["hub-module", "saved-model", "tflite", "tflite-uint8"],
         typer.Option("--as", help="Form to write.", show_default=False),

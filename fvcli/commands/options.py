@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from fvcli.dataset.layout import RowFormat
 from fvcli.declared import Declared, Group, declared
 from fvcli.errors import UsageError
-from fvcli.options import GROUPS, CommandOptions, ExtractOptions
+from fvcli.options import GROUPS, CommandOptions, RunOptions
 from fvcli.text import printable
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ _KINDS = {
 
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., None])
 
-_EXTRACT = tuple(declared(ExtractOptions, CommandOptions))
-_PLAN = tuple(each for each in declared(CommandOptions, ExtractOptions) if each.option.group.plan)
+_EXTRACT = tuple(declared(RunOptions, CommandOptions))
+_PLAN = tuple(each for each in declared(CommandOptions, RunOptions) if each.option.group.plan)
 _SOURCES = Annotated[
     list[str] | None,
     typer.Argument(
@@ -138,7 +138,7 @@ def request(values: Mapping[str, Any]) -> ExtractRequest:
     """The request that a command with these values of its options makes. Raises UsageError."""
     from fvcli.run.request import RayOptions, make_request
 
-    options: Any = {each.name: values[each.name] for each in declared(ExtractOptions) if each.name in values}
+    options: Any = {each.name: values[each.name] for each in declared(RunOptions) if each.name in values}
     options["format"] = values["format"] or "parquet"
     if values.get("on") == "ray":
         options["ray"] = RayOptions(values["ray_address"], values["ray_workers"], values["ray_cpus_per_worker"])

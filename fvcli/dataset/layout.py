@@ -42,9 +42,9 @@ KINDS: dict[DataFormat, tuple[tuple[str, str, str], ...]] = {
 DATA_FOLDERS = ("data", "img_emb", "metadata")
 
 #: Kinds of JSON files.
-Kind: TypeAlias = Literal["manifest", "plan", "commit", "failure", "task", "lock"]
+JsonKind: TypeAlias = Literal["manifest", "plan", "commit", "failure", "task", "lock"]
 
-_FILE: Final[dict[Kind, str]] = {"manifest": "manifest.schema.json"}
+_FILE: Final[dict[JsonKind, str]] = {"manifest": "manifest.schema.json"}
 _STATE: Final = "state.schema.json#/definitions/"
 _TOLD: Final = 200  # characters of a message
 _BASE: Final = "https://fvcli.invalid/"  # of the schemas' identifiers; nothing is fetched
@@ -79,7 +79,7 @@ def permitted() -> None:
     """The permission of a store that no lock guards."""
 
 
-def parse(kind: Kind, data: bytes | str) -> Any:
+def parse(kind: JsonKind, data: bytes | str) -> Any:
     """The values in a file of this kind.
 
     Raises ValueError, whose message is one line, for what is not JSON or not of the kind's schema.
@@ -89,7 +89,7 @@ def parse(kind: Kind, data: bytes | str) -> Any:
     return values
 
 
-def check(kind: Kind, values: Any) -> None:
+def check(kind: JsonKind, values: Any) -> None:
     """Raises ValueError, whose message is one line, for values that are not of the kind's schema."""
     try:
         _checker(kind)(values)
@@ -119,7 +119,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _explain(kind: Kind, values: Any) -> None:
+def _explain(kind: JsonKind, values: Any) -> None:
     """Raises the error again with a message that names the place in the file."""
     try:
         _checker(kind, detailed=True)(values)
@@ -130,7 +130,7 @@ def _explain(kind: Kind, values: Any) -> None:
 
 
 @cache
-def _checker(kind: Kind, detailed: bool = False) -> Callable[[Any], Any]:
+def _checker(kind: JsonKind, detailed: bool = False) -> Callable[[Any], Any]:
     import fastjsonschema
 
     reference = _FILE.get(kind) or _STATE + kind

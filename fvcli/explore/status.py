@@ -18,7 +18,7 @@ State: TypeAlias = Literal["running", "interrupted", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class RunningProcess:
     """A process at work: the whole run's, or that of one task of a plan ("3/8"). since: ISO 8601, UTC."""
 
     task: str | None
@@ -28,7 +28,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TaskStatus:
     """A task that has begun. ended: None where it is at work or was interrupted."""
 
     task: str
@@ -54,8 +54,8 @@ class RunStatus:
     shards: int
     images_per_second: float | None
     seconds_left: float | None
-    workers: tuple[Worker, ...]
-    tasks: tuple[Task, ...]
+    workers: tuple[RunningProcess, ...]
+    tasks: tuple[TaskStatus, ...]
     updates: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _in_work(store: Store, standing: Standing, plan: Plan) -> int:
     return sum(min(position, extract[shard]) for shard, position in crashes.in_hand(store).items() if shard in extract)
 
 
-def _workers(store: Store) -> tuple[Worker, ...]:
+def _workers(store: Store) -> tuple[RunningProcess, ...]:
     found = []
     for key in (layout.LOCK, *lock.task_locks(store)):
         held = lock.holder(store, key)
@@ -106,7 +106,7 @@ def _workers(store: Store) -> tuple[Worker, ...]:
             pid = held.get("pid")
             since = held.get("since")
             found.append(
-                Worker(
+                RunningProcess(
                     task=None if key == layout.LOCK else _task_of(key),
                     host=str(held.get("host", "?")),
                     pid=pid if isinstance(pid, int) else None,
@@ -122,8 +122,8 @@ def _task_of(key: str) -> str:
     return f"{int(number)}/{int(of)}" if number.isdecimal() and of.isdecimal() else number
 
 
-def _tasks(store: Store) -> tuple[Task, ...]:
-    return tuple(Task(note["task"], note["host"], note["began"], note["ended"]) for note in tasks.notes(store))
+def _tasks(store: Store) -> tuple[TaskStatus, ...]:
+    return tuple(TaskStatus(note["task"], note["host"], note["began"], note["ended"]) for note in tasks.notes(store))
 
 
 def _has_begun(store: Store) -> bool:
@@ -131,7 +131,9 @@ def _has_begun(store: Store) -> bool:
     return bool(crashes.in_hand(store) or tasks.notes(store))
 
 
-def _rate(store: Store, standing: Standing, plan: Plan, workers: Sequence[Worker], in_work: int) -> float | None:
+def _rate(
+    store: Store, standing: Standing, plan: Plan, workers: Sequence[RunningProcess], in_work: int
+) -> float | None:
     """Images per second since the first worker began."""
     began = _began(workers)
     if began is None:
@@ -146,7 +148,7 @@ def _rate(store: Store, standing: Standing, plan: Plan, workers: Sequence[Worker
     return done / seconds if done and seconds > 0 else None
 
 
-def _began(workers: Sequence[Worker]) -> float | None:
+def _began(workers: Sequence[RunningProcess]) -> float | None:
     times = []
     for worker in workers:
         try:

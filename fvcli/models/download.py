@@ -17,7 +17,7 @@ from typing import Final
 from fvcli.errors import ModelError
 from fvcli.files import file_sha256
 from fvcli.models.cache import cache_folder
-from fvcli.models.mobilenet.catalog import Entry
+from fvcli.models.mobilenet.catalog import PublishedNetwork
 from fvcli.models.unpack import unpack
 
 Progress = Callable[[int, int | None], None]
@@ -28,12 +28,12 @@ _TIMEOUT: Final = 30.0
 _ATTEMPTS: Final = 4
 
 
-def archive_folder(entry: Entry) -> Path:
+def archive_folder(entry: PublishedNetwork) -> Path:
     """The path of the unpacked archive, which is missing before a pull."""
     return cache_folder() / "archives" / entry.name
 
 
-def pull(entry: Entry, progress: Progress | None = None) -> Path:
+def pull(entry: PublishedNetwork, progress: Progress | None = None) -> Path:
     """Downloads, checks and unpacks an official archive, unless that was done before; returns its folder.
 
     An interrupted download is resumed. Raises ModelError with what to do when the server cannot be
@@ -57,7 +57,7 @@ def _one_process(lock: Path) -> Iterator[None]:
         yield
 
 
-def _fetched(entry: Entry, part: Path, folder: Path, progress: Progress | None) -> Path:
+def _fetched(entry: PublishedNetwork, part: Path, folder: Path, progress: Progress | None) -> Path:
     download(entry.url, part, progress)
     found = file_sha256(part)
     if found != entry.sha256:

@@ -12,7 +12,7 @@ from fvcli.errors import ModelError
 from fvcli.models.cache import cache_folder
 from fvcli.models.download import archive_folder
 from fvcli.models.loading import EMBEDDED, embedded_file, load_model
-from fvcli.models.mobilenet.catalog import CATALOG, LICENSE, Entry, find_entry
+from fvcli.models.mobilenet.catalog import CATALOG, LICENSE, PublishedNetwork, find_entry
 from fvcli.models.mobilenet.network import MobileNetV1, exactness
 from fvcli.models.model_card import ModelCard, input_spec_to_json
 from fvcli.models.source import Source, UnknownModelError, find_source, local_source, read_source
@@ -146,7 +146,7 @@ def _is_described(card: ModelCard, data: bytes) -> bool:
     return hashlib.sha256(data).hexdigest() == card.file_sha256
 
 
-def _entry_values(entry: Entry) -> dict[str, Any]:
+def _entry_values(entry: PublishedNetwork) -> dict[str, Any]:
     return {
         "name": entry.name,
         "multiplier": entry.multiplier,

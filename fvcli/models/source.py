@@ -22,7 +22,7 @@ from fvcli.models.mobilenet.network_file import OtherNetworkError
 from fvcli.models.source_options import NO_OPTIONS, SourceOptions, input_size, split_name
 from fvcli.models.unpack import unpack
 
-Kind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle", "onnx", "keras"]
+SourceKind = Literal["tflite", "frozen", "checkpoint", "saved-model", "archive", "handle", "onnx", "keras"]
 
 SUFFIXES: Final = (".tar.gz", ".tgz", ".tar", ".tflite", ".pb", ".index", ".meta", ".ckpt", ".onnx", ".keras", ".h5")
 _SAVED_MODEL: Final = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
@@ -33,7 +33,7 @@ class Source:
     """A model's place. name: as the user gave it. license: SPDX, or "unknown". path: unused for a handle."""
 
     name: str
-    kind: Kind
+    kind: SourceKind
     path: Path
     license: str
     handle: str = ""
@@ -114,7 +114,7 @@ def _in_folder(folder: Path, given: Source) -> Source:
     )
 
 
-_IN_FOLDER: Final[tuple[tuple[str, Kind], ...]] = (
+_IN_FOLDER: Final[tuple[tuple[str, SourceKind], ...]] = (
     ("*.tflite", "tflite"),
     ("*frozen*.pb", "frozen"),
     ("*.index", "checkpoint"),
@@ -182,7 +182,7 @@ def local_source(source: Source) -> Source:
     return source
 
 
-def _kind(path: Path) -> Kind:
+def _kind(path: Path) -> SourceKind:
     """By the first bytes where they tell, else by the name."""
     try:
         with open(path, "rb") as file:

@@ -56,7 +56,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PastRun:
     """One run of ``extract``, from the manifest."""
 
     started: str
@@ -129,7 +129,7 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class WallNeighbors:
     """For each page row the k wall places with the largest cosine, best first.
 
     places: uint16 [rows, k], 65535 for none. scores: uint16 [rows, k], cosine in steps of 1 / 32767 above -1.
@@ -145,7 +145,7 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ColorGroup:
     """A folder, a cluster or a label: rows that share a color. count: of the page's rows."""
 
     name: str
@@ -157,7 +157,7 @@ class Grouping:
     """A partition of the page's rows. of: uint8 [rows], index into kinds."""
 
     name: Literal["folder", "cluster", "label"]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ColorGroup, ...]
     of: Packed
 
 
@@ -226,7 +226,7 @@ class FailedInput:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureKind:
+class FailureGroup:
     """Inputs that failed in the same way. ``inputs`` are the first of ``count``."""
 
     stage: str
@@ -264,18 +264,18 @@ class Facts:
     version: str
     made_at: str
     summary: Summary
-    runs: tuple[Run, ...]
+    runs: tuple[PastRun, ...]
     rows: RowTable
     labels: Labels | None
     wall: Wall | None
     extras: tuple[Extra, ...]
-    nearest: Nearest | None
+    nearest: WallNeighbors | None
     groupings: tuple[Grouping, ...]
     clusters: tuple[Cluster, ...]
     duplicates: Duplicates | None
     duplicates_limit: int
     extremes: Extremes
-    failures: tuple[FailureKind, ...]
+    failures: tuple[FailureGroup, ...]
     failure_kinds: int
     histograms: tuple[Histogram, ...]
 

@@ -16,7 +16,7 @@ from fvcli.explore.linkage import THRESHOLD
 from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.report import extremes
 from fvcli.report.embedding import Likeness, directions, embed, likeness, quantized, spread_from
-from fvcli.report.facts import Duplicates, Extra, Extremes, Facts, Nearest, Wall, packed
+from fvcli.report.facts import Duplicates, Extra, Extremes, Facts, Wall, WallNeighbors, packed
 from fvcli.report.grid import Grid, arrange
 from fvcli.report.groupings import by_folder, by_label, clusters
 from fvcli.report.histograms import histograms
@@ -54,7 +54,7 @@ class Options:
     limits: Limits = DEFAULT_LIMITS
 
 
-class Observer(Protocol):
+class ReportObserver(Protocol):
     """Receives progress."""
 
     def step(self, what: str) -> None:
@@ -81,7 +81,7 @@ class _Layout:
     grid: Grid
 
 
-def gather(dataset: Dataset, folder: str, options: Options, observer: Observer) -> Facts:
+def gather(dataset: Dataset, folder: str, options: Options, observer: ReportObserver) -> Facts:
     """Everything the page shows of the dataset in ``folder``. Raises DatasetError where it cannot be read."""
     dataset.require_sizes()
     linkage = None
@@ -134,7 +134,7 @@ def _named(rows: PageRows, always: Indices, seed: int) -> PageRows:
     return rows.take(kept)
 
 
-def _laid_out(dataset: Dataset, rows: PageRows, options: Options, observer: Observer) -> _Layout:
+def _laid_out(dataset: Dataset, rows: PageRows, options: Options, observer: ReportObserver) -> _Layout:
     wall = spread(len(rows), WALL_PICTURES, options.seed)
     if not len(rows):
         nothing = np.empty((0, 0), np.float32)
@@ -148,9 +148,9 @@ def _laid_out(dataset: Dataset, rows: PageRows, options: Options, observer: Obse
     return _Layout(rows, wall, near, spread_from(plane, wall, near), arrange(plane))
 
 
-def _nearest(layout: _Layout) -> Nearest:
+def _nearest(layout: _Layout) -> WallNeighbors:
     points, aspect = quantized(layout.plane)
-    return Nearest(
+    return WallNeighbors(
         k=layout.near.places.shape[1],
         places=packed(layout.near.places, "u2"),
         scores=packed(np.rint((layout.near.scores.astype(np.float64) + 1) * 32767), "u2"),
@@ -193,7 +193,7 @@ def _wanted_besides(linkage: Links | None, rows: PageRows, extreme: Extremes, op
 
 
 def _with_pictures(
-    facts: Facts, layout: _Layout, besides: Sequence[int], options: Options, observer: Observer
+    facts: Facts, layout: _Layout, besides: Sequence[int], options: Options, observer: ReportObserver
 ) -> Facts:
     """The facts with the wall, its sprite, and as many previews as the page has room for."""
     wall = layout.wall.tolist()

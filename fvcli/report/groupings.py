@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.records import Float32Array
-from fvcli.report.facts import Cluster, Grouping, Kind, packed
+from fvcli.report.facts import Cluster, ColorGroup, Grouping, packed
 from fvcli.report.names import readable
 from fvcli.report.rows import PageRows
 
@@ -65,7 +65,7 @@ def clusters(
         )
         for number, name in enumerate(names)
     )
-    return Grouping("cluster", tuple(Kind(one.name, one.count) for one in found), packed(of, "u1")), found
+    return Grouping("cluster", tuple(ColorGroup(one.name, one.count) for one in found), packed(of, "u1")), found
 
 
 def _grouping(name: str, names: Sequence[str], rest: str) -> Grouping:
@@ -75,9 +75,9 @@ def _grouping(name: str, names: Sequence[str], rest: str) -> Grouping:
         common = common[: KINDS - 1]
     places = {one: number for number, one in enumerate(common)}
     of = np.array([places.get(one, len(common)) for one in names], np.int64)
-    kinds = [Kind(readable(one), counts[one]) for one in common]
+    kinds = [ColorGroup(readable(one), counts[one]) for one in common]
     if len(counts) > len(common):
-        kinds.append(Kind(rest, len(names) - sum(kind.count for kind in kinds)))
+        kinds.append(ColorGroup(rest, len(names) - sum(kind.count for kind in kinds)))
     return Grouping(name, tuple(kinds), packed(of, "u1"))  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fvcli.dataset.manifest import Manifest
 from fvcli.dataset.reader import Dataset
-from fvcli.report.facts import FailedInput, FailureKind, Run, Summary
+from fvcli.report.facts import FailedInput, FailureGroup, PastRun, Summary
 from fvcli.report.names import MESSAGE_CHARACTERS, readable
 
 RUNS = 10
@@ -50,10 +50,10 @@ def summarize(dataset: Dataset, folder: str) -> Summary:
     )
 
 
-def runs(dataset: Dataset) -> tuple[Run, ...]:
+def runs(dataset: Dataset) -> tuple[PastRun, ...]:
     """The last ``RUNS`` runs, the newest first."""
     return tuple(
-        Run(
+        PastRun(
             started=readable(str(run["started"])),
             seconds=float(run["seconds"]),
             extracted=int(run["extracted"]),
@@ -65,7 +65,7 @@ def runs(dataset: Dataset) -> tuple[Run, ...]:
     )
 
 
-def failure_kinds(dataset: Dataset) -> tuple[tuple[FailureKind, ...], int]:
+def failure_kinds(dataset: Dataset) -> tuple[tuple[FailureGroup, ...], int]:
     """The failures by kind, the most frequent first, and the number of kinds."""
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], list[FailedInput]] = {}
@@ -79,7 +79,7 @@ def failure_kinds(dataset: Dataset) -> tuple[tuple[FailureKind, ...], int]:
     common = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))[:FAILURE_KINDS]
     share = FAILURES // max(1, len(common))
     kinds = tuple(
-        FailureKind(stage, readable(error), count, tuple(first.get((stage, error), [])[:share]))
+        FailureGroup(stage, readable(error), count, tuple(first.get((stage, error), [])[:share]))
         for (stage, error), count in common
     )
     return kinds, len(counts)

@@ -24,7 +24,7 @@ from fvcli.sources.candidates import PassedOver
 from fvcli.sources.read import read
 
 Difference: TypeAlias = Literal["new", "changed", "renamed", "gone", "retried", "failed before"]
-Found: TypeAlias = Callable[[Difference, ImageRef], None]
+Tell: TypeAlias = Callable[[Difference, ImageRef], None]
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Preview:
         return asdict(self)
 
 
-def preview(request: ExtractRequest, found: Found, observer: Observer) -> Preview:
+def preview(request: ExtractRequest, found: Tell, observer: Observer) -> Preview:
     """Returns what ``extract`` would do with this request.
 
     found: called for each input or row that differs, in no order. Only files that may be renamed are read, to compare
@@ -79,7 +79,7 @@ def preview(request: ExtractRequest, found: Found, observer: Observer) -> Previe
 class _Previewed(Comparison):
     """A comparison that plans nothing and says what it finds."""
 
-    def show(self, counts: Preview, found: Found) -> None:
+    def show(self, counts: Preview, found: Tell) -> None:
         """Runs the comparison. New inputs are held back while one of the rows that are gone may be theirs."""
         self._counts = counts
         self._found = found

@@ -13,11 +13,11 @@ from fvcli.declared import declared
 from fvcli.errors import FvcliError, UsageError
 from fvcli.images.memory import DEFAULT_LIMITS, Limits
 from fvcli.models.loading import EMBEDDED
-from fvcli.options import ExtractOptions
+from fvcli.options import RunOptions
 from fvcli.records import Engine, Limit, Preprocessing, Recipe
 from fvcli.sources.discover import Sources
 
-Name: TypeAlias = str | os.PathLike[str]
+PathName: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
 
 HALF = Limit(50, percent=True)
@@ -86,7 +86,7 @@ class ExtractRequest:
         }
 
 
-def make_request(sources: Iterable[Name], output: Name = "features", **given: Any) -> ExtractRequest:
+def make_request(sources: Iterable[PathName], output: PathName = "features", **given: Any) -> ExtractRequest:
     """An ExtractRequest from the options of ``extract``. Raises UsageError for a value that means nothing."""
     ray = given.pop("ray", None)
     values = complete(given)
@@ -115,11 +115,11 @@ def _built(kind: type[T], values: dict[str, Any], **more: Any) -> T:
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of ``ExtractOptions``, with the declared defaults where ``values`` has none.
+    """All options of ``RunOptions``, with the declared defaults where ``values`` has none.
 
     Raises UsageError for a value that an option does not take, TypeError for a name that is no option.
     """
-    known = {each.name: each for each in declared(ExtractOptions)}
+    known = {each.name: each for each in declared(RunOptions)}
     unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise TypeError(f"extract() has no option {unknown[0]!r}")

@@ -30,7 +30,7 @@ _TOLERATED_BY_PILLOW = 0.998
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GoldenComparison:
     """One image. max_difference is absolute."""
 
     image: str
@@ -47,7 +47,7 @@ class Selftest:
     identity: str
     identity_expected: str
     same_environment: bool
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GoldenComparison, ...]
 
     @property
     def tolerated_cosine(self) -> float:
@@ -106,7 +106,7 @@ def selftest(engine: Engine = "int8") -> Selftest:
         raise ModelError(f"the reference vectors cannot be read ({error}); reinstall fvcli") from error
     model = load_model(engine=engine)
     comparisons = tuple(
-        Comparison(name, bool(np.array_equal(now, then)), float(np.abs(now - then).max()), _cosine(now, then))
+        GoldenComparison(name, bool(np.array_equal(now, then)), float(np.abs(now - then).max()), _cosine(now, then))
         for name, now, then in zip(IMAGES, vectors_of(model), expected, strict=True)
     )
     return Selftest(engine, model.identity, made["identity"], environment() == made["environment"], comparisons)

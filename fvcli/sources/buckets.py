@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fvcli.errors import ImageError, SourceError
 from fvcli.locations import AddressError, Location, UnreachableError, code_of, is_denied, is_final, reason, retried
 from fvcli.records import ImageRef
-from fvcli.sources.storage import Kind, ReadAt
+from fvcli.sources.storage import EntryKind, ReadAt
 
 if TYPE_CHECKING:
     from pyarrow import NativeFile
@@ -100,19 +100,19 @@ class BucketFolder:
         self._expected: Iterator[str] = iter(())
         self._under_way: dict[str, Future[bytes]] = {}
 
-    def __iter__(self) -> Iterator[tuple[str, Kind]]:
+    def __iter__(self) -> Iterator[tuple[str, EntryKind]]:
         from pyarrow.fs import FileSelector, FileType
 
         selector = FileSelector(self._location.path)
         infos = retried(lambda: self._location.filesystem.get_file_info(selector))
         for info in infos:
             if info.path.rstrip("/") == self._location.path:  # what stands below a second slash
-                yield "", Kind.FOLDER
+                yield "", EntryKind.FOLDER
             elif info.type == FileType.Directory:
-                yield info.base_name, Kind.FOLDER
+                yield info.base_name, EntryKind.FOLDER
             else:
                 self._found[info.base_name] = _size_and_time(info)
-                yield info.base_name, Kind.FILE
+                yield info.base_name, EntryKind.FILE
 
     def enter(self, name: str) -> BucketFolder:
         if not name:

@@ -15,7 +15,7 @@ from fvcli.locations import cut_query, is_remote
 from fvcli.records import ImageRef
 from fvcli.sources.archive import split
 from fvcli.sources.candidates import Filter, Names, PassedOver, decoded, is_utf8, readable
-from fvcli.sources.named import Name, bytes_of, named, path_of, read_listing
+from fvcli.sources.named import ListedName, bytes_of, named, path_of, read_listing
 from fvcli.sources.read import storage_of
 from fvcli.sources.roots import KnownRoots, Roots, resolve
 from fvcli.sources.walk import Search, walk
@@ -68,7 +68,7 @@ class Discovery:
         self._files: set[bytes] = set()
         for source in sources.paths:
             resolve(source, self._roots, self._files, self.passed_over)
-        self._listing: Iterable[Name] = ()
+        self._listing: Iterable[ListedName] = ()
         if sources.files_from is not None:
             self._listing = read_listing(sources.files_from, sources.null_separated)
         self._scopes = frozenset((root.name, root.below) for root in self._roots)
@@ -110,7 +110,7 @@ class Discovery:
                 streams.append(self._named_in(name))
             yield from heapq.merge(*streams, key=lambda ref: ref.path)
 
-    def _listed(self) -> Iterable[Name]:
+    def _listed(self) -> Iterable[ListedName]:
         """The files named one by one that no root holds, ascending, as the dataset calls them."""
         if not self._known.is_elsewhere:
             return self._without_root()
@@ -119,7 +119,7 @@ class Discovery:
             names.add(self._known.spelled(os.fsdecode(bytes_of(name))))
         return (decoded(os.fsencode(name)) for name in names)
 
-    def _without_root(self) -> Iterator[Name]:
+    def _without_root(self) -> Iterator[ListedName]:
         """The files named one by one that no root holds. Those in a known root are noted, the others walked anyway."""
         singles = sorted(decoded(name) for name in self._files)
         for name in heapq.merge(singles, self._listing, key=path_of):

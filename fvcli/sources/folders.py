@@ -11,7 +11,7 @@ from types import TracebackType
 
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
-from fvcli.sources.storage import Kind, ReadAt
+from fvcli.sources.storage import EntryKind, ReadAt
 
 #: One input may take this long to read (checked between blocks); a stuck network mount must not stop a run forever.
 MAX_READ_SECONDS = 120.0
@@ -102,7 +102,7 @@ class LocalFolder:
         found = os.stat(self._location)
         return found.st_dev, found.st_ino
 
-    def __iter__(self) -> Iterator[tuple[str, Kind]]:
+    def __iter__(self) -> Iterator[tuple[str, EntryKind]]:
         with os.scandir(self._location) as entries:
             for entry in entries:
                 yield entry.name, _kind(entry)
@@ -158,17 +158,17 @@ def clamped(time_ns: int) -> int:
     return _LATEST_NS if time_ns > 0 else -_LATEST_NS
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
+def _kind(entry: os.DirEntry[str]) -> EntryKind:
     if entry.is_file(follow_symlinks=False):
-        return Kind.FILE
+        return EntryKind.FILE
     if entry.is_dir(follow_symlinks=False):
-        return Kind.FOLDER
+        return EntryKind.FOLDER
     if not entry.is_symlink():
-        return Kind.SPECIAL
+        return EntryKind.SPECIAL
     try:
-        return Kind.LINKED_FOLDER if entry.is_dir() else Kind.FILE
+        return EntryKind.LINKED_FOLDER if entry.is_dir() else EntryKind.FILE
     except OSError:
-        return Kind.FILE  # a link that leads nowhere
+        return EntryKind.FILE  # a link that leads nowhere
 
 
 def _size_and_time(name: str | bytes) -> tuple[int, int] | None:

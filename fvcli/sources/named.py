@@ -24,22 +24,22 @@ from fvcli.sources.storage import Storage
 from fvcli.sources.walk import Search
 
 #: (readable path, its bytes where they are not UTF-8)
-Name: TypeAlias = tuple[str, bytes | None]
+ListedName: TypeAlias = tuple[str, bytes | None]
 
 _EXAMINED_TOGETHER = 1000  # objects of a store are looked at in one go, each would take a round trip
 
 
-def bytes_of(name: Name) -> bytes:
+def bytes_of(name: ListedName) -> bytes:
     """The name's bytes."""
     return name[0].encode() if name[1] is None else name[1]
 
 
-def path_of(name: Name) -> str:
+def path_of(name: ListedName) -> str:
     """The key by which names are sorted."""
     return name[0]
 
 
-def named(names: Iterable[Name], search: Search) -> Iterator[ImageRef]:
+def named(names: Iterable[ListedName], search: Search) -> Iterator[ImageRef]:
     """The inputs that ascending ``names`` stand for. An archive's members sort behind some names after its own."""
     streams: list[tuple[str, int, ImageRef, Iterator[ImageRef]]] = []
     _push(streams, 0, _files(names, search))
@@ -69,10 +69,10 @@ def _push(
         heapq.heappush(streams, (ref.path, number, ref, stream))
 
 
-def _files(names: Iterable[Name], search: Search) -> Iterator[ImageRef]:
+def _files(names: Iterable[ListedName], search: Search) -> Iterator[ImageRef]:
     """Each wanted name once, with what is there under it."""
-    before: Name = ("", None)
-    chosen: list[Name] = []
+    before: ListedName = ("", None)
+    chosen: list[ListedName] = []
     for path, raw in names:
         if (path, raw) == before:
             continue
@@ -90,7 +90,7 @@ def _files(names: Iterable[Name], search: Search) -> Iterator[ImageRef]:
     yield from _examined(chosen, search.base_folder)
 
 
-def _examined(names: list[Name], base_folder: str) -> list[ImageRef]:
+def _examined(names: list[ListedName], base_folder: str) -> list[ImageRef]:
     refs = [ImageRef("", path, raw, base_folder=base_folder) for path, raw in names]
     groups: dict[Storage, list[bytes]] = {}
     for ref in refs:
@@ -111,7 +111,7 @@ _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_listing(files_from: str, null_separated: bool) -> Iterator[Name]:
+def read_listing(files_from: str, null_separated: bool) -> Iterator[ListedName]:
     """(path, its bytes where they are not UTF-8) of each name in the list, ascending by path; empty lines are skipped.
 
     files_from: a file, or "-" for stdin. Raises UsageError if it cannot be read or does not look like such a list.
@@ -182,7 +182,7 @@ class NameSplitter:
         return without_credentials(name) if b"://" in name else name
 
 
-def _collected(stream: IO[bytes], null_separated: bool) -> Iterator[Name]:
+def _collected(stream: IO[bytes], null_separated: bool) -> Iterator[ListedName]:
     names = Names()
     odd: list[tuple[str, bytes]] = []
     for line in _lines(stream, null_separated):
@@ -190,7 +190,7 @@ def _collected(stream: IO[bytes], null_separated: bool) -> Iterator[Name]:
             names.add(line.decode())
         except UnicodeDecodeError:
             odd.append((line.decode(errors="backslashreplace"), line))
-    plain: Iterator[Name] = ((name, None) for name in names)
+    plain: Iterator[ListedName] = ((name, None) for name in names)
     return _once(heapq.merge(plain, sorted(odd), key=lambda item: item[0]) if odd else plain)
 
 
@@ -202,7 +202,7 @@ def _lines(stream: IO[bytes], null_separated: bool) -> Iterator[bytes]:
     yield from splitter.end()
 
 
-def _once(names: Iterator[Name]) -> Iterator[Name]:
+def _once(names: Iterator[ListedName]) -> Iterator[ListedName]:
     before = None
     for name in names:
         if name != before:

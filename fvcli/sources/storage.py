@@ -15,7 +15,7 @@ from fvcli.records import ImageRef
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """Kinds of entries in a folder. A link to a file counts as a file; SPECIAL is a pipe, socket or device."""
 
     FILE = auto()
@@ -59,7 +59,7 @@ class Folder(Protocol):
         """Device and inode, None where there are no links and so no loops."""
         ...
 
-    def __iter__(self) -> Iterator[tuple[str, Kind]]:
+    def __iter__(self) -> Iterator[tuple[str, EntryKind]]:
         """Base names in any order."""
         ...
 

@@ -30,7 +30,7 @@ from fvcli.sources.candidates import (
 )
 from fvcli.sources.formats import SNIFF_BYTES, has_image_extension, sniff
 from fvcli.sources.roots import Root
-from fvcli.sources.storage import Folder, Kind, Storage
+from fvcli.sources.storage import EntryKind, Folder, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,12 @@ def _entries(folder: Folder, prefix: str, search: Search) -> Iterator[tuple[str,
     names = Names()
     plain = True
     for name, kind in folder:
-        if kind is Kind.FOLDER or (kind is Kind.LINKED_FOLDER and search.follow_symlinks):
+        if kind is EntryKind.FOLDER or (kind is EntryKind.LINKED_FOLDER and search.follow_symlinks):
             if is_set_aside(name):
                 search.passed_over.add_folder(name)
                 continue
             name += "/"
-        elif kind is not Kind.FILE or not may_be_input(name):
+        elif kind is not EntryKind.FILE or not may_be_input(name):
             _leave_aside(name, kind, prefix, search)
             continue
         plain = plain and is_utf8(name) and not is_archive(name)
@@ -150,14 +150,14 @@ def _is_silent(name: str, prefix: str, search: Search) -> bool:
     return not is_archive(name) and has_image_extension(name) is None and search.wanted.takes(prefix + name)
 
 
-def _leave_aside(name: str, kind: Kind, prefix: str, search: Search) -> None:
+def _leave_aside(name: str, kind: EntryKind, prefix: str, search: Search) -> None:
     """Counts an entry, unless the user's own patterns leave it out."""
-    if kind is Kind.LINKED_FOLDER:
+    if kind is EntryKind.LINKED_FOLDER:
         if search.wanted.enters(prefix + name):
             search.passed_over.add(LINKED_FOLDER)
     elif not search.wanted.takes(prefix + name):
         return
-    elif kind is Kind.SPECIAL:
+    elif kind is EntryKind.SPECIAL:
         search.passed_over.add(SPECIAL)
     else:
         search.passed_over.add_file(name)

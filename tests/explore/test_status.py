@@ -19,7 +19,7 @@ from fvcli.dataset import commit, lock
 from fvcli.dataset.store import open_store
 from fvcli.errors import StoppedError
 from fvcli.explore import status as status_module
-from fvcli.explore.status import RunStatus, Worker, status_of
+from fvcli.explore.status import RunningProcess, RunStatus, status_of
 from tests.helpers import pictures
 from tests.helpers.in_process import Bench, bench, memory_path
 
@@ -161,7 +161,7 @@ def test_the_rate_is_that_of_those_who_work_now(monkeypatch: pytest.MonkeyPatch)
     store: Any = SimpleNamespace(modified=records.get)
     plan: Any = SimpleNamespace(shards=[SimpleNamespace(index=index, extract=10) for index in range(4)])
     standing: Any = SimpleNamespace(commits=dict.fromkeys(range(3)))
-    workers = [Worker(None, "a", 1, "no time"), Worker("1/2", "b", 2, began)]
+    workers = [RunningProcess(None, "a", 1, "no time"), RunningProcess("1/2", "b", 2, began)]
     assert status_module._rate(store, standing, plan, workers, 5) == 1.5
     assert status_module._rate(store, standing, plan, workers[:1], 5) is None
     monkeypatch.setattr(status_module.crashes, "in_hand", lambda store: {1: 4, 3: 25, 9: 7})

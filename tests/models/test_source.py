@@ -13,7 +13,7 @@ from fvcli.models.loading import EMBEDDED, load_model, short_name
 from fvcli.models.mobilenet.catalog import CATALOG
 from fvcli.models.mobilenet.compile import compile_float, compile_int8
 from fvcli.models.mobilenet.compile_uint8 import compile_uint8
-from fvcli.models.source import Kind, Source, find_source
+from fvcli.models.source import Source, SourceKind, find_source
 from fvcli.models.source_options import SourceOptions
 from fvcli.records import InputSpec
 from tests.helpers.networks import plain_network, quantops_network, random_images
@@ -200,7 +200,7 @@ def test_a_compiled_model_is_found_again_by_all_that_decides_what_it_computes(tm
         ("saved-model", "", ["saved_model.pb", "variables/variables.index", "assets/labels.txt"]),
     ],
 )
-def test_every_file_of_a_model_counts(tmp_path: Path, kind: Kind, path: str, files: list[str]) -> None:
+def test_every_file_of_a_model_counts(tmp_path: Path, kind: SourceKind, path: str, files: list[str]) -> None:
     for name in files:
         touched(tmp_path / name)
     source = Source("m", kind, tmp_path / path, "unknown")

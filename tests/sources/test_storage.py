@@ -14,7 +14,7 @@ from fvcli import locations
 from fvcli.errors import ImageError
 from fvcli.records import ImageRef
 from fvcli.sources.read import read, storage_of
-from fvcli.sources.storage import Kind, Storage
+from fvcli.sources.storage import EntryKind, Storage
 from tests.helpers.buckets import stand_in_for_s3, upload
 from tests.helpers.trees import JPEG_START, found, make, passed_over
 
@@ -89,10 +89,10 @@ def test_every_input_is_read_with_the_time_that_was_found(place: str) -> None:
 def test_folders_say_what_is_in_them(place: str, storage: Storage) -> None:
     folder = storage.folder(place)
     kinds = dict(folder)
-    assert kinds["a"] is Kind.FOLDER
-    assert kinds["a.jpg"] is kinds["film.mov"] is Kind.FILE
+    assert kinds["a"] is EntryKind.FOLDER
+    assert kinds["a.jpg"] is kinds["film.mov"] is EntryKind.FILE
     inner = folder.enter("a")
-    assert dict(inner) == {"b.jpg": Kind.FILE, "deep": Kind.FOLDER, "notes.txt": Kind.FILE}
+    assert dict(inner) == {"b.jpg": EntryKind.FILE, "deep": EntryKind.FOLDER, "notes.txt": EntryKind.FILE}
     found = inner.stat("b.jpg")
     assert found is not None
     assert found[0] == len(JPEG_START)
