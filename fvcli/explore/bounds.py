@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -57,15 +58,15 @@ class _Table:
     """Numbers, [rows, columns], zero at first. The memory of the first rows can be given back to the system."""
 
     def __init__(self, rows: int, columns: int, dtype: DTypeLike) -> None:
-        count = rows * columns
-        size = max(1, count * np.dtype(dtype).itemsize)
+        self._row_bytes = columns * np.dtype(dtype).itemsize
+        size = max(1, rows * self._row_bytes)  # no mapping is empty
         self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.values = np.frombuffer(self._memory, dtype, count).reshape(rows, columns)
+        self.values: NDArray[Any] = np.ndarray((rows, columns), dtype, self._memory)
         self._released = 0
 
     def release(self, rows: int) -> None:
         """Gives back the memory of so many of the first rows, whose values are lost."""
-        end = rows * self.values.strides[0] // mmap.PAGESIZE * mmap.PAGESIZE
+        end = rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         if end > self._released:
             self._memory.madvise(mmap.MADV_DONTNEED, self._released, end - self._released)
             self._released = end

@@ -101,6 +101,13 @@ def test_many_groups_and_more_pairs_than_are_held_at_once(tmp_path: Path, monkey
     assert [group.rows.tolist() for group in groups] == [list(range(start, 900, 100)) for start in range(100)]
 
 
+def test_many_rows_of_few_dimensions(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(5).standard_normal((9000, 4), np.float32)
+    vectors[8000] = vectors[100] * 3
+    groups = near_duplicates(write(tmp_path, vectors, 9000), 0.9999999)
+    assert [group.rows.tolist() for group in groups] == [[100, 8000]]
+
+
 def test_a_threshold_that_means_nothing_is_refused(vectors: Float32Array, tmp_path: Path) -> None:
     dataset = write(tmp_path, vectors, 3000)
     for threshold in (0.0, -1.0, 1.01, float("nan")):
