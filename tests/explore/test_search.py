@@ -28,7 +28,7 @@ def dataset(tmp_path: Path) -> Dataset:
     contents = [f"{number:064x}" for number in (1, 2, 3, 4, 1)]
     rows = Rows(
         [ImageRef("photos", path) for path in PATHS],
-        [ImageInfo(sha256, 1000, 1, 640, 480, "JPEG") for sha256 in contents],
+        [ImageInfo(sha256, 1000, 1, 640, 480, "JPEG", (f"it is {sha256[-1]}",), (0.5,)) for sha256 in contents],
         vectors,
     )
     return write_dataset(tmp_path / "features", [rows])
@@ -51,6 +51,7 @@ def test_several_queries_are_answered_in_their_order(dataset: Dataset) -> None:
         ["2019/beach.jpg", "copy.jpg"],
     ]
     assert found[1][1].score == pytest.approx(1)
+    assert [[row.labels for row in near] for near in found] == [[("it is 3",), ("it is 2",)], [("it is 1",)] * 2]
 
 
 def test_unique_leaves_copies_out_and_fills_their_places(dataset: Dataset) -> None:

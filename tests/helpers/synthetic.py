@@ -29,15 +29,15 @@ def rows_of(vectors: Float32Array, start: int = 0, root: str = "photos", content
 def write_dataset(
     folder: Path, shards: Iterable[Rows], format: DataFormat = "parquet", dtype: DType = "float32"
 ) -> Dataset:
-    """The files as a run writes them, and a manifest that names them."""
+    """The files as a run writes them, and a manifest that names them. All rows have as many labels as the first."""
     store = LocalStore(folder)
     for key in ("tmp", *(kind for kind, _, _ in KINDS[format])):
         store.make_folder(key)
     described = []
-    dimension = 1
+    dimension, labels = 1, 0
     for number, rows in enumerate(shards):
-        dimension = rows.vectors.shape[1]
-        writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, dtype, dimension, {}))
+        dimension, labels = rows.vectors.shape[1], len(rows.infos[0].labels)
+        writer = ShardWriter(store.path("tmp"), f"{number:05d}", Encoding(format, dtype, dimension, {}, labels > 0))
         for row in zip(rows.refs, rows.infos, rows.vectors, strict=True):
             writer.append(*row)
         files = []
@@ -55,7 +55,7 @@ def write_dataset(
         dtype,
         dimension,
         model={"name": "none", "identity": "0" * 64, "license": "unknown"},
-        recipe=Recipe("0" * 64, "int8", Preprocessing()),
+        recipe=Recipe("0" * 64, "int8", Preprocessing(), labels=labels, classifier="1" * 64 if labels else None),
         environment={"fvcli": "0", "python": "0", "cpu": "none", "platform": "none"},
         roots=tuple(sorted({shard.first[0] for shard in described})),
         shards=tuple(described),
