@@ -127,7 +127,8 @@ def test_the_runs_own_folder_may_be_deleted_between_runs(bench: Bench, undisturb
 
 def test_what_fvcli_did_not_write_is_left_alone(bench: Bench, undisturbed: contents.State) -> None:
     bench.extract()
-    foreign = [bench.features / name for name in ("notes.txt", "data/part-mine.parquet", "data/read me.md", "x.tmp")]
+    names = ("notes.txt", "data/part-mine.parquet", "data/part-00099-0123abcd.parquet.bak", "data/read me.md", "x.tmp")
+    foreign = [bench.features / name for name in names]
     for file in foreign:
         file.write_text("mine")
     pictures.put(bench.photographs, "new.png", pictures.picture(700))

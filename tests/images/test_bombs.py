@@ -121,6 +121,20 @@ def test_a_side_that_no_picture_has_is_refused_before_decoding() -> None:
         assert caught.value.kind == "TooManyPixels"
 
 
+def test_a_tile_is_held_against_the_limit_whatever_the_picture_s_size() -> None:
+    with pytest.raises(ImageError, match="100 x 100 pixels, more than the limit of 9,999") as caught:
+        decode(bombs.tiff_tile_beyond_the_picture(100), (1, 1), exact=True, limits=Limits(max_pixels=9_999))
+    assert caught.value.kind == "TooManyPixels"
+
+
+def test_a_png_has_no_more_chunks_than_programs_write() -> None:
+    with decode(bombs.many_chunks(2000), (1, 1), exact=True) as image:
+        assert (image.width, image.height) == (1, 1)
+    with pytest.raises(ImageError, match="more than 300,000 chunks") as caught:
+        decode(bombs.many_chunks(300_000), (1, 1), exact=True)
+    assert caught.value.kind == "Corrupt"
+
+
 def test_what_is_large_or_rare_is_not_for_the_workers_process() -> None:
     for data in (bombs.black_png(8000, 5000), saved("QOI"), saved("TGA")):
         with pytest.raises(HeavyImageError) as caught:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,25 @@ def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pyt
     del owner
     gc.collect()
     assert started[0].wait(60) is not None
+
+
+def test_a_process_that_decodes_has_limits_of_memory_and_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    found: list[subprocess.Popen[bytes]] = []
+    original = confined.start_module
+
+    def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
+        found.append(original(module, stdout))
+        return found[-1]
+
+    monkeypatch.setattr(confined, "start_module", start)
+    owner = processes(seconds=20)
+    limits = []
+    for memory in (MEMORY, 3 * MEMORY):
+        owner.decode(saved("QOI"), memory, never)
+        limits.append(resource.prlimit(found[0].pid, resource.RLIMIT_AS)[0])
+    assert limits[1] - limits[0] > MEMORY, "as much as each image may take, beside what the process has"
+    assert 20 < resource.prlimit(found[0].pid, resource.RLIMIT_CPU)[0] < 60
 
 
 @pytest.mark.slow
@@ -152,6 +172,21 @@ def test_the_budget_is_given_back_whatever_becomes_of_the_image() -> None:
         with pytest.raises(ImageError):
             loader.prepare(ImageFile(data[: len(data) // 2], "", len(data), 0), out)
         assert budget.used == 0
+
+
+def test_the_budget_holds_what_an_image_in_a_process_of_its_own_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget, used = Budget(1 << 30), []
+    original = DecodingProcesses.decode
+
+    def decode(owner: DecodingProcesses, data: bytes, memory: int, stopped: Callable[[], bool]) -> object:
+        used.append((budget.used, memory))
+        return original(owner, data, memory, stopped)
+
+    monkeypatch.setattr(DecodingProcesses, "decode", decode)
+    data, out = saved("QOI"), np.zeros((32, 32, 3), np.uint8)
+    ImageLoader(SPEC, Preprocessing(), budget=budget).prepare(ImageFile(data, "", len(data), 0), out)
+    assert used == [(120 * 80 * 16, 120 * 80 * 16)]
+    assert budget.used == 0
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from fvcli.images.decode import decode
 from fvcli.images.fit import scale
 from fvcli.images.memory import Budget, DecodedImage, Limits
 from fvcli.records import UInt8Array
+from tests.helpers.samples import saved
 
 ANY_SIZE = (1, 1)
 
@@ -514,3 +515,13 @@ def test_a_very_large_picture_is_averaged_on_the_way(monkeypatch: pytest.MonkeyP
             assert np.array_equal(gray, blocks)
         else:
             assert np.abs(gray.astype(int) - blocks).max() <= 1
+
+
+def test_memory_that_runs_out_is_no_damage_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    with pytest.raises(ImageError, match="not enough memory") as caught:
+        decode(saved("BMP"), (1, 1), exact=True)
+    assert caught.value.kind == "OutOfMemory"

@@ -72,6 +72,14 @@ def test_every_number_type_and_layout_gives_the_picture(kind: str, samples: int)
         assert difference <= 1, (planar, compression, predictor, order, tile)
 
 
+def test_what_is_transparent_lies_on_white() -> None:
+    alpha = np.array([[0.0, 0.25, 0.5, 1.0]] * 16, np.float32)
+    values = np.stack([np.full_like(alpha, 0.2)] * 3 + [alpha], axis=-1)
+    values[0, 0, :3], values[0, 1, :3] = 0, 1  # the range of the numbers
+    data = written(values, photometric="rgb", extrasamples=["unassalpha"])
+    assert pixels_of(data)[5, :, 0].tolist() == pytest.approx([255, 204, 153, 51], abs=1)
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_bigtiff_in_both_byte_orders(order: str) -> None:
     data = written(COLOR, bigtiff=True, byteorder=order, photometric="rgb")
