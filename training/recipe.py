@@ -79,7 +79,7 @@ FLOAT = Stage(
     warm_up=192,
     decay=0.5,
     average=0.999,
-    kept=0.65,
+    kept=0.5,
     drawing=Drawing(area=0.5, bilinear=0.2, bicubic=0.2, lanczos=0.1, teacher_limit=288),
     frozen=11,
 )

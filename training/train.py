@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from training.recipe import FINISH, FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, Stage
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import PARTS, Trainer
+from training.window import Window, unit
 
 RECIPE, REACH, TEACHER, GRID = "recipe.json", "reach.json", "teacher.tflite", "rounded.npz"
 """Files in the work folder: the recipe, found reaches, the teacher as a LiteRT file, the result on the 8-bit grid."""
@@ -174,7 +175,7 @@ def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
     chunks, log = folder / "chunks", folder / "log.jsonl"
     chunks.mkdir(parents=True, exist_ok=True)
     window = Window(trainer, chunks, first)
-    producer = teacher.Producer(window.task(places, first))
+    producer = teacher.Producer(window.task(places.work / TEACHER, places.data, first))
     holdout = Holdout(read_frozen_graph(places.graph), photographs.split(places.data).aside[:LOGGED])
     if first == 0:
         append(log, {"round": 0, "aside": averaged(trainer, holdout)})
@@ -197,81 +198,19 @@ def skip(bar: Any, steps: int) -> None:
     bar.last_print_n = bar.n
 
 
-class Window:
-    """The last few chunks of the teacher's answers, with what the frozen layers make of their views."""
-
-    def __init__(self, trainer: Trainer, folder: Path, first: int) -> None:
-        self._trainer = trainer
-        self._folder = folder
-        self._chunks: dict[int, teacher.Chunk] = {}
-        teacher.remove_before(folder, self._start(first))
-
-    def _start(self, number: int) -> int:
-        return max(0, number - self._trainer.stage.window + 1)
-
-    def task(self, places: Places, first: int) -> teacher.Task:
-        """The task of the teacher for the rounds from ``first`` on."""
-        stage = self._trainer.stage
-        return teacher.Task(
-            model=places.work / TEACHER,
-            data=places.data,
-            folder=self._folder,
-            drawing=stage.drawing,
-            seed=stage.seed,
-            numbers=range(self._start(first), stage.rounds),
-            size=stage.chunk,
-            limit=stage.window + 2,
-        )
-
-    def move(self, producer: teacher.Producer, number: int) -> None:
-        """To the chunks of round ``number``; waits for the last of them. Older ones are removed."""
-        self._chunks = {known: chunk for known, chunk in self._chunks.items() if known >= self._start(number)}
-        teacher.remove_before(self._folder, self._start(number))
-        for which in range(self._start(number), number + 1):
-            if which not in self._chunks:
-                self._chunks[which] = self._prepared(producer.read(which))
-
-    def _prepared(self, chunk: teacher.Chunk) -> teacher.Chunk:
-        stage = self._trainer.stage
-        if not stage.frozen:
-            return chunk
-        parts = [
-            self._trainer.trunk(chunk.student[start : start + stage.batch]).numpy()
-            for start in range(0, len(chunk.student), stage.batch)
-        ]
-        return replace(chunk, student=np.concatenate(parts))
-
-    def bank(self) -> Float32Array:
-        """float32 [n, 1024]: the teacher's features of all crops, of length 1."""
-        features = np.concatenate([chunk.features for chunk in self._chunks.values()])
-        return features / np.linalg.norm(features, axis=1, keepdims=True)
-
-    def batches(self, number: int) -> Iterator[tuple[Any, ...]]:
-        """Every crop once, in an order that the seed and the round decide: inputs, hints, last maps, features."""
-        stage = self._trainer.stage
-        chunks = list(self._chunks.values())
-        order = np.random.default_rng((stage.seed, number, 1)).permutation(len(chunks) * stage.chunk)
-        if len(chunks) < stage.window:  # the first rounds repeat what there is
-            order = np.concatenate([order] * stage.window)
-        for index in range(stage.steps_a_round):
-            rows = order[index * stage.batch : (index + 1) * stage.batch]
-            picked = [(chunks[row // stage.chunk], row % stage.chunk) for row in rows]
-            yield tuple(
-                np.stack([getattr(chunk, name)[row] for chunk, row in picked])
-                for name in ("student", "hint", "last", "features")
-            )
-
-
 def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[str, float]:
     """Trains on the round's window. Returns mean losses."""
     totals = []
-    bank = tf.constant(window.bank())
+    bank = window.bank()
     start = number * trainer.stage.steps_a_round
-    for step, arrays in enumerate(window.batches(number), start):
-        loss, parts = trainer.step(*arrays, bank, tf.constant(trainer.stage.schedule(step), tf.float32))
+    for step, (rows, batch) in enumerate(window.batches(number), start):
+        loss, parts, seen = trainer.step(batch, bank, tf.constant(trainer.stage.schedule(step), tf.float32))
+        if len(bank.student):
+            bank.student[rows] = unit(seen.numpy())
         totals.append([float(loss), *parts.numpy().tolist()])
         bar.set_postfix(loss=f"{totals[-1][0]:.3f}", refresh=False)
         bar.update()
+    window.remember(bank)
     mean = np.mean(totals, axis=0)
     return dict(zip(("loss", *PARTS), map(float, mean), strict=True))
 

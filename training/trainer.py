@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,22 @@ PARTS = ("features", "last", "hint", "classes", "relations")
 
 OWN = 0.9999
 """Cosines above it are of a crop with itself."""
+
+
+class Batch(NamedTuple):
+    """Rows of chunks: uint8 images or the trunk's maps of them, and the teacher's maps and features."""
+
+    student: Any
+    hint: Any
+    last: Any
+    features: Any
+
+
+class Bank(NamedTuple):
+    """float32 [n, 1024] each, rows of length 1: features of the window's crops, of the teacher and of the student."""
+
+    teacher: Any
+    student: Any
 
 
 class Trainer(tf.Module):
@@ -61,35 +77,39 @@ class Trainer(tf.Module):
         return tf.cast(list(maps.values())[-1], tf.float16)
 
     @tf.function(reduce_retracing=True)
-    def step(self, inputs: Any, hints: Any, lasts: Any, features: Any, bank: Any, schedule: Any) -> tuple[Any, Any]:
-        """One batch of uint8 images, or of the trunk's maps. Returns the loss and its five parts, unweighted.
-
-        bank: float32 [n, 1024], the teacher's features of the window's crops, of length 1.
-        """
+    def step(self, batch: Batch, bank: Bank, schedule: Any) -> tuple[Any, Any, Any]:
+        """Returns the loss, its five parts, unweighted, and the features, float32 [n, 1024]."""
         stage = self.stage
         with half_gradients():
-            if stage.frozen:
-                part = slice(stage.frozen, None)
-                maps = graph.partial_endpoints(self.tensors(), tf.cast(inputs, tf.float32), part)
-            else:
-                maps = graph.endpoints(self.tensors(), tf.cast(inputs, tf.float32) / 255.0)
+            maps = self._maps(batch.student)
         last = maps[teacher.LAST]
         seen = graph.pooled(last)
         hint = maps[teacher.HINT] / self.hint_factors
         parts = tf.stack(
             [
-                relative_error(seen, features),
-                relative_error(last, tf.cast(lasts, tf.float32)),
-                relative_error(hint, tf.cast(hints, tf.float32)),
-                self._class_error(seen, features),
-                self.relation_error(seen, features, bank) if stage.relations_weight else 0.0,
+                relative_error(seen, batch.features),
+                relative_error(last, tf.cast(batch.last, tf.float32)),
+                relative_error(hint, tf.cast(batch.hint, tf.float32)),
+                self._class_error(seen, batch.features),
+                self.relation_error(seen, batch.features, bank) if stage.relations_weight else 0.0,
             ]
         )
         weights = [getattr(stage, f"{part}_weight") for part in PARTS]
         loss = tf.reduce_sum(parts * tf.constant(weights))
         gradients = tf.gradients(loss, self._variables)
         self.optimizer.apply(gradients, self._rates, schedule)
-        return loss, parts
+        return loss, parts, seen
+
+    @tf.function
+    def features(self, inputs: Any) -> Any:
+        """float32 [n, 1024] of uint8 images, or of the trunk's maps."""
+        return graph.pooled(self._maps(inputs)[teacher.LAST])
+
+    def _maps(self, inputs: Any) -> Any:
+        if not self.stage.frozen:
+            return graph.endpoints(self.tensors(), tf.cast(inputs, tf.float32) / 255.0)
+        part = slice(self.stage.frozen, None)
+        return graph.partial_endpoints(self.tensors(), tf.cast(inputs, tf.float32), part)
 
     def _class_error(self, seen: Any, features: Any) -> Any:
         """Divergence of the softened classes, through the teacher's own classifier on both sides."""
@@ -98,16 +118,13 @@ class Trainer(tf.Module):
         given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
 
-    def relation_error(self, seen: Any, features: Any, bank: Any) -> Any:
-        """Divergence of the softened cosines with ``bank``, in which a crop's own entry does not count.
-
-        The teacher's features stand on the other side for teacher and student (SEED: Fang et al., 2021).
-        """
-        cosines = tf.matmul(tf.math.l2_normalize(features, axis=1), bank, transpose_b=True)
+    def relation_error(self, seen: Any, features: Any, bank: Bank) -> Any:
+        """Divergence of the softened cosines with the crops of ``bank``, in which a crop's own entry does not count."""
+        cosines = tf.matmul(tf.math.l2_normalize(features, axis=1), bank.teacher, transpose_b=True)
         hidden = tf.where(cosines > OWN, -1e9, 0.0)
         heat = self.stage.relations_temperature
         wanted = tf.nn.log_softmax(cosines / heat + hidden)
-        similar = tf.matmul(tf.math.l2_normalize(seen, axis=1), bank, transpose_b=True)
+        similar = tf.matmul(tf.math.l2_normalize(seen, axis=1), bank.student, transpose_b=True)
         given = tf.nn.log_softmax(similar / heat + hidden)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1))
 
