@@ -21,9 +21,8 @@ class Stage:
     warm_up, decay: steps, and the share of the stage at its end; between them the rate is level.
     pull: the share of the way back to the stage's start at each step. average: the moving average's memory.
     kept: the share of the way from the stage's start to its result at which the next step begins.
-    *_weight: of the relative squared error of the feature vector, of the last and of an inner map, of the
-        cross-entropy softened by ``temperature``, and of the relations: the divergence of a view's cosines with the
-        window's crops, softened by ``relations_temperature``.
+    *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
+        cross-entropy softened by ``temperature``.
     """
 
     name: str
@@ -46,8 +45,6 @@ class Stage:
     hint_weight: float = 0.25
     classes_weight: float = 0.6
     temperature: float = 2.0
-    relations_weight: float = 0.0
-    relations_temperature: float = 0.03
 
     @property
     def steps_a_round(self) -> int:
@@ -97,9 +94,8 @@ FINISH = Stage(
     kept=1.0,
     drawing=Drawing(area=0.1, bilinear=0.7, bicubic=0.1, lanczos=0.1, teacher_limit=224),
     frozen=11,
-    relations_weight=1.0,
 )
-"""It learns to see images as ``fvcli extract`` reads them, and to keep the distances between them."""
+"""It learns to see images as ``fvcli extract`` reads them."""
 
 ROUNDING_VIEWS, ROUNDING_SEED = 1536, 21
 """Random views on which the 8-bit grid is found, and their seed."""

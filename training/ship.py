@@ -99,12 +99,12 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
     """The notes on the card besides the model's contract."""
     reports = exactness(network)
     return {
-        "description": "MobileNet V1 1.00 at 160x160, ImageNet features, trained with simulated 8-bit quantization",
+        "description": "MobileNet V1 1.00 at 160x160, ImageNet features, with 8-bit weights and activations",
         "what_it_is": (
             "fvcli's own instance of the network of google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3: "
-            "Google's float MobileNet_v1_1.0_224 (2017_06_14), fine-tuned at 160x160 through FakeQuant ops (per "
-            "tensor, narrow range, ReLU6 outputs on [0, 6]) to give the features and answers of that same network at "
-            "a larger input size."
+            "Google's float MobileNet_v1_1.0_224 (2017_06_14), fine-tuned at 160x160 to give the features and answers "
+            "of that same network at a larger input size, then rounded layer by layer to the grid of its FakeQuant ops "
+            "(per tensor, narrow range, ReLU6 outputs on [0, 6])."
         ),
         "what_it_is_not": (
             "Not Google's module: its vectors are not those of the TF Hub module. To run the module itself, give its "

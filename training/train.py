@@ -27,7 +27,7 @@ from training.recipe import FINISH, FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, Stage
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import PARTS, Trainer
-from training.window import Window, unit
+from training.window import Window
 
 RECIPE, REACH, TEACHER, GRID = "recipe.json", "reach.json", "teacher.tflite", "rounded.npz"
 """Files in the work folder: the recipe, found reaches, the teacher as a LiteRT file, the result on the 8-bit grid."""
@@ -201,16 +201,12 @@ def skip(bar: Any, steps: int) -> None:
 def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[str, float]:
     """Trains on the round's window. Returns mean losses."""
     totals = []
-    bank = window.bank()
     start = number * trainer.stage.steps_a_round
-    for step, (rows, batch) in enumerate(window.batches(number), start):
-        loss, parts, seen = trainer.step(batch, bank, tf.constant(trainer.stage.schedule(step), tf.float32))
-        if len(bank.student):
-            bank.student[rows] = unit(seen.numpy())
+    for step, batch in enumerate(window.batches(number), start):
+        loss, parts = trainer.step(batch, tf.constant(trainer.stage.schedule(step), tf.float32))
         totals.append([float(loss), *parts.numpy().tolist()])
         bar.set_postfix(loss=f"{totals[-1][0]:.3f}", refresh=False)
         bar.update()
-    window.remember(bank)
     mean = np.mean(totals, axis=0)
     return dict(zip(("loss", *PARTS), map(float, mean), strict=True))
 

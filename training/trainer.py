@@ -18,11 +18,8 @@ from training.optimizer import Optimizer
 from training.recipe import Stage
 from training.student import Student
 
-PARTS = ("features", "last", "hint", "classes", "relations")
+PARTS = ("features", "last", "hint", "classes")
 """The parts of the loss."""
-
-OWN = 0.9999
-"""Cosines above it are of a crop with itself."""
 
 
 class Batch(NamedTuple):
@@ -32,13 +29,6 @@ class Batch(NamedTuple):
     hint: Any
     last: Any
     features: Any
-
-
-class Bank(NamedTuple):
-    """float32 [n, 1024] each, rows of length 1: features of the window's crops, of the teacher and of the student."""
-
-    teacher: Any
-    student: Any
 
 
 class Trainer(tf.Module):
@@ -76,12 +66,16 @@ class Trainer(tf.Module):
         maps = graph.partial_endpoints(self.tensors(), tf.cast(images, tf.float32) / 127.5 - 1.0, part)
         return tf.cast(list(maps.values())[-1], tf.float16)
 
-    @tf.function(reduce_retracing=True)
-    def step(self, batch: Batch, bank: Bank, schedule: Any) -> tuple[Any, Any, Any]:
-        """Returns the loss, its five parts, unweighted, and the features, float32 [n, 1024]."""
+    @tf.function
+    def step(self, batch: Batch, schedule: Any) -> tuple[Any, Any]:
+        """Returns the loss, and its four parts, unweighted."""
         stage = self.stage
         with half_gradients():
-            maps = self._maps(batch.student)
+            if stage.frozen:
+                part = slice(stage.frozen, None)
+                maps = graph.partial_endpoints(self.tensors(), tf.cast(batch.student, tf.float32), part)
+            else:
+                maps = graph.endpoints(self.tensors(), tf.cast(batch.student, tf.float32) / 255.0)
         last = maps[teacher.LAST]
         seen = graph.pooled(last)
         hint = maps[teacher.HINT] / self.hint_factors
@@ -91,25 +85,13 @@ class Trainer(tf.Module):
                 relative_error(last, tf.cast(batch.last, tf.float32)),
                 relative_error(hint, tf.cast(batch.hint, tf.float32)),
                 self._class_error(seen, batch.features),
-                self.relation_error(seen, batch.features, bank) if stage.relations_weight else 0.0,
             ]
         )
         weights = [getattr(stage, f"{part}_weight") for part in PARTS]
         loss = tf.reduce_sum(parts * tf.constant(weights))
         gradients = tf.gradients(loss, self._variables)
         self.optimizer.apply(gradients, self._rates, schedule)
-        return loss, parts, seen
-
-    @tf.function
-    def features(self, inputs: Any) -> Any:
-        """float32 [n, 1024] of uint8 images, or of the trunk's maps."""
-        return graph.pooled(self._maps(inputs)[teacher.LAST])
-
-    def _maps(self, inputs: Any) -> Any:
-        if not self.stage.frozen:
-            return graph.endpoints(self.tensors(), tf.cast(inputs, tf.float32) / 255.0)
-        part = slice(self.stage.frozen, None)
-        return graph.partial_endpoints(self.tensors(), tf.cast(inputs, tf.float32), part)
+        return loss, parts
 
     def _class_error(self, seen: Any, features: Any) -> Any:
         """Divergence of the softened classes, through the teacher's own classifier on both sides."""
@@ -117,16 +99,6 @@ class Trainer(tf.Module):
         wanted = tf.nn.log_softmax(graph.logits(self._classifier, features) / heat)
         given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
-
-    def relation_error(self, seen: Any, features: Any, bank: Bank) -> Any:
-        """Divergence of the softened cosines with the crops of ``bank``, in which a crop's own entry does not count."""
-        cosines = tf.matmul(tf.math.l2_normalize(features, axis=1), bank.teacher, transpose_b=True)
-        hidden = tf.where(cosines > OWN, -1e9, 0.0)
-        heat = self.stage.relations_temperature
-        wanted = tf.nn.log_softmax(cosines / heat + hidden)
-        similar = tf.matmul(tf.math.l2_normalize(seen, axis=1), bank.student, transpose_b=True)
-        given = tf.nn.log_softmax(similar / heat + hidden)
-        return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1))
 
     def tensors(self) -> NetworkTensors:
         """The student as it is trained: in float."""

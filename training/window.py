@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fvcli.records import Float32Array
 from training import teacher
-from training.trainer import Bank, Batch, Trainer
+from training.trainer import Batch, Trainer
 
 
 class Window:
@@ -21,7 +19,6 @@ class Window:
         self._trainer = trainer
         self._folder = folder
         self._chunks: dict[int, teacher.Chunk] = {}
-        self._seen: dict[int, Float32Array] = {}
         teacher.remove_before(folder, self._start(first))
 
     def _start(self, number: int) -> int:
@@ -48,8 +45,6 @@ class Window:
         for which in range(self._start(number), number + 1):
             if which not in self._chunks:
                 self._chunks[which] = self._prepared(producer.read(which))
-                if self._trainer.stage.relations_weight:
-                    self._seen[which] = self._features(self._chunks[which])
 
     def _prepared(self, chunk: teacher.Chunk) -> teacher.Chunk:
         stage = self._trainer.stage
@@ -61,26 +56,8 @@ class Window:
         ]
         return replace(chunk, student=np.concatenate(parts))
 
-    def _features(self, chunk: teacher.Chunk) -> Float32Array:
-        """The student's, as it is now."""
-        batch = self._trainer.stage.batch
-        starts = range(0, len(chunk.student), batch)
-        return np.concatenate([self._trainer.features(chunk.student[start : start + batch]) for start in starts])
-
-    def bank(self) -> Bank:
-        """The features of all crops, the student's as last seen. Without relations there are none."""
-        if not self._seen:
-            return Bank(*np.zeros((2, 0, 1024), np.float32))
-        known = [(chunk.features, self._seen[which]) for which, chunk in self._chunks.items()]
-        return Bank(*(unit(np.concatenate(features)) for features in zip(*known, strict=True)))
-
-    def remember(self, bank: Bank) -> None:
-        """Keeps what the student has seen in a round for the next one."""
-        if self._seen:
-            self._seen = dict(zip(self._chunks, np.split(bank.student, len(self._chunks)), strict=True))
-
-    def batches(self, number: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-        """Every crop once, in an order that the seed and the round decide: rows of the bank, and what is there."""
+    def batches(self, number: int) -> Iterator[Batch]:
+        """Every crop once, in an order that the seed and the round decide."""
         stage = self._trainer.stage
         chunks = list(self._chunks.values())
         order = np.random.default_rng((stage.seed, number, 1)).permutation(len(chunks) * stage.chunk)
@@ -89,13 +66,4 @@ class Window:
         for index in range(stage.steps_a_round):
             rows = order[index * stage.batch : (index + 1) * stage.batch]
             picked = [(chunks[row // stage.chunk], row % stage.chunk) for row in rows]
-            yield (
-                rows,
-                Batch(*(np.stack([getattr(chunk, name)[row] for chunk, row in picked]) for name in Batch._fields)),
-            )
-
-
-def unit(features: Float32Array) -> Float32Array:
-    """The rows of [n, 1024] at length 1."""
-    scaled: Float32Array = features / np.linalg.norm(features, axis=1, keepdims=True)
-    return scaled
+            yield Batch(*(np.stack([getattr(chunk, name)[row] for chunk, row in picked]) for name in Batch._fields))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,10 @@ import tensorflow as tf
 from training import teacher
 from training.recipe import FLOAT
 from training.train import Start, next_start
-from training.trainer import Bank, Batch, Trainer
-from training.window import Window, unit
+from training.trainer import Batch, Trainer
+from training.window import Window
 
-STAGE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11, relations_weight=1.0)
+STAGE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path:
     seen = []
     for number in range(3):
         window.move(chunks, number)  # type: ignore[arg-type]
-        seen.append([value for _, batch in window.batches(number) for value in batch.features[:, 0]])
+        seen.append([value for batch in window.batches(number) for value in batch.features[:, 0]])
     assert chunks.read_numbers == [0, 1, 2]
     assert sorted(seen[1]) == [*range(8), *range(100, 108)]
     assert sorted(seen[2]) == [*range(100, 108), *range(200, 208)]
@@ -62,39 +61,7 @@ def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path:
     resumed, again = Window(trainer, tmp_path, 2), Chunks()
     resumed.move(again, 2)  # type: ignore[arg-type]
     assert again.read_numbers == [1, 2]
-    assert [value for _, batch in resumed.batches(2) for value in batch.features[:, 0]] == seen[2]
-
-
-def test_the_bank_holds_what_the_student_saw_last(trainer: Trainer, tmp_path: Path) -> None:
-    window = Window(trainer, tmp_path, 2)
-    window.move(Chunks(), 2)  # type: ignore[arg-type]
-    bank = window.bank()
-    rows, batch = next(window.batches(2))
-    np.testing.assert_allclose(bank.teacher[rows], unit(batch.features), rtol=1e-5)
-    np.testing.assert_allclose(bank.student[rows], unit(trainer.features(batch.student).numpy()), atol=1e-4)
-
-    bank.student[:] = np.eye(16, 1024)
-    window.remember(bank)
-    window.move(Chunks(), 3)  # type: ignore[arg-type]
-    again = window.bank().student
-    np.testing.assert_array_equal(again[:8], np.eye(16, 1024)[8:], "chunk 2 is now the first")
-    assert np.abs(again[8:] - np.eye(16, 1024)[:8]).max() > 0.01, "chunk 3 is new"
-
-
-def test_relations_count_cosines_with_others_and_no_own_entry(trainer: Trainer) -> None:
-    axes = np.eye(3, 1024, dtype=np.float32)
-    wanted = np.array([[1, 0, 0], [0.6, 0.8, 0]], np.float32) @ axes
-    turned = wanted[:, [0, 2, 1, *range(3, 1024)]]
-    error = partial(trainer.relation_error, bank=Bank(axes, axes))
-    assert float(error(wanted * 5, wanted)) == pytest.approx(0, abs=1e-6)
-    assert float(error(turned, wanted)) > 1
-    # The first is the first entry of the bank, so only its cosines with the others count.
-    assert float(error(turned[:1] * 0.1, wanted[:1])) == pytest.approx(0, abs=1e-6)
-    # Both students turned alike: cosines with the student's own features stay.
-    shifted = np.roll(axes, 5, axis=1)
-    assert float(trainer.relation_error(np.roll(wanted, 5, axis=1), wanted, Bank(axes, shifted))) == pytest.approx(
-        0, abs=1e-6
-    )
+    assert [value for batch in resumed.batches(2) for value in batch.features[:, 0]] == seen[2]
 
 
 @pytest.mark.slow
@@ -108,8 +75,7 @@ def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path:
     hints, lasts = np.zeros((4, 10, 10, 512), np.float16), np.full((4, 5, 5, 1024), 0.5, np.float16)
     hints += 1
     batch = Batch(maps, hints, lasts, lasts.mean((1, 2), np.float32))
-    bank = Bank(*np.tile(np.eye(6, 1024, dtype=np.float32), (2, 1, 1)))
-    losses = [float(trainer.step(batch, bank, 1.0)[0]) for _ in range(4)]
+    losses = [float(trainer.step(batch, 1.0)[0]) for _ in range(4)]
 
     assert losses[-1] < losses[0]
     same = [np.array_equal(one, two.numpy()) for one, two in zip(before, trainer.student.kernels, strict=True)]
