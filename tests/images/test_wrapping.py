@@ -355,6 +355,19 @@ def test_damaged_exif_costs_no_avif() -> None:
             assert np.array_equal(image.pixels, expected)
 
 
+# --- icons -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_icon_is_as_large_as_the_picture_in_it() -> None:
+    small = picture().resize((128, 128))
+    packed = saved("PNG", small)
+    entries = [kind + struct.pack(">I", 8 + len(packed)) + packed for kind in (b"ic07", b"ic08")]
+    data = b"icns" + struct.pack(">I", 8 + sum(map(len, entries))) + b"".join(entries)  # ic08 announces 256 x 256
+    with decode(data, (1, 1), exact=True) as image:
+        assert (image.width, image.height) == (128, 128)
+        assert np.array_equal(image.pixels, np.asarray(small))
+
+
 # --- a scaled decode that fails --------------------------------------------------------------------------------------
 
 
