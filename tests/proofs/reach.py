@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 _WITHOUT, _RECORD = "FVCLI_WITHOUT_TESTS", "FVCLI_REACH"
-_MOST_SECONDS = 40.0
+_MOST_SECONDS = 15.0
 _BEGINNINGS = ("def ", "async def ", "class ", "@")
 
 
