@@ -484,6 +484,17 @@ def test_a_large_request_is_not_overtaken_for_ever() -> None:
     assert order == ["large", "small"]
 
 
+def test_an_image_gives_its_share_back_once_however_often_it_is_closed() -> None:
+    budget = Budget(10_000_000)
+    images = [decode(encoded(scene(), "PNG"), ANY_SIZE, exact=True, budget=budget) for _ in range(2)]
+    share = budget.used // 2
+    for _ in range(3):
+        images[0].close()
+    assert budget.used == share
+    images[1].close()
+    assert budget.used == 0
+
+
 def test_failures_give_their_share_back() -> None:
     budget = Budget(10_000_000)
     data = encoded(scene(), "PNG")
