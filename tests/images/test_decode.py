@@ -402,6 +402,15 @@ def test_what_is_no_image_says_so(data: bytes) -> None:
     assert caught.value.kind == "NotAnImage"
 
 
+@pytest.mark.parametrize("format", ["PNG", "GIF", "BMP", "TIFF", "PPM", "TGA", "PCX", "SGI"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_file_that_ends_too_soon_is_cut_and_not_corrupt(format: str, share: float) -> None:
+    data = encoded(scene(), format)
+    with pytest.raises(ImageError) as caught:
+        decode(data[: int(len(data) * share)], ANY_SIZE, exact=True)
+    assert caught.value.kind == "Truncated"
+
+
 def test_a_file_is_what_its_bytes_say(sample_images: Path) -> None:
     polyglot = encoded(scene(), "JPEG") + encoded(Image.new("RGB", (9, 9)), "PNG") + b"PK\x03\x04"
     with decode(polyglot, ANY_SIZE, exact=True) as image:
