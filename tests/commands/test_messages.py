@@ -16,7 +16,7 @@ import pytest
 
 import fvcli as fvcli_package
 from fvcli.explore.inspect import FailureKind
-from fvcli.explore.status import RunStatus, Task, Worker
+from fvcli.explore.status import RunningProcess, RunStatus, TaskStatus
 from tests.helpers import contents, pictures
 from tests.helpers.commands import here as fvcli
 
@@ -447,7 +447,7 @@ def test_inspect_watches_until_no_run_is_unfinished(monkeypatch: pytest.MonkeyPa
 
 
 RUN = RunStatus("f", "running", 1200, 5000, 3, 2, 9, 412.7, 3725.0, (), (), False)
-HOST = Worker(None, "host", 42, "2026-01-01T00:00:00+00:00")
+HOST = RunningProcess(None, "host", 42, "2026-01-01T00:00:00+00:00")
 
 
 @pytest.mark.parametrize(
@@ -478,9 +478,9 @@ HOST = Worker(None, "host", 42, "2026-01-01T00:00:00+00:00")
                 failed=0,
                 workers=(replace(HOST, task="1/3", pid=None, since=None),),
                 tasks=(
-                    Task("1/3", "one", "10:00", None),
-                    Task("2/3", "two", "11:00", "12:00"),
-                    Task("3/3", "three", "13:00", None),
+                    TaskStatus("1/3", "one", "10:00", None),
+                    TaskStatus("2/3", "two", "11:00", "12:00"),
+                    TaskStatus("3/3", "three", "13:00", None),
                 ),
             ),
             [

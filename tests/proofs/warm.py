@@ -33,6 +33,8 @@ class Warm:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            raise session.Interrupted("a test cannot be collected; no fork would run any")
         self._session = session
         self._items = {item.nodeid: item for item in session.items}
         sys.dont_write_bytecode = True
