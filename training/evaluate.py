@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import get_args
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from fvcli.models.loading import load_model, load_network
 from fvcli.models.mobilenet import graph
-from fvcli.records import Float32Array, Preprocessing, Resize, UInt8Array
+from fvcli.records import Fit, Float32Array, Preprocessing, Resize, UInt8Array
 from training import photographs
 from training.holdout import FITS, TEACHER_SIZE, input_of, run
 from training.photographs import loaded
@@ -51,25 +52,43 @@ def teacher_answers(
     }
 
 
-def table(
-    model: str, paths: Sequence[Path], truth: NDArray[np.int64] | None, teacher: str | None, resize: Resize
-) -> list[str]:
-    """Markdown: a row per network and fit, a column per figure, each with its standard error."""
-    chosen, classifier = load_model(model), Classifier()
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """The photographs to measure on, and how they are resized. truth: int [n], their classes, if they are known."""
+
+    paths: Sequence[Path]
+    truth: NDArray[np.int64] | None
+    resize: Resize
+
+
+def table(model: str, measured: Photographs, teacher: str | None, against: str | None = None) -> list[str]:
+    """Markdown: a row per network and fit, a column per figure, each with its standard error.
+
+    against: another model; a row has the figures' differences from its own, with the error of the paired difference.
+    """
+    classifier = Classifier()
+    models = {name: load_model(name) for name in (model, against) if name is not None}
     lines = [f"| network | fit | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
     for fit in FITS:
-        preprocessing = Preprocessing(fit=fit, resize=resize)
-        images = loaded(paths, chosen.input_spec, preprocessing)
-        answers = {model: classifier(chosen(images))}
+        preprocessing = Preprocessing(fit=fit, resize=measured.resize)
+        images = loaded(measured.paths, models[model].input_spec, preprocessing)
+        answers = {name: classifier(each(images)) for name, each in models.items()}
         if teacher is not None:
-            answers |= teacher_answers(teacher, paths, preprocessing, images)
+            answers |= teacher_answers(teacher, measured.paths, preprocessing, images)
         wanted = answers.get(f"teacher at {TEACHER_SIZE}")
-        for name, given in answers.items():
-            values = scores(given, truth, wanted)
-            mean, error = means(values), standard_errors(values)
-            cells = [f"{mean[key]:.3f} ± {error[key]:.3f}" if key in mean else "" for key in COLUMNS]
-            lines.append(f"| {name} | {fit} | {' | '.join(cells)} |")
+        values = {name: scores(given, measured.truth, wanted) for name, given in answers.items()}
+        lines += [row(name, fit, each) for name, each in values.items()]
+        if against is not None:
+            paired = {key: each - values[against][key] for key, each in values[model].items()}
+            lines.append(row(f"{model} - {against}", fit, paired))
     return lines
+
+
+def row(name: str, fit: Fit, values: dict[str, NDArray[np.float64]]) -> str:
+    """Markdown: the means of some of the scores, with their standard errors."""
+    mean, error = means(values), standard_errors(values)
+    cells = [f"{mean[key]:.3f} ± {error[key]:.3f}" if key in mean else "" for key in COLUMNS]
+    return f"| {name} | {fit} | {' | '.join(cells)} |"
 
 
 def size(text: str) -> tuple[int, int]:
@@ -89,6 +108,7 @@ def main() -> None:
     parser.add_argument("--teacher", help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb: for agreement and divergence")
     parser.add_argument("--first", type=int, help="only so many files, by the SHA-256 of their names")
     parser.add_argument("--resize", choices=get_args(Resize), default="bilinear", help="as for fvcli extract")
+    parser.add_argument("--against", metavar="MODEL", help="another model of that input: for paired differences")
     values = parser.parse_args()
     if not values.labels and not values.teacher:
         parser.error("give --labels or --teacher: without either there is nothing to compare with")
@@ -103,7 +123,7 @@ def main() -> None:
             [
                 f"{len(paths)} photographs of {values.photographs}",
                 "",
-                *table(values.model, paths, truth, values.teacher, values.resize),
+                *table(values.model, Photographs(paths, truth, values.resize), values.teacher, values.against),
             ]
         )
     )

@@ -43,7 +43,9 @@ def test_labeled_photographs(
     labels.write_text("\n".join([head, *lines[200:260]]) + "\n")
 
     teacher = str(shared / "models" / GRAPH)
-    run(monkeypatch, "embedded", "--photographs", str(folder), "--labels", str(labels), "--teacher", teacher)
+    network = f"{teacher}?image-size=160"
+    options = ["--labels", str(labels), "--teacher", teacher, "--against", network]
+    run(monkeypatch, "embedded", "--photographs", str(folder), *options)
 
     figures = rows(capsys.readouterr().out)
     assert {fit for _, fit in figures} == {"squash", "crop"}
@@ -54,6 +56,9 @@ def test_labeled_photographs(
         assert own["top1"] > 0.4
         assert own["top1"] <= own["top5"]
         assert own["divergence"] < small["divergence"], "the embedded model is trained to be nearer to the teacher"
+        less = figures[f"embedded - {network}", fit]
+        assert less["divergence"] == pytest.approx(own["divergence"] - small["divergence"], abs=0.002)
+        assert less["top1"] == pytest.approx(own["top1"] - small["top1"], abs=0.02)
 
 
 def test_unlabeled_photographs_without_a_teacher_have_no_figures(
