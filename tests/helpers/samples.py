@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from fvcli.records import UInt8Array
 
 HEIC = Path(__file__).resolve().parents[1] / "images" / "samples" / "picture.heic"
 SIZE = 120, 80
+THUMBNAIL_BITS = np.array([5, 5, 6], np.uint8)  # of each channel, that thumbnails of xv leave out
 
 
 def picture() -> Image.Image:
@@ -80,8 +82,14 @@ def samples() -> dict[str, Sample]:
         "a.pxr": (pixar, color, 0),
         "a.spider": (lambda: saved("SPIDER", picture().convert("L").convert("F")), gray, 2),
         "a.xbm": (lambda: saved("XBM", picture().convert("1")), bits, 0),
+        "a.flc": (animation, gray, 0),
+        "a.ftc": (texture, color, 0),
+        "a.p7": (thumbnail, thumbnail_colors(), 0),
+        "a.pcd": (photo_cd, np.repeat(photo_cd_gray()[:, :, None], 3, axis=2), 1),
         "a.xpm": (pixmap, color[:2, :2] * 0 + np.array([[[255, 0, 0], [0, 255, 0]]] * 2, np.uint8), 0),
     }
+    if importlib.util.find_spec("pillow_jxl") is not None:
+        made["a.jxl"] = (jpeg_xl, color, 0)
     return {name: Sample(make(), pixels, tolerance) for name, (make, pixels, tolerance) in made.items()}
 
 
@@ -133,3 +141,57 @@ def pixar() -> bytes:
 
 def pixmap() -> bytes:
     return b'/* XPM */\nstatic char *a[] = {\n"2 2 2 1",\n"a c #ff0000",\n"b c #00ff00",\n"ab",\n"ab"};\n'
+
+
+def animation() -> bytes:
+    """A header of 128 bytes and one frame: a palette of grays and the pixels as they are."""
+    palette = b"\1\0\0\0" + np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
+    pixels = picture().convert("L").tobytes()
+    chunks = b"".join(struct.pack("<IH", len(body) + 6, kind) + body for kind, body in ((4, palette), (16, pixels)))
+    frame = struct.pack("<IHH8x", len(chunks) + 16, 0xF1FA, 2) + chunks
+    return struct.pack("<IHHHHHHI108x", len(frame) + 128, 0xAF12, 1, *SIZE, 8, 3, 70) + frame
+
+
+def texture() -> bytes:
+    pixels = picture().tobytes()
+    return struct.pack("<4s8i", b"FTEX", 1, *SIZE, 1, 1, 1, 32, len(pixels)) + pixels
+
+
+def thumbnail() -> bytes:
+    """A byte per pixel: 3 bits of red, 3 of green, 2 of blue."""
+    red, green, blue = (np.asarray(picture()) >> THUMBNAIL_BITS).transpose(2, 0, 1)
+    codes: bytes = (red << 5 | green << 2 | blue).tobytes()
+    return b"P7 332\n#END_OF_COMMENTS\n120 80 255\n" + codes
+
+
+def thumbnail_colors() -> UInt8Array:
+    kept: UInt8Array = ((np.asarray(picture()) >> THUMBNAIL_BITS) * 255.0 // (255 >> THUMBNAIL_BITS)).astype(np.uint8)
+    return kept
+
+
+def photo_cd_luma() -> UInt8Array:
+    """The lightness of a Photo CD's picture, uint8 [512, 768]: as coded, so 187 is white."""
+    y, x = np.mgrid[0:512, 0:768]
+    coded: UInt8Array = (20 + (x + y) / 8).astype(np.uint8)
+    return coded
+
+
+def photo_cd_gray() -> UInt8Array:
+    """The same as a gray, uint8 [512, 768]. 1.3584: Kodak, "Fully Utilizing Photo CD Images", PCD 045."""
+    gray: UInt8Array = np.clip(photo_cd_luma() * 1.3584, 0, 255).astype(np.uint8)
+    return gray
+
+
+def photo_cd() -> bytes:
+    """The base picture of a Photo CD: two rows of lightness, then half a row of each chroma, here neutral."""
+    rows = photo_cd_luma().reshape(256, 2 * 768)
+    neutral = np.repeat(np.array([[156] * 384 + [137] * 384], np.uint8), 256, axis=0)
+    head = bytearray(96 * 2048)
+    head[2048:2052] = b"PCD_"
+    return bytes(head) + np.concatenate([rows, neutral], axis=1).tobytes()
+
+
+def jpeg_xl() -> bytes:
+    import pillow_jxl  # noqa: F401, registers the format
+
+    return saved("JXL", lossless=True)

@@ -3,9 +3,9 @@
     python -m tests.proofs.fuzz --inputs 100000 --seed 1
 
 Starts from the sample images and one file in every format that fvcli reads, changes bits, bytes, blocks and lengths,
-and decodes and fits each result, rare formats in processes of their own. Anything but ImageError, or an input that
-takes longer than ``--seconds``, is written to ``--keep`` and ends the run with exit code 1. A crash of the process
-leaves the input in ``--keep`` as ``current``.
+and decodes and fits each result, rare formats in processes of their own. Anything but ImageError, in these processes
+too, or an input that takes longer than ``--seconds``, is written to ``--keep`` and ends the run with exit code 1. A
+crash of the process leaves the input in ``--keep`` as ``current``.
 """
 
 from __future__ import annotations
@@ -110,6 +110,10 @@ def run(inputs: int, seed: int, seconds: float, keep: Path) -> int:
             kinds[f"decoded as {info.format}"] += 1
         except ImageError as error:
             kinds[f"{error.stage} {error.kind}"] += 1
+            if error.kind.startswith("exit code"):  # not a library's crash: a decoding process let an exception through
+                findings += 1
+                (keep / f"{number}-{name}").write_bytes(data)
+                print(f"input {number} ({name}): {error}", file=sys.stderr)
         except BaseException as error:
             findings += 1
             (keep / f"{number}-{name}").write_bytes(data)
