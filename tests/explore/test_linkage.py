@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -99,6 +101,33 @@ def test_many_groups_and_more_pairs_than_are_held_at_once(tmp_path: Path, monkey
     vectors = np.tile(centers, (9, 1)) + random.standard_normal((900, 80), np.float32) * 0.02
     groups = near_duplicates(write(tmp_path, vectors, 400), 0.98)
     assert [group.rows.tolist() for group in groups] == [list(range(start, 900, 100)) for start in range(100)]
+
+
+class Late:
+    """A pool of threads that are as late as they can be: each task is done when its result is asked for."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __enter__(self) -> Late:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *arguments: object) -> SimpleNamespace:
+        return SimpleNamespace(result=lambda: function(*arguments))
+
+    def shutdown(self, **_: object) -> None: ...
+
+
+def test_bounds_are_there_for_as_long_as_they_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fvcli.explore import bounds, linkage
+
+    monkeypatch.setattr(linkage, "ThreadPoolExecutor", Late)
+    for module in (bounds, linkage):
+        monkeypatch.setattr(module, "TILE", 50)
+    vectors = np.repeat(np.random.default_rng(8).standard_normal((150, 80), np.float32), 2, axis=0)
+    groups = near_duplicates(write(tmp_path, vectors, 300), 0.98)
+    assert [group.rows.tolist() for group in groups] == [[row, row + 1] for row in range(0, 300, 2)]
 
 
 def test_many_rows_of_few_dimensions(tmp_path: Path) -> None:
