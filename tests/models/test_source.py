@@ -108,6 +108,13 @@ def test_a_second_run_takes_the_compiled_file(tmp_path: Path, monkeypatch: pytes
     assert (second.identity, second.name, second.dimension) == (first.identity, str(path), 256)
 
 
+def test_an_engine_that_a_model_does_not_have_is_refused_though_it_is_compiled_for_another(tmp_path: Path) -> None:
+    path = touched(tmp_path / "m.tflite", compile_int8(quantops_network()))
+    assert load_model(str(path)).engine == "int8"
+    with pytest.raises(UsageError, match="a quantops network runs with --engine int8 or --engine tensorflow"):
+        load_model(str(path), "float")
+
+
 def test_an_unwritable_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVCLI_CACHE", str(touched(tmp_path / "a-file")))
     with pytest.raises(ModelError, match="set FVCLI_CACHE to another folder"):
