@@ -84,7 +84,7 @@ FLOAT = Stage(
 
 FINISH = Stage(
     name="finish",
-    rounds=20,
+    rounds=16,
     seed=22,
     kernel_rate=6e-4,
     gain_rate=2.4e-4,
