@@ -103,7 +103,11 @@ def decode(
     try:
         name = _format_of(data)
         order = _Order(needed, exact, limits, budget, light)
-        return _READERS.get(name, _any)(name, data, order)
+        decoded = _READERS.get(name, _any)(name, data, order)
+        if decoded.pixels.size == 0:
+            decoded.close()
+            raise ImageError("decode", "Corrupt", "the image data is damaged: the picture has no pixels")
+        return decoded
     except (ImageError, HeavyImageError):
         raise
     except Exception as error:

@@ -166,3 +166,13 @@ def test_a_strip_behind_the_end_is_a_cut_file() -> None:
         with pytest.raises(ImageError) as caught:
             decode(data[: int(len(data) * kept)], (1, 1), exact=False)
         assert caught.value.kind == "Truncated"
+
+
+@pytest.mark.parametrize("side", [256, 257])
+def test_a_picture_without_pixels_is_damaged(side: int) -> None:
+    data = bytearray(written(np.zeros((40, 50)), byteorder="<"))
+    entry = data.index(struct.pack("<HHI", side, 4, 1))
+    data[entry + 8 : entry + 12] = bytes(4)
+    with pytest.raises(ImageError, match="no pixels") as caught:
+        pixels_of(bytes(data))
+    assert caught.value.kind == "Corrupt"
