@@ -97,11 +97,13 @@ class Discovery:
             for root in folders
             if not is_utf8(root.name)
         ]
-        before: str | None = None
+        before: ImageRef | None = None
         for ref in heapq.merge(*streams, key=lambda ref: ref.path):
-            if ref.path != before:
+            if before is None or ref.path != before.path:
                 yield ref
-            before = ref.path
+            elif ref.location != before.location:  # a file called as the stand-in of another one
+                yield replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
+            before = ref
         walked = {name: list(roots) for name, roots in itertools.groupby(folders, key=lambda root: root.name)}
         for name in sorted({*walked, *self._adopted}):
             roots = walked.get(name, []) if is_utf8(name) else []

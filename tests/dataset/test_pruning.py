@@ -113,6 +113,24 @@ def test_listed_files_are_gone_only_where_they_are(bench: Bench, tmp_path: Path)
     assert told(bench, "elsewhere", "pruned", "rows") == [4, 0, 7]
 
 
+def test_a_listed_file_in_a_folder_that_refuses_to_tell_is_not_gone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [str(pictures.put(bench.photographs, f"{number}.png", pictures.picture(number))) for number in range(4)]
+    extract(bench, *files)
+    asked = os.lstat
+
+    def lstat(path: str | bytes, **more: int) -> os.stat_result:
+        if os.fsdecode(path) == files[0]:
+            raise PermissionError(13, "Permission denied")
+        return asked(path, **more)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    os.unlink(files[1])
+    extract(bench, *files[2:], prune=True)
+    assert told(bench, "reused", "elsewhere", "pruned", "rows") == [2, 1, 1, 3]
+
+
 def test_an_archive_that_cannot_be_read_keeps_its_rows(bench: Bench, tmp_path: Path) -> None:
     pack = tmp_path / "in"
     pictures.make_folder(pack, range(6))

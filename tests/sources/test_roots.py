@@ -9,8 +9,9 @@ import pytest
 
 from fvcli.errors import SourceError
 from fvcli.sources.discover import Sources, discover
+from fvcli.sources.read import read
 from fvcli.sources.roots import normalized
-from tests.helpers.trees import found, make, names, passed_over
+from tests.helpers.trees import JPEG_START, found, make, names, passed_over
 
 
 def keys(*sources: str, **options: object) -> list[tuple[str, str]]:
@@ -72,6 +73,33 @@ def test_listed_files_below_a_source_come_once(photos: Path, tmp_path: Path) -> 
         ("photos", "a.jpg"),
         ("photos", "in/b.jpg"),
     ]
+
+
+def test_a_file_that_is_named_and_listed_comes_once(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("x/other.jpg\nphotos/a.jpg\n")
+    assert keys("x/other.jpg", files_from="list") == [("", "photos/a.jpg"), ("", "x/other.jpg")]
+
+
+def test_a_listed_file_in_a_folder_whose_name_is_not_utf8_comes_once(tmp_path: Path) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(folder)
+    for name in (b"/a.jpg", b"/b.jpg"):
+        Path(os.fsdecode(folder + name)).write_bytes(JPEG_START)
+    (tmp_path / "list").write_bytes(folder + b"/a.jpg")
+    refs = found(os.fsdecode(folder), files_from=str(tmp_path / "list"))
+    assert [ref.location for ref in refs] == [folder + b"/a.jpg", folder + b"/b.jpg"]
+
+
+def test_a_file_called_as_the_stand_in_of_another_one_is_an_input_too(tmp_path: Path) -> None:
+    folders = [os.path.join(os.fsencode(tmp_path), name) for name in (b"caf\xe9", rb"caf\xe9")]
+    for number, folder in enumerate(folders):
+        os.mkdir(folder)
+        Path(os.fsdecode(folder + b"/a.jpg")).write_bytes(JPEG_START + bytes([number]))
+    refs = found(os.fsdecode(folders[0]), os.fsdecode(folders[1] + b"/a.jpg"))
+    assert len({(ref.root, ref.path) for ref in refs}) == 2
+    assert {ref.location: read(ref).data[-1] for ref in refs} == {
+        folder + b"/a.jpg": number for number, folder in enumerate(folders)
+    }
 
 
 def test_a_root_that_vanishes_during_the_walk_is_an_error(photos: Path) -> None:
