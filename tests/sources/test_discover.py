@@ -222,6 +222,15 @@ def test_a_source_that_does_not_exist_is_named_at_once(tmp_path: Path) -> None:
         discover(Sources(files_from=str(tmp_path / "no-list")))
 
 
+@pytest.mark.parametrize("kind", [".tar.gz", ".tgz", ".tar.zst", ".7z", ".rar"])
+def test_a_compressed_archive_is_refused_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"photos{kind}").write_bytes(b"compressed")
+    with pytest.raises(
+        UsageError, match=f"{kind} archives are not read; unpack it, or pack the images as .tar or .zip"
+    ):
+        discover(Sources((str(tmp_path / f"photos{kind}"),)))
+
+
 def test_include_and_exclude(tmp_path: Path) -> None:
     make(tmp_path, "2024/a.jpg", "2024/raw/b.png", "2025/a.jpg", "2025/raw/c.png", "top.jpg", "2024/[x].jpg")
     assert names(found(tmp_path, include=("*.png",))) == ["2024/raw/b.png", "2025/raw/c.png"]
