@@ -15,7 +15,7 @@ from fvcli.locations import cut_query, is_remote
 from fvcli.records import ImageRef
 from fvcli.sources.archive import split
 from fvcli.sources.candidates import Filter, Names, PassedOver, decoded, is_utf8, readable
-from fvcli.sources.named import ListedName, bytes_of, named, path_of, read_listing
+from fvcli.sources.named import ListedName, bytes_of, named, path_of, read_listing, told_apart
 from fvcli.sources.read import storage_of
 from fvcli.sources.roots import KnownRoots, Roots, resolve
 from fvcli.sources.walk import Search, walk
@@ -97,12 +97,10 @@ class Discovery:
             for root in folders
             if not is_utf8(root.name)
         ]
-        before: ImageRef | None = None
+        before = ImageRef("", "")
         for ref in heapq.merge(*streams, key=lambda ref: ref.path):
-            if before is None or ref.path != before.path:
-                yield ref
-            elif ref.location != before.location:  # a file called as the stand-in of another one
-                yield replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
+            if (ref.path, ref.location) != (before.path, before.location):
+                yield told_apart(ref) if ref.path == before.path else ref
             before = ref
         walked = {name: list(roots) for name, roots in itertools.groupby(folders, key=lambda root: root.name)}
         for name in sorted({*walked, *self._adopted}):

@@ -57,8 +57,13 @@ def named(names: Iterable[ListedName], search: Search) -> Iterator[ImageRef]:
             yield ref
             before = ref.path
         else:  # a file called as a member is
-            yield replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
+            yield told_apart(ref)
         _push(streams, own, stream)
+
+
+def told_apart(ref: ImageRef) -> ImageRef:
+    """An input whose path reads as that of the one before it, under a path that no file has: names hold no NUL."""
+    return replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
 
 
 def _push(
