@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,6 +80,26 @@ def test_a_body_that_ends_too_soon_is_asked_for_again(server: S3Server, times: i
     server.put("b/a.jpg", JPEG * 1000)
     server.short = times
     assert read(ImageRef("s3://b", "a.jpg")).data == JPEG * 1000
+
+
+class Short(io.BytesIO):
+    """An object of which some answers have fewer bytes than were asked for."""
+
+    answers: ClassVar[list[int]] = []
+
+    def read(self, length: int | None = -1) -> bytes:
+        return super().read(self.answers.pop(0) if self.answers else length)
+
+
+def test_an_answer_of_fewer_bytes_than_were_asked_for_is_asked_for_again(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_opened", lambda location: pa.PythonFile(Short(JPEG * 1000), mode="r"))
+    Short.answers = [100, 0, 5]
+    assert read(ImageRef("s3://b", "a.jpg")).data == JPEG * 1000
+    Short.answers = [100] * 100
+    assert error_of(ImageRef("s3://b", "a.jpg")).kind == "IOError"
+    Short.answers = []
 
 
 def test_a_closed_object_is_a_failure_of_its_own(server: S3Server) -> None:
