@@ -51,7 +51,7 @@ def near_of(file: str, named: Iterable[str]) -> tuple[str, ...]:
 
 
 def steps_of(file: str, named: Iterable[str], tests: str, reached: Sequence[str] = ()) -> Iterator[Step]:
-    """The runs of pytest for a module: its own tests and the named ones, then its room's.
+    """The runs of pytest for a module: its own tests and the named ones, then its room's; without any, the commands'.
 
     tests: "folder", "near" without the room's, or "fast" for the fast ones of these alone. reached: have run already.
     """
@@ -59,7 +59,7 @@ def steps_of(file: str, named: Iterable[str], tests: str, reached: Sequence[str]
     near = near_of(file, named)
     folder = ("tests/" + parts[0],) if (REPOSITORY / "tests" / parts[0]).is_dir() else ()
     if not near:
-        near, folder = folder or ("tests",), ()
+        near, folder = folder or ("tests/commands",), ()
     for paths in (near, folder) if tests == "folder" else (near,):
         if paths:
             yield Step(True, paths, tuple(reached))
