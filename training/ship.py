@@ -142,6 +142,7 @@ def measured_notes(figures: dict[str, Any]) -> dict[str, Any]:
         ),
         "agreement": "share of photographs for which the answer is that of the teacher at 224",
         "retrieval": f"share of photographs with one of their class among the {NEIGHBORS} nearest, if there is another",
+        "neighbors": f"share of the {NEIGHBORS} nearest by the teacher at 224 that are among the own ones",
         **_rounded(figures),
     }
 
