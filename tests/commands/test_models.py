@@ -65,6 +65,16 @@ def test_export_writes_what_reads_back(model: Path, tmp_path: Path) -> None:
     assert "exists" in again.stderr
 
 
+def test_export_says_which_line_of_python_loads_what_it_wrote(model: Path, tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    done = fvcli("models", "export", str(model), "-o", str(tmp_path / "out"), "--as", "tflite", cache=tmp_path)
+    wrote, line = done.stderr.splitlines()
+    assert wrote == f"wrote {tmp_path / 'out' / 'mine.tflite'}"
+    loaded = eval(line.removeprefix("to use it: "), {"Interpreter": Interpreter})
+    assert loaded.get_input_details()[0]["shape"].tolist() == [1, 128, 128, 3]
+
+
 def test_verify_finds_what_is_damaged(model: Path, tmp_path: Path) -> None:
     assert fvcli("models", "verify", cache=tmp_path).exit_code == 0
     assert fvcli("models", "verify", str(model), "-q", cache=tmp_path).stderr == ""
