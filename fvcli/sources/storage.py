@@ -136,8 +136,3 @@ class SeekableFile(io.RawIOBase):
         data = self._file.read_at(self._at, size)
         self._at += len(data)
         return data
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
