@@ -1,3 +1,5 @@
+"""Archives of the catalog: fetched once, resumed, and refused where they are damaged."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""The LiteRT engine: the same bytes per image whatever the batch and the thread."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""What a model's name stands for: files, folders, options, and what is compiled of them."""
+
 from __future__ import annotations
 
 import re

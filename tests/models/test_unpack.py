@@ -1,3 +1,5 @@
+"""Archives of models unpack whole, inside their folder and within bounds, or not at all."""
+
 from __future__ import annotations
 
 import gzip

@@ -1,3 +1,5 @@
+"""Checkpoints against their own training graphs, and what is missing in them."""
+
 from __future__ import annotations
 
 from pathlib import Path

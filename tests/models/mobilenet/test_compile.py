@@ -1,3 +1,5 @@
+"""Compiled networks: the arithmetic of the network itself, to the integer."""
+
 from __future__ import annotations
 
 from dataclasses import replace

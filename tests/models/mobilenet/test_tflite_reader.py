@@ -1,3 +1,5 @@
+"""Networks read from .tflite files, and files that are none."""
+
 from __future__ import annotations
 
 from pathlib import Path
