@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fvcli.errors import ImageError, SourceError, UsageError
-from fvcli.locations import UnreachableError
+from fvcli.locations import Location, UnreachableError
 from fvcli.records import ImageRef
 from fvcli.sources import buckets
 from fvcli.sources.read import read
@@ -80,6 +80,30 @@ def test_a_body_that_ends_too_soon_is_asked_for_again(server: S3Server, times: i
     server.put("b/a.jpg", JPEG * 1000)
     server.short = times
     assert read(ImageRef("s3://b", "a.jpg")).data == JPEG * 1000
+
+
+@pytest.mark.parametrize("left", [0, 1, 999])
+def test_an_object_that_shrinks_once_it_is_open_is_not_read(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    server.put("b/a.jpg", bytes(1000))
+    opened = buckets._opened
+
+    def replaced(location: Location) -> object:
+        file = opened(location)
+        server.put("b/a.jpg", bytes(left))
+        return file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(buckets, "_opened", replaced)
+        assert error_of(ImageRef("s3://b", "a.jpg")).kind == "IOError"
+
+
+@pytest.mark.parametrize("last", [0x5A, 0xA5])
+def test_an_object_may_end_with_any_byte(server: S3Server, last: int) -> None:
+    for data in (bytes([last]), JPEG + bytes([last])):
+        server.put("b/a.jpg", data)
+        assert read(ImageRef("s3://b", "a.jpg")).data == data
 
 
 class Short(io.BytesIO):
