@@ -91,7 +91,7 @@ FINISH = Stage(
     warm_up=96,
     decay=0.8,
     average=0.998,
-    kept=1.0,
+    kept=0.5,
     drawing=Drawing(area=0.1, bilinear=0.7, bicubic=0.1, lanczos=0.1, teacher_limit=224),
     frozen=11,
 )
