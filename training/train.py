@@ -189,6 +189,7 @@ def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
             row["aside"] = averaged(trainer, holdout)
         append(log, row)
     producer.join()
+    teacher.remove_before(chunks, stage.rounds)
 
 
 def skip(bar: Any, steps: int) -> None:
