@@ -167,8 +167,8 @@ def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
     checkpoints = checkpoints_of(trainer, places)
     finished = checkpoints.checkpoint.rounds
     first = int(finished.numpy())
-    bar.set_description(stage.name)
     skip(bar, first * stage.steps_a_round)
+    bar.set_description(stage.name)
     if first >= stage.rounds:
         return
     (places.work / GRID).unlink(missing_ok=True)  # of a shorter stage
