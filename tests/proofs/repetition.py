@@ -28,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _MARK = "FVCLI_TEST_RUN"
 _SHARED_MEMORY = Path("/dev/shm")
 _GRACE_SECONDS = 10  # for processes that have been told to end
-#: What other software keeps on purpose: Chromium its caches, Ray its sessions.
-_FOREIGN = ("ray", ".org.chromium.", "org.chromium.", ".com.google.Chrome.", "pytest-of-")
+#: What other software keeps on purpose: Chromium its caches, Ray its sessions, ONNX Runtime a number.
+_FOREIGN = ("ray", ".ses", ".org.chromium.", "org.chromium.", ".com.google.Chrome.", "pytest-of-")
 
 
 @dataclass(frozen=True, slots=True)

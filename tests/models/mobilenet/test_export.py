@@ -146,6 +146,7 @@ def test_a_handle_is_resolved_as_the_hub_answers(exported: Exported) -> None:
 def test_a_hub_that_sends_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("FVCLI_CACHE", str(cache))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
     escapee = f"escaped-{uuid.uuid4().hex}"  # a name that nobody else left in the folders above the cache
 
     def archive(name: str) -> bytes:
