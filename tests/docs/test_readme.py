@@ -12,7 +12,7 @@ CARD = ROOT / "fvcli" / "models" / "embedded" / "mobilenet_v1_1.0_160.json"
 NETWORKS = {
     "float network at 224": "teacher at 224",
     "float network at 160": "teacher at 160",
-    "`embedded`, int8": "embedded",
+    "`embedded`, int8": "embedded (ships)",
 }
 
 
@@ -43,7 +43,9 @@ def test_speed() -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_quality(network: str) -> None:
-    top1, _top5, retrieval, agreement, divergence = row("training/README.md", NETWORKS[network])[1:]
+    labeled, unlabeled = (cells for cells in rows("training/README.md") if cells[0] == NETWORKS[network])
+    _, top1, _top5, retrieval = labeled
+    _, agreement, divergence, _neighbors = unlabeled
     assert row("README.md", network)[1:] == [top1, retrieval, agreement, divergence]
 
 
