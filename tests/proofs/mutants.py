@@ -83,11 +83,13 @@ def report(results: list[dict[str, object]]) -> str:
 def try_all(given: argparse.Namespace, trials: Trials) -> None:
     """Tries what the options choose and prints how it went."""
     log: Path = given.work / "results.jsonl"
-    rooms = given.room.split(",") if given.room else sorted({fault.room for fault in read_table()})
-    faults = sorted((fault for fault in read_table() if fault.room in rooms), key=lambda fault: rooms.index(fault.room))
+    table = read_table()
+    rooms = given.room.split(",") if given.room else sorted({fault.room for fault in table})
+    faults = sorted((fault for fault in table if fault.room in rooms), key=lambda fault: rooms.index(fault.room))
     faults = [fault for fault in faults if given.only in fault.file + fault.what and not fault.equivalent]
     lines = map(json.loads, log.read_text().splitlines() if log.exists() else ())
-    results = {(line["file"], line["what"]): line for line in lines}
+    known = {(fault.file, fault.what) for fault in table}
+    results = {(line["file"], line["what"]): line for line in lines if (line["file"], line["what"]) in known}
     for number, fault in enumerate(faults, 1):
         before = results.get((fault.file, fault.what))
         if before and (before["by"] or (before["commit"], before["tests"]) == (trials.commit, given.tests)):
