@@ -5,6 +5,7 @@ Also what its run makes of its death. Real processes are in test_pool.py and tes
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ from fvcli.models.loading import Embedder
 from fvcli.records import Failure, ImageInfo, ImageRef, Preprocessing, Recipe
 from fvcli.run import crashes, processes, worker_process
 from fvcli.run.crashes import Notes, Trial
-from fvcli.run.processes import ProcessGroup, _ref_fields, _unpacked
+from fvcli.run.processes import ProcessGroup, WorkerProcess, _ref_fields, _unpacked
 from fvcli.run.worker import Batch, Dispatcher, InHand, Success
 from fvcli.run.worker_process import Setup
 from tests.helpers import pictures
@@ -159,6 +160,14 @@ class Dead:
         return "by SIGKILL"
 
     def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGKILL, "by SIGKILL"), (signal.SIGSEGV, "by SIGSEGV")])
+def test_the_end_of_a_process_is_told(number: signal.Signals, said: str) -> None:
+    process = WorkerProcess(SETUP)
+    process._process.send_signal(number)
+    assert process.ending() == said
+    process.close()
 
 
 @pytest.fixture
