@@ -39,6 +39,7 @@ def stand_in_for_s3(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[S
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "tmp"))
     with S3Server() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
         yield server

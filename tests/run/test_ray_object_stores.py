@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
         stand_in_for_s3(monkeypatch, tmp_path_factory.mktemp("s3")) as server,
+        tempfile.TemporaryDirectory(prefix="fv-", dir="/tmp", ignore_cleanup_errors=True) as short,
     ):
-        monkeypatch.delenv("TMPDIR")  # Ray's sockets need a short path
+        monkeypatch.setenv("TMPDIR", short)  # Ray's sockets need a short path
         yield server
 
 
