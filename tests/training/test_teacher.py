@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,5 @@ def test_a_task_survives_its_command_line(tmp_path: Path) -> None:
 
 def test_a_process_that_ends_early_is_an_error(tmp_path: Path) -> None:
     producer = teacher.Producer(task(tmp_path, range(2), 1))  # there is no model
-    began = time.monotonic()
     with pytest.raises(RuntimeError, match="without chunk 0; run the command again"):
         producer.read(0)
-    assert time.monotonic() - began < 120
