@@ -1,4 +1,4 @@
-"""This machine: the CPUs that this process may use, library versions, memory returned to the system, and processes."""
+"""This machine: CPUs that this process may use, library versions, memory returned to the system, processes, stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -232,4 +231,6 @@ def _memory_file() -> IO[bytes]:
     """An in-memory file where the system has such: a full disk must not prevent a start."""
     if sys.platform == "linux":
         return open(os.memfd_create("stderr"), "w+b")
+    import tempfile  # its import takes longer than all else here
+
     return tempfile.TemporaryFile()
