@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,11 +97,11 @@ def cosines(first: Float32Array, second: Float32Array) -> Any:
     return np.sum(first * second, axis=1) / (np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1))
 
 
-def means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+def means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     """The mean of each score; NaN where no photograph has one."""
     return {name: float(each.mean()) if each.size else float("nan") for name, each in values.items()}
 
 
-def standard_errors(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+def standard_errors(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     """The standard error of each of :func:`means`, from the spread over photographs."""
     return {name: float(each.std() / np.sqrt(max(each.size, 1))) for name, each in values.items()}

@@ -22,6 +22,7 @@ from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from training import photographs, teacher
 from training.holdout import FITS, Holdout
 from training.recipe import FINISH, FLOAT, Stage
+from training.scores import means, standard_errors
 from training.train import (
     TEACHER,
     Places,
@@ -112,12 +113,15 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [f"| variant | {' | '.join(SHOWN)} |", "|---|" + "---|" * len(SHOWN)]
     first = next(iter(results.values()))
     for name, values in results.items():
+        mean = means(values)
+        paired = {key: each - first[key] for key, each in values.items()}
+        more, error = means(paired), standard_errors(paired)
         cells = []
         for score in SHOWN:
-            own = " / ".join(f"{values[f'{fit}/{score}'].mean():.3f}" for fit in FITS)
-            more = [values[f"{fit}/{score}"] - first[f"{fit}/{score}"] for fit in FITS]
-            paired = " / ".join(f"{each.mean():+.4f} ± {each.std() / np.sqrt(each.size):.4f}" for each in more)
-            cells.append(own if values is first else f"{own} ({paired})")
+            keys = [f"{fit}/{score}" for fit in FITS]
+            own = " / ".join(f"{mean[key]:.3f}" for key in keys)
+            difference = " / ".join(f"{more[key]:+.4f} ± {error[key]:.4f}" for key in keys)
+            cells.append(own if values is first else f"{own} ({difference})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -67,7 +67,7 @@ class BucketFile:
         return data
 
     def _answer(self, offset: int, length: int) -> bytes:
-        """What the store sends; no bytes where that is less than was asked for.
+        """The bytes that the store sends; none where they are fewer than were asked for.
 
         pyarrow's S3 client always tells the length that was asked for, and the rest of its buffer is whatever was
         there. So the last byte of a buffer of our own has to change. A shared handle serves several threads by

@@ -62,8 +62,14 @@ def named(names: Iterable[ListedName], search: Search) -> Iterator[ImageRef]:
 
 
 def told_apart(ref: ImageRef) -> ImageRef:
-    """An input whose path reads as that of the one before it, under a path that no file has: names hold no NUL."""
-    return replace(ref, path=ref.path + "\0", path_bytes=ref.path_bytes or ref.path.encode())
+    """An input whose path reads as that of the one before it, under a path that no file has."""
+    path, path_bytes = _apart((ref.path, ref.path_bytes))
+    return replace(ref, path=path, path_bytes=path_bytes)
+
+
+def _apart(name: ListedName) -> ListedName:
+    """A name that reads like no other and sorts behind its own: no file's name holds a NUL."""
+    return name[0] + "\0", bytes_of(name)
 
 
 def _push(
@@ -86,8 +92,8 @@ def _files(names: Iterable[ListedName], search: Search) -> Iterator[ImageRef]:
         plain = cut_query(path)[0]
         if not (search.wanted.takes(plain) or is_archive(plain)):
             continue
-        if clash:  # a stand-in that reads as the name before it: no name holds a NUL, so it is unique and in order
-            path, raw = path + "\0", path.encode() if raw is None else raw
+        if clash:  # a stand-in that reads as the name before it
+            path, raw = _apart((path, raw))
         chosen.append((path, raw))
         if len(chosen) == _EXAMINED_TOGETHER:
             yield from _examined(chosen, search.base_folder)

@@ -177,7 +177,7 @@ def photo_cd_luma() -> UInt8Array:
 
 
 def photo_cd_gray() -> UInt8Array:
-    """The same as a gray, uint8 [512, 768]. 1.3584: Kodak, "Fully Utilizing Photo CD Images", PCD 045."""
+    """That picture's gray, uint8 [512, 768]. 1.3584: Kodak, "Fully Utilizing Photo CD Images", PCD 045."""
     gray: UInt8Array = np.clip(photo_cd_luma() * 1.3584, 0, 255).astype(np.uint8)
     return gray
 

@@ -1,4 +1,4 @@
-"""What a model's name stands for: files, folders, options, and what is compiled of them."""
+"""The files, folders and options that a model's name stands for, and the network that is compiled of them."""
 
 from __future__ import annotations
 

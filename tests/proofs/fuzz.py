@@ -104,6 +104,7 @@ def run(inputs: int, seed: int, seconds: float, keep: Path) -> int:
         if name.endswith(".png") and chance.random() < 0.7:
             data = mend_png(data)
         current.write_bytes(data)
+        found: list[str] = []
         before = time.process_time()
         try:
             info = chance.choice(loaders).prepare(ImageFile(data, "", len(data), 0), out)
@@ -111,21 +112,19 @@ def run(inputs: int, seed: int, seconds: float, keep: Path) -> int:
         except ImageError as error:
             kinds[f"{error.stage} {error.kind}"] += 1
             if error.kind.startswith("exit code"):  # not a library's crash: a decoding process let an exception through
-                findings += 1
-                (keep / f"{number}-{name}").write_bytes(data)
-                print(f"input {number} ({name}): {error}", file=sys.stderr)
+                found.append(str(error))
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
-            findings += 1
-            (keep / f"{number}-{name}").write_bytes(data)
-            print(f"input {number} ({name}): {type(error).__name__}: {error}", file=sys.stderr)
-            if isinstance(error, KeyboardInterrupt):
-                raise
+            found.append(f"{type(error).__name__}: {error}")
         took = time.process_time() - before
         slowest = max(slowest, took)
         if took > seconds:
-            findings += 1
-            (keep / f"{number}-slow-{name}").write_bytes(data)
-            print(f"input {number} ({name}) took {took:.1f} s", file=sys.stderr)
+            found.append(f"took {took:.1f} s")
+        if found:
+            findings += len(found)
+            (keep / f"{number}-{name}").write_bytes(data)
+            print(f"input {number} ({name}): {', '.join(found)}", file=sys.stderr)
     current.unlink(missing_ok=True)
     # Not getrusage: its peak takes over that of the process which started this one.
     status = Path("/proc/self/status").read_text()
