@@ -21,6 +21,8 @@ _STORED, _DEFLATED = 0, 8  # 4.4.5
 _BLOCK = 1 << 20
 _LARGEST_DIRECTORY = 1 << 26  # bytes; some hundred thousand members
 _LARGEST = 2**63 - 1
+_END, _LONGEST_END = b"PK\5\6", 22 + 0xFFFF  # 4.3.16: with its comment
+_END64, _BEFORE_END = b"PK\6\6", 56 + 20  # 4.3.14 and 4.3.15: both stand before it
 
 
 class ZipArchive:
@@ -32,9 +34,10 @@ class ZipArchive:
         self._file = file
 
     def members(self) -> Iterator[Member]:
+        """Implements the contract; the archive is damaged where its directory has another number of entries."""
         try:
             with zipfile.ZipFile(SeekableFile(self._file, _LARGEST_DIRECTORY)) as opened:
-                entries = opened.infolist()
+                entries, directory = opened.infolist(), opened.start_dir
         except (OSError, ImageError):
             raise
         except Exception:  # zipfile raises what its parser happens to raise
@@ -44,6 +47,19 @@ class ZipArchive:
             if name and not name.endswith(b"/"):
                 offset = max(0, min(entry.header_offset, self._file.size))
                 yield Member(name.removeprefix(b"./"), offset, min(entry.file_size, _LARGEST))
+        if self._announced(len(entries)) != len(entries):  # zipfile does not compare them
+            raise DamagedArchiveError(directory)
+
+    def _announced(self, found: int) -> int:
+        """The number of entries that the end of the directory announces, where ``found`` were found."""
+        start = max(0, self._file.size - _LONGEST_END - _BEFORE_END)
+        tail = self._file.read_at(start, self._file.size - start)
+        end = tail.rfind(_END, 0, len(tail) - 18)
+        (count,) = struct.unpack_from("<H", tail, end + 10)
+        large = tail[max(0, end - _BEFORE_END) : end]
+        if count == 0xFFFF and large.startswith(_END64):
+            return int(struct.unpack_from("<Q", large, 32)[0])
+        return int(found - found % 0x10000 + count)  # some writers leave out what 16 bits do not hold
 
     def start(self, member: Member, length: int) -> bytes:
         try:

@@ -116,7 +116,16 @@ def test_more_members_than_sixteen_bits_count(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as opened:
         for number in range(66_000):
             opened.writestr(f"{number:05}.jpg", b"")
-    assert len(found(tmp_path)) == 66_000
+    assert len(names(tmp_path)) == 66_000
+    data = (tmp_path / "x.zip").read_bytes()
+    end64, end = data.rindex(b"PK\6\6"), data.rindex(b"PK\5\6")
+    size, offset = struct.unpack_from("<QQ", data, end64 + 40)
+    kept = 66_000 - 65_536  # as writers leave it that know no zip64
+    ending = struct.pack("<4s4H2LH", data[end : end + 4], 0, 0, kept, kept, size, offset, 0)
+    (tmp_path / "x.zip").write_bytes(data[:end64] + ending)
+    assert len(names(tmp_path)) == 66_000
+    (tmp_path / "x.zip").write_bytes(data[: end64 + 32] + struct.pack("<Q", 66_001) + data[end64 + 40 :])
+    assert names(tmp_path)[0] == "x.zip!", "one is missing"
 
 
 def test_encrypted_members_and_odd_methods_are_failures_that_say_so(tmp_path: Path) -> None:
@@ -176,9 +185,24 @@ def test_damage_anywhere_never_escapes(tmp_path: Path) -> None:
         data = bytearray(whole)
         data[at] ^= 0xFF
         (tmp_path / "x.zip").write_bytes(data)
-        for ref in found(tmp_path / "x.zip"):
+        refs, others = found(tmp_path / "x.zip"), passed_over(tmp_path / "x.zip")
+        told = any(ref.path.endswith("x.zip!") for ref in refs)
+        assert told or len(refs) + sum(others.values()) == 3, f"members are lost without a word, at byte {at}"
+        for ref in refs:
             with suppress(ImageError):
                 assert read(ref).data == JPEG * 20
+
+
+def test_a_directory_that_ends_too_soon_is_one_failure_beside_the_members_that_it_has(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "x.zip", {f"{number}.jpg": JPEG for number in range(3)})
+    data = bytearray(archive.read_bytes())
+    second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)
+    struct.pack_into("<H", data, second + 32, 1000)  # a comment, in which the third entry would be
+    archive.write_bytes(data)
+    lost, *refs = found(archive)
+    assert (lost.path, error_of(lost).kind) == (f"{archive}!", "DamagedArchive")
+    assert [ref.path.split("!")[1] for ref in refs] == ["0.jpg", "1.jpg"]
+    assert [read(ref).data for ref in refs] == [JPEG] * 2
 
 
 def test_an_archive_packed_again_after_it_was_listed_is_not_read_at_old_offsets(tmp_path: Path) -> None:
