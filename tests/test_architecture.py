@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -46,9 +47,17 @@ def room_of(file: Path) -> str:
     return file.relative_to(Path(fvcli.__file__).parent).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes_of(file: Path) -> tuple[ast.AST, ...]:
+    """All of a module's syntax; each module is parsed once."""
+    return tuple(ast.walk(ast.parse(file.read_text("utf-8"))))
+
+
 def imported_rooms(file: Path) -> set[str]:
     rooms = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in nodes_of(file):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import, whose room nothing here would see"
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "fvcli":
             parts = node.module.split(".")
             rooms |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
@@ -74,7 +83,7 @@ def name_of(file: Path) -> str:
 def imported_modules(file: Path, known: set[str]) -> set[str]:
     """Modules of fvcli that a module imports, wherever in it; not those that are for the type checker alone."""
     found = set()
-    for node in _running(ast.parse(file.read_text("utf-8"))):
+    for node in _running(nodes_of(file)[0]):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -103,7 +112,7 @@ def test_no_two_public_classes_have_one_name() -> None:
     found = [
         node.name
         for file in modules()
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for node in nodes_of(file)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
     assert [name for name, count in Counter(found).items() if count > 1] == []
@@ -111,11 +120,10 @@ def test_no_two_public_classes_have_one_name() -> None:
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: "/".join(file.parts[-2:]))
 def test_files_and_signatures_stay_small(file: Path) -> None:
-    text = file.read_text("utf-8")
-    assert text.count("\n") <= 320
+    assert file.read_text("utf-8").count("\n") <= 320
     if room_of(file) in ("commands", "cli"):  # a command's parameters are its options
         return
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(file):
         if isinstance(node, ast.FunctionDef):
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             own = [argument for argument in arguments if argument.arg not in ("self", "cls")]

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fvcli.locations import Location
 from tests.helpers import pictures
 from tests.helpers.buckets import stand_in_for_s3
 from tests.helpers.hosts import on_host, said
+from tests.helpers.processes import wait_for
 from tests.helpers.s3_server import S3Server
 
 pytest.importorskip("obstore", reason="pip install 'fvcli[buckets]'")
@@ -30,6 +32,8 @@ LOCK = ".fvcli/lock"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    pauses = {name: timedelta(milliseconds=1) for name in ("init_backoff", "max_backoff")}
+    monkeypatch.setitem(bucket_lock._RETRIES, "backoff", {**pauses, "base": 2})
     with stand_in_for_s3(monkeypatch, tmp_path) as server:
         server.real_time = True
         yield server
@@ -72,7 +76,7 @@ def test_the_lock_of_a_host_that_is_gone_is_taken_over(server: S3Server, locks: 
 
 def test_of_many_who_want_an_abandoned_lock_one_gets_it(server: S3Server, locks: BucketLocks) -> None:
     of_another(server, age=bucket_lock.STALE_SECONDS + 2)
-    ready, held = threading.Barrier(4), []
+    ready, held, refused = threading.Barrier(4), [], []
 
     def want() -> None:
         own = BucketLocks(Location.parse("s3://out/f"), str(threading.get_ident()))
@@ -80,16 +84,16 @@ def test_of_many_who_want_an_abandoned_lock_one_gets_it(server: S3Server, locks:
         try:
             with own.hold(LOCK, ()) as lease:
                 held.append(lease)
-                time.sleep(1)
-        except LockedError:
-            pass
+                wait_for(lambda: len(held) + len(refused) == 4, "the others' answers")
+        except LockedError as error:
+            refused.append(error)
 
     threads = [threading.Thread(target=want) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(held) == 1
+    assert (len(held), len(refused)) == (1, 3)
 
 
 def test_a_manifest_that_another_has_replaced_is_not_overwritten(server: S3Server, locks: BucketLocks) -> None:

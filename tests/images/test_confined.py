@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +47,9 @@ def processes(seconds: int = 20) -> DecodingProcesses:
     return DecodingProcesses(SPEC, Preprocessing(), Limits(), seconds)
 
 
+QOI = saved("QOI")
+
+
 def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
@@ -58,12 +60,11 @@ def test_one_process_serves_many_images_and_ends_with_its_owner(monkeypatch: pyt
     original = confined.start_module
     monkeypatch.setattr(confined, "start_module", start)
     owner = processes()
-    data = samples()["a.qoi"].data
     for _ in range(5):
-        image = owner.decode(data, MEMORY, never)
+        image = owner.decode(QOI, MEMORY, never)
         assert (image.width, image.height, image.format) == (120, 80, "QOI")
     with pytest.raises(ImageError):
-        owner.decode(data[:300], MEMORY, never)
+        owner.decode(QOI[:300], MEMORY, never)
     assert len(started) == 1
     del owner
     gc.collect()
@@ -83,7 +84,7 @@ def test_a_process_that_decodes_has_limits_of_memory_and_cpu_time(monkeypatch: p
     owner = processes(seconds=20)
     limits = []
     for memory in (MEMORY, 3 * MEMORY):
-        owner.decode(saved("QOI"), memory, never)
+        owner.decode(QOI, memory, never)
         limits.append(resource.prlimit(found[0].pid, resource.RLIMIT_AS)[0])
     assert limits[1] - limits[0] > MEMORY, "as much as each image may take, beside what the process has"
     assert 20 < resource.prlimit(found[0].pid, resource.RLIMIT_CPU)[0] < 60
@@ -95,33 +96,39 @@ def test_an_image_that_takes_too_long_is_a_failure(slow: bytes) -> None:
     with pytest.raises(ImageError, match="more time") as caught:
         owner.decode(slow, 10 * MEMORY, never)
     assert caught.value.kind == "TimedOut"
-    assert owner.decode(samples()["a.qoi"].data, MEMORY, never).format == "QOI"
+    assert owner.decode(QOI, MEMORY, never).format == "QOI"
 
 
-def test_a_run_that_stops_does_not_wait(slow: bytes) -> None:
-    asked = threading.Event()
-    threading.Timer(0.5, asked.set).start()
+ODD = """
+import os, signal, time
+import fvcli.images.decode as module
+decode = module.decode
+def odd(data, *arguments, **options):
+    if data.endswith(b"hangs"):
+        time.sleep(600)
+    if data.endswith(b"segfault"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(data, *arguments, **options)
+module.decode = odd
+"""
+
+
+def test_a_run_that_stops_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_at_start(monkeypatch, tmp_path / "site", ODD)
+    asked = iter([False, True])
     with pytest.raises(AbandonedError):
-        processes(seconds=1000).decode(slow, 10 * MEMORY, asked.is_set)
+        processes(seconds=1000).decode(QOI + b"hangs", MEMORY, lambda: next(asked))
 
 
 def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded(
-    monkeypatch: pytest.MonkeyPatch, slow: bytes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = confined.start_module
-
-    def start(module: str, stdout: int) -> subprocess.Popen[bytes]:
-        process = original(module, stdout)
-        threading.Timer(0.4, process.send_signal, [signal.SIGSEGV]).start()
-        return process
-
+    run_at_start(monkeypatch, tmp_path / "site", ODD)
     owner = processes()
-    with monkeypatch.context() as patch:
-        patch.setattr(confined, "start_module", start)
-        with pytest.raises(ImageError, match="SIGSEGV") as caught:
-            owner.decode(slow, 10 * MEMORY, never)
+    with pytest.raises(ImageError, match="SIGSEGV") as caught:
+        owner.decode(QOI + b"segfault", MEMORY, never)
     assert (caught.value.stage, caught.value.kind) == ("crash", "SIGSEGV")
-    assert owner.decode(samples()["a.qoi"].data, MEMORY, never).format == "QOI"
+    assert owner.decode(QOI, MEMORY, never).format == "QOI"
 
 
 @pytest.mark.slow
@@ -183,8 +190,8 @@ def test_the_budget_holds_what_an_image_in_a_process_of_its_own_takes(monkeypatc
         return original(owner, data, memory, stopped)
 
     monkeypatch.setattr(DecodingProcesses, "decode", decode)
-    data, out = saved("QOI"), np.zeros((32, 32, 3), np.uint8)
-    ImageLoader(SPEC, Preprocessing(), budget=budget).prepare(ImageFile(data, "", len(data), 0), out)
+    out = np.zeros((32, 32, 3), np.uint8)
+    ImageLoader(SPEC, Preprocessing(), budget=budget).prepare(ImageFile(QOI, "", len(QOI), 0), out)
     assert used == [(120 * 80 * 16, 120 * 80 * 16)]
     assert budget.used == 0
 
@@ -218,7 +225,7 @@ module.decode = noisy
 
 def test_what_a_library_prints_is_no_part_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_at_start(monkeypatch, tmp_path / "site", NOISY)
-    image = processes().decode(samples()["a.qoi"].data, MEMORY, never)
+    image = processes().decode(QOI, MEMORY, never)
     assert (image.width, image.height) == (120, 80)
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from fvcli.errors import ImageError, SourceError, UsageError
 from fvcli.locations import Location, UnreachableError
 from fvcli.records import ImageRef
 from fvcli.sources import buckets
+from fvcli.sources.candidates import PassedOver
+from fvcli.sources.discover import Sources, discover
 from fvcli.sources.read import read
 from tests.helpers.buckets import stand_in_for_s3
 from tests.helpers.s3_server import S3Server
@@ -245,14 +248,27 @@ def test_a_run_whose_credentials_end_remembers_no_failures_and_resumes(
 
 
 def test_names_that_say_nothing_are_decided_by_first_bytes_fetched_together(server: S3Server) -> None:
-    for number in range(100):
+    """More of them than are under way at once; no answer comes before eight have been asked for."""
+    for number in range(20):
         server.put(f"b/p/{number:03}", JPEG if number % 2 else b"words")
         server.put(f"b/p/{number:03}.jpg", JPEG)
         server.put(f"b/p/{number:03}.odd", b"words" if number % 2 else JPEG)
-    expected = [f"{number:03}.jpg" for number in range(100)]
-    expected += [f"{number:03}" if number % 2 else f"{number:03}.odd" for number in range(100)]
-    assert names("s3://b/p") == sorted(expected)
-    assert passed_over("s3://b/p") == {".odd": 50, "other file": 50}
+    together, alone = threading.Barrier(8), []
+
+    def answered_together(command: str, name: str) -> None:
+        try:
+            if command == "GET" and name != "b":
+                together.wait(20)
+        except threading.BrokenBarrierError:
+            alone.append(name)
+
+    server.fault = answered_together
+    tally = PassedOver()
+    expected = [f"{number:03}.jpg" for number in range(20)]
+    expected += [f"{number:03}" if number % 2 else f"{number:03}.odd" for number in range(20)]
+    assert [ref.path for ref in discover(Sources(("s3://b/p",)), tally)] == sorted(expected)
+    assert tally.to_json() == {".odd": 10, "other file": 10}
+    assert alone == []
 
 
 def packed(members: dict[str, bytes]) -> bytes:
