@@ -49,11 +49,15 @@ def test_defaults_are_those_of_the_values_that_a_run_is_given() -> None:
     defaults = {each.name: each.option.default for each in declared(RunOptions)}
     made = {kind: kind() for kind in (Preprocessing, Limits, RayOptions)}
     request = ExtractRequest(sources=make_request([]).sources)
+    compared = set()
     for owner in (made[Preprocessing], made[Limits], request):
         for field in fields(owner):  # type: ignore[arg-type]
             if field.name in defaults:
                 made_of = getattr(owner, field.name)
                 assert defaults[field.name] in (made_of, str(made_of)), field.name
+                compared.add(field.name)
+    of_sources = {"include", "exclude", "files_from", "null", "follow_symlinks", "limit"}
+    assert compared == defaults.keys() - of_sources
     ray = {each.name: each.option.default for each in declared(CommandOptions)}
     assert (ray["ray_address"], ray["ray_workers"], ray["ray_cpus_per_worker"]) == (
         made[RayOptions].address,

@@ -114,8 +114,10 @@ def test_every_command_can_be_quiet(name: str) -> None:
 def test_the_guides_examples_run(features: Path, tmp_path: Path) -> None:
     shutil.copytree(features.parent / "photos", tmp_path / "photos")
     environment = {**os.environ, "PATH": f"{Path(FVCLI).parent}:{os.environ['PATH']}"}
-    for code in re.findall(r"^```sh\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE):
-        for line in code.splitlines():
+    blocks = re.findall(r"^```sh\n(.*?)^```$", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 8
+    for block in blocks:
+        for line in block.splitlines():
             if line.startswith("fvcli ") and "|" not in line:
                 result = in_process(*shlex.split(line)[1:], cwd=tmp_path)
                 code, said = result.exit_code, result.stderr

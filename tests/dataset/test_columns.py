@@ -51,3 +51,6 @@ def test_what_float16_holds_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPa
     bench.extract(dtype="float16")
     assert bench.failed() == {}
     assert bench.damages() == []
+    vectors = [np.frombuffer(row.vector, np.float32) for row in bench.rows().values()]
+    assert {float(vector[3]) for vector in vectors} == {1.0, value}
+    assert all((np.delete(vector, 3) == 1).all() for vector in vectors)

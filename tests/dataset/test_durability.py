@@ -38,6 +38,10 @@ class Disk:
     def all(self, what: str, path: str = "", target: str = "") -> list[int]:
         return [number for number, call in enumerate(self.calls) if self._is(call, what, path, target)]
 
+    def names_flushed(self, folder: str, after: int, before: int) -> bool:
+        """Whether the folder itself was flushed between two calls."""
+        return ("sync", folder, "") in self.calls[after + 1 : before]
+
     @staticmethod
     def _is(call: tuple[str, str, str], what: str, path: str, target: str) -> bool:
         return call[0] == what and path in call[1] and target in call[2]
@@ -83,16 +87,17 @@ def test_a_first_run(bench: Bench, disk: Disk, format: DataFormat) -> None:
     pictures.put(bench.photographs, "broken.png", pictures.broken(1))
     bench.extract(format=format)
     assert_all_flushed(disk)
-    plan = disk.first("move", target=".fvcli/plan.json")
+    plan, records = disk.first("move", target=".fvcli/plan.json"), disk.all("move", target=".fvcli/commits/")
     assert disk.first("move", target="plan.arrow") < disk.first("move", target="plan-failures") < plan
-    assert [sync for sync in disk.all("sync", ".fvcli") if sync > plan], "the names of the plan are flushed, too"
-    for record in disk.all("move", target=".fvcli/commits/"):
+    assert disk.names_flushed(".fvcli", plan, records[0]), "the names of the plan are flushed, too"
+    assert len(records) == 3
+    for record in records:
         staged = [move for move in disk.all("move", ".tmp", ".fvcli/staging/") if move < record]
-        folder = [sync for sync in disk.all("sync") if disk.calls[sync][1] == ".fvcli/staging"]
-        assert [sync for sync in folder if staged[-1] < sync < record], "the names of the shard's files are flushed"
-    for move in disk.all("move", ".fvcli/staging/", "part-" if format == "parquet" else "0"):
-        if disk.calls[move][2].startswith(("data", "img_emb", "metadata")):
-            assert [record for record in disk.all("move", target=".fvcli/commits/") if record < move]
+        assert disk.names_flushed(".fvcli/staging", staged[-1], record), "the names of the shard's files are flushed"
+    shown = [move for move in disk.all("move") if disk.calls[move][2].startswith(("data", "img_emb", "metadata"))]
+    assert len(shown) == (3 if format == "parquet" else 6)
+    for number, move in enumerate(shown):
+        assert records[number * 3 // len(shown)] < move, "each is shown after its own record"
     assert_published(disk, ["data"] if format == "parquet" else ["img_emb", "metadata"])
 
 
@@ -101,10 +106,11 @@ def assert_published(disk: Disk, folders: list[str]) -> None:
     pending = disk.first("move", target="pending-manifest.json")
     manifest = next(number for number, call in enumerate(disk.calls) if call[2] == "manifest.json")
     assert pending < manifest
-    assert [sync for sync in disk.all("sync", ".fvcli") if pending < sync < manifest]
     for folder in [*folders, "failures"]:
         moves = [move for move in disk.all("move", ".fvcli/staging/") if disk.calls[move][2].startswith(folder)]
+        assert moves or folder == "failures"
         assert all(move < manifest for move in moves)
+        assert disk.names_flushed(".fvcli", pending, min([move for move in moves if move > pending] or [manifest]))
         syncs = [sync for sync in disk.all("sync") if disk.calls[sync][1] == folder and sync < manifest]
         assert not moves or (syncs and syncs[-1] > moves[-1]), f"{folder}: names that were not flushed"
     after = [sync for sync in disk.all("sync") if disk.calls[sync][1] == "." and sync > manifest]
@@ -128,6 +134,8 @@ def test_an_update_that_prunes(bench: Bench, disk: Disk, format: DataFormat) -> 
     assert_all_flushed(disk)
     shown = [call for call in disk.all("move") if disk.calls[call][2].startswith(("data", "img_emb", "metadata"))]
     assert min(shown) > disk.first("move", target="pending-manifest.json"), "readers see nothing of an update before"
+    assert disk.all("remove", "data/" if format == "parquet" else "img_emb/"), "what the update replaces"
+    assert disk.all("remove", "failures/")
     assert_published(disk, ["data"] if format == "parquet" else ["img_emb", "metadata"])
     assert contents.check_moment(bench.features) == "update"
 

@@ -126,9 +126,21 @@ def test_every_change_of_an_object_asks_for_permission_first(server: S3Server, s
 
 
 def test_a_request_that_fails_for_the_moment_is_made_again_and_one_that_is_refused_is_not(
-    server: S3Server, store: Store, monkeypatch: pytest.MonkeyPatch
+    server: S3Server, store: Store
 ) -> None:
     store.replace("data/a", b"four")
+    busy = [3]
+
+    def at_first(command: str, name: str) -> tuple[int, str] | None:
+        busy[0] -= 1
+        return (503, "SlowDown") if busy[0] >= 0 else None
+
+    server.fault = at_first
+    assert store.read("data/a") == b"four"
+    assert busy[0] < 0
+    busy[0] = 3
+    store.replace("data/a", b"five")
+    assert objects(server)["out/f/data/a"] == b"five"
     requests: list[str] = []
 
     def refuse(command: str, name: str) -> tuple[int, str]:
@@ -142,4 +154,4 @@ def test_a_request_that_fails_for_the_moment_is_made_again_and_one_that_is_refus
         store.replace("data/a", b"new")
     assert len(requests) < 10
     server.fault = lambda command, name: None
-    assert store.read("data/a") == b"four"
+    assert store.read("data/a") == b"five"

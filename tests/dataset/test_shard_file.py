@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,6 @@ from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import ShardWriter
 from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError
-from fvcli.files import sha256_of
 from fvcli.records import ImageInfo, ImageRef
 
 DIMENSION = 5
@@ -51,7 +51,7 @@ def write(folder: Path, format: str, dtype: str, *parts: Rows, labels: bool = Fa
     written = writer.close()
     for file in written:
         assert file.bytes == file.path.stat().st_size
-        assert file.sha256 == sha256_of(file.path)
+        assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
     return [file.path.rename(file.path.with_name(file.path.name.removesuffix(".tmp"))) for file in written]
 
 

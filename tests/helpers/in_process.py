@@ -104,7 +104,7 @@ class Bench:
         return self.model.images[0] - before
 
     def rows(self) -> dict[str, contents.Row]:
-        """The rows of the photographs' folder, by path; all vectors checked against the images' pixels."""
+        """The rows of the photographs' folder, by path."""
         return {
             path: row for (root, path), row in contents.rows(self.features).items() if root == str(self.photographs)
         }

@@ -231,6 +231,7 @@ def test_every_batch_and_number_of_threads_gives_the_same_files(
         summary = fvcli.extract(str(photographs), folder, model=model, workers=workers, batch_size=batch_size)
         assert summary.counts.failed == 0
         found.append(data_files(folder))
+    assert found[0]
     assert all(files == found[0] for files in found)
     written = manifest(tmp_path / "0")
     assert written is not None

@@ -75,8 +75,6 @@ def test_pooled_codes_are_rounded_as_the_files_own_pooling_rounds_them(tmp_path:
     network = quantops_network()
     (tmp_path / "m.tflite").write_bytes(compile_uint8(network))
     images = random_images(6, 128)
-    interpreter = Interpreter(model_content=compile_uint8(replace(network, logits=None)), num_threads=1)
-    interpreter.allocate_tensors()
     labeler = Labeler(load_classifier(str(tmp_path / "m.tflite")), 1)
     scale, zero_point = labeler._source["quantization"]
     positions = 16

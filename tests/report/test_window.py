@@ -154,9 +154,13 @@ def test_everything_to_operate_has_a_name(shown: Any, facts: dict[str, Any]) -> 
 
 
 def test_it_prints_with_everything_unfolded(shown: Any) -> None:
+    folded = "document.querySelectorAll('.folded:not([open])').length"
+    assert shown.execute_script(f"return {folded}") > 0
+    shown.execute_script(f"addEventListener('beforeprint', () => {{ window.folded = {folded}; }})")
     printed = base64.b64decode(shown.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert printed.startswith(b"%PDF")
     assert len(printed) > 100_000  # the wall is in it
+    assert shown.execute_script("return window.folded") == 0
     assert shown.execute_script("return document.querySelectorAll('.folded[open]').length") == 0
 
 

@@ -210,7 +210,9 @@ def test_a_run_by_processes_alone_updates_as_threads_do_and_survives_an_input_th
     assert not (features / ".fvcli" / "in-work").exists()
 
 
-def test_processes_that_do_not_come_up_say_why(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_be_started_the_threads_do_the_work(
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*arguments: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 

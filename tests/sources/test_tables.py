@@ -98,7 +98,7 @@ def test_damage_anywhere_never_escapes(tmp_path: Path) -> None:
         data[at] ^= 0x55
         (tmp_path / "x.parquet").write_bytes(data)
         refs = found(tmp_path)
-        assert refs, "a damaged table is an input that fails, not one that is passed over"
+        assert len(refs) == 30 or [ref.path for ref in refs] == ["x.parquet!"], f"rows are lost, at byte {at}"
         for ref in refs:
             with suppress(ImageError):
                 read(ref)
