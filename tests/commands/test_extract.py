@@ -1,4 +1,4 @@
-"""The installed command with the real embedded model on real images: what issue and README promise."""
+"""The installed command with the real embedded model on real images: what README promises."""
 
 from __future__ import annotations
 

@@ -34,6 +34,8 @@ def add_node(cluster: Any, cpus: int) -> Any:
             return cluster.add_node(
                 num_cpus=cpus, include_dashboard=False, object_store_memory=100 * 1024**2, **_ports()
             )
+        except (AttributeError, ImportError, TypeError, ValueError):
+            raise  # another Ray, or a mistake here: no matter of time
         except Exception as error:
             if attempt == 3:
                 pytest.skip(f"the machine is too busy to start a Ray node: {error}")

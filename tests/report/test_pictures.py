@@ -48,7 +48,9 @@ def test_a_tile_is_the_middle_of_the_picture(tmp_path: Path) -> None:
     striped[:, 125:175] = 255
     Image.fromarray(striped).save(tmp_path / "wide.png")
     Image.fromarray(striped.transpose(1, 0, 2)).save(tmp_path / "high.png")
-    for picture in pictures([wanted(tmp_path / "wide.png"), wanted(tmp_path / "high.png")], SIDES, 1):
+    found = list(pictures([wanted(tmp_path / "wide.png"), wanted(tmp_path / "high.png")], SIDES, 1))
+    assert len(found) == 2
+    for picture in found:
         assert picture.tile is not None
         assert picture.tile[1:-1, 1:-1].min() > 250
         assert picture.lightness == pytest.approx(1 / 6, abs=0.01)

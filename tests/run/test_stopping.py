@@ -122,10 +122,13 @@ def slow(path, *arguments, **options):
 os.open = slow
 sys.argv = ["fvcli", "extract", *sys.argv[1:]]
 from fvcli.cli import main
-main()
+try:
+    main()
+finally:
+    os.write(2, b"opened %d" % opened)
 """
     child = subprocess.Popen(
-        [commands.FVCLI.with_name("python"), "-c", script, bench.photographs, *options],
+        [commands.FVCLI.with_name("python"), "-c", script, bench.photographs, "-j", "2", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=bench.features.parent,
@@ -133,9 +136,10 @@ main()
     assert child.stderr is not None
     assert any(b"in hand" in line for line in child.stderr)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=20)
+    _, said = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 130
     assert b"Traceback" not in said
+    assert int(said.rpartition(b"opened ")[2]) < 220, "two batches of thirty would be some sixty more"
 
 
 @pytest.mark.slow
@@ -275,6 +279,6 @@ def test_a_list_that_does_not_end_hears_a_signal(tmp_path: Path, source: str) ->
         time.sleep(0.01)
     time.sleep(0.2)
     child.send_signal(signal.SIGTERM)
-    code = child.wait(timeout=10)
+    code = child.wait(timeout=PATIENCE_SECONDS)
     _, said = child.communicate()
     assert (code, said) == (143, "fvcli: interrupted; run the same command to resume\n")
