@@ -53,6 +53,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 #: Beginnings of files that start browsers or clusters or look at the whole machine: never two of them at a time.
 ONE_AT_A_TIME = ("tests/report/", "tests/run/test_processes", "tests/run/test_ray")
+#: Fast tests that load TensorFlow, which takes seconds: one process does it for all.
+WITH_TENSORFLOW = (
+    "tests/models/mobilenet/test_frozen_graph.py",
+    "tests/models/mobilenet/test_graph.py",
+    "tests/models/mobilenet/test_network.py",
+    "tests/models/test_engines.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,7 +78,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "one at a time" if nodeid.startswith(ONE_AT_A_TIME) else nodeid.split("::")[0]
+            if nodeid.startswith(ONE_AT_A_TIME):
+                return "one at a time"
+            return "with TensorFlow" if nodeid.startswith(WITH_TENSORFLOW) else nodeid.split("::")[0]
 
     return ByFile(config, log)
 

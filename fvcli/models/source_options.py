@@ -66,7 +66,7 @@ def split_name(name: str) -> tuple[str, SourceOptions]:
     try:
         options = SourceOptions(_ranges(values), _size(values.pop("image-size", None)), values.pop("output", None))
     except ValueError as error:
-        raise UsageError(f"{name}: {error if str(error).startswith('mean') else _USAGE}") from None
+        raise UsageError(f"{name}: {error if str(error).startswith(('mean', 'std')) else _USAGE}") from None
     if values:
         raise UsageError(f"{name}: {_USAGE}")
     return place, options

@@ -15,6 +15,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cookbook.md"
+#: Modules of the extra "consumers".
+CONSUMERS = {"datasets", "embedding_reader", "faiss"}
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
@@ -45,6 +47,7 @@ def test_example(block: tuple[str, str], folder: Path) -> None:
     language, code = block
     if language == "python":
         lacking = missing(code)
+        assert CONSUMERS.issuperset(lacking), "no extra brings what the example imports"
         if lacking:
             pytest.skip(f"needs {', '.join(lacking)}: pip install 'fvcli[consumers]'")
         command = [sys.executable, "-c", code]

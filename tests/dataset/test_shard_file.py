@@ -22,7 +22,7 @@ from fvcli.dataset.layout import DataFormat
 from fvcli.dataset.manifest import DataFile, Shard
 from fvcli.dataset.shard_file import ShardWriter
 from fvcli.dataset.store import LocalStore
-from fvcli.errors import DatasetError
+from fvcli.errors import DamagedError
 from fvcli.records import ImageInfo, ImageRef
 
 DIMENSION = 5
@@ -140,16 +140,16 @@ def test_abandoning_leaves_nothing(tmp_path: Path, format: str) -> None:
 def test_what_is_no_shard_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "part-00000-01234567.parquet"
     file.write_bytes(content)
-    with pytest.raises(DatasetError, match="part-00000"):
+    with pytest.raises(DamagedError, match=r"part-00000-01234567\.parquet is damaged \("):
         shard_file.read_metadata(*placed([file]))
-    with pytest.raises(DatasetError, match="part-00000"):
+    with pytest.raises(DamagedError, match=r"part-00000-01234567\.parquet is damaged \("):
         shard_file.read_vectors(*placed([file]))
 
 
 def test_an_npy_of_objects_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "img_emb_00000-01234567.npy"
     np.save(file, np.array([{"a": 1}], object), allow_pickle=True)
-    with pytest.raises(DatasetError, match="img_emb_00000"):
+    with pytest.raises(DamagedError, match=r"img_emb_00000-01234567\.npy is damaged \("):
         shard_file.read_vectors(*placed([file]))
 
 

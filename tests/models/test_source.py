@@ -177,8 +177,14 @@ def test_mean_and_std_are_of_pixels_from_0_to_1(tmp_path: Path) -> None:
     assert found is not None
     np.testing.assert_allclose(found, [(-1, 1), (-1.6, 2.4), (-1.5, 3.5)], rtol=1e-12)
     pixels = "mean=123.7,116.3,103.5&std=58.4,57.1,57.4"
-    for bad in (pixels, "mean=0.5,0.5", "std=0", "mean=0.5&input-range=0,1", "std=nan"):
-        with pytest.raises(UsageError, match="mean"):
+    for bad, said in (
+        (pixels, "mean and std are of pixels from 0 to 1"),
+        ("mean=0.5,0.5", "mean and std have one or three numbers"),
+        ("std=0", "std is above 0"),
+        ("mean=0.5&input-range=0,1", "after the ?, write"),
+        ("std=nan", "after the ?, write"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(f"{path}?{bad}: {said}")):
             find_source(f"{path}?{bad}")
 
 

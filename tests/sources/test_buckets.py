@@ -240,7 +240,7 @@ def test_a_run_whose_credentials_end_remembers_no_failures_and_resumes(
     command = [FVCLI, "extract", "s3://b/p", "-o", str(tmp_path / "f"), "--json", "-q", "-j", "1", "--shard-size", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "credentials" in done.stderr
+    assert "have the credentials expired?" in done.stderr
     server.fault = lambda command, name: None
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)

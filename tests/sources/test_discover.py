@@ -287,7 +287,7 @@ print([ref.path for ref in discover(Sources(("b.jpg", "a.jpg"), files_from="-"))
 
 def test_a_null_separated_list_read_by_lines_says_so(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"a.jpg\0b.jpg\0")
-    with pytest.raises(UsageError, match="-0"):
+    with pytest.raises(UsageError, match=r"Then add -0$"):
         discover(Sources(files_from=str(tmp_path / "list")))
 
 
