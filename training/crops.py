@@ -17,22 +17,31 @@ WHOLE_IMAGE_SIZE = 288
 STUDENT_SIZE = 160
 CROP_FRACTION = 0.875
 
-PASTED, BLENDED = 0.15, 0.1
-"""The shares of the views that mix two photographs, by a rectangle of one in the other and by blending."""
-
 KERNELS: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "lanczos")
 DCT_SCALES = (8, 4, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The shares of views whose student sees them resized with each kernel, and the teacher's largest size."""
+    """How views are drawn, in shares of all views.
+
+    area, bilinear, bicubic, lanczos: those that the student sees resized with each kernel.
+    whole, center: those that are nearly the whole image (squash) and near the center square (crop); the rest is 25 to
+        100 % of the area, anywhere.
+    pasted, blended: those that mix two photographs, by a rectangle of one in the other and by blending.
+    teacher_limit, teacher_kernel: the teacher's largest size, and how all of its views are resized.
+    """
 
     area: float
     bilinear: float
     bicubic: float
     lanczos: float
+    whole: float
+    center: float
+    pasted: float
+    blended: float
     teacher_limit: int
+    teacher_kernel: str
 
     @property
     def kernels(self) -> tuple[float, ...]:
@@ -76,7 +85,7 @@ def teacher_size(area: float) -> int:
 def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawing: Drawing) -> Pair:
     """``count`` random views; the same seed gives the same views, whatever was drawn before.
 
-    A quarter of them mix two images: the teacher answers for the mixture, so that no label has to be known.
+    Some of them mix two images: the teacher answers for the mixture, so that no label has to be known.
     """
     generator = np.random.default_rng(seed)
     order = _shuffled(len(images), 2 * count, generator)
@@ -84,15 +93,15 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawi
     student = np.empty((count, STUDENT_SIZE, STUDENT_SIZE, 3), np.uint8)
     for row in range(count):
         first = images[order[row]]
-        box = _random_box(first.size, generator)
+        box = _random_box(first.size, drawing, generator)
         size = teacher_size((box[2] - box[0]) * (box[3] - box[1]) / (first.width * first.height))
         size = min(size, drawing.teacher_limit)
         seen = _view(first, box, size, drawing, generator)
         chance = generator.random()
-        if chance < PASTED + BLENDED:
+        if chance < drawing.pasted + drawing.blended:
             second = images[order[count + row]]
-            other = _view(second, _random_box(second.size, generator), size, drawing, generator)
-            seen = _pasted(seen, other, generator) if chance < PASTED else _blended(seen, other, generator)
+            other = _view(second, _random_box(second.size, drawing, generator), size, drawing, generator)
+            seen = _pasted(seen, other, generator) if chance < drawing.pasted else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
     return Pair(tuple(teacher), student)
@@ -112,7 +121,7 @@ def _shuffled(images: int, count: int, generator: np.random.Generator) -> NDArra
 
 
 def _single_view(image: Image.Image, drawing: Drawing, generator: np.random.Generator) -> UInt8Array:
-    return _view(image, _random_box(image.size, generator), STUDENT_SIZE, drawing, generator)[1]
+    return _view(image, _random_box(image.size, drawing, generator), STUDENT_SIZE, drawing, generator)[1]
 
 
 def _view(
@@ -129,7 +138,8 @@ def _view(
     tone = _tone(generator) if generator.random() < 0.6 else None
     flip = generator.random() < 0.5
     result = []
-    for view in (image.resize((size, size), Image.Resampling.BICUBIC, box=box), extracted(image, box, kernel)):
+    large = image.resize((size, size), Image.Resampling[drawing.teacher_kernel.upper()], box=box)
+    for view in (large, extracted(image, box, kernel)):
         array = np.asarray(view if tone is None else view.point(tone))
         result.append(array[:, ::-1] if flip else array)
     return result[0], result[1]
@@ -150,13 +160,13 @@ def extracted(image: Image.Image, box: Box, kernel: Resize) -> Image.Image:
     return Image.fromarray(view)
 
 
-def _random_box(size: tuple[int, int], generator: np.random.Generator) -> Box:
-    """A third nearly the whole image (squash), 30 % near the center square (crop), the rest 25-100 % anywhere."""
+def _random_box(size: tuple[int, int], drawing: Drawing, generator: np.random.Generator) -> Box:
     width, height = size
     kind = generator.random()
-    if kind < 0.33:
+    central = drawing.whole <= kind < drawing.whole + drawing.center
+    if kind < drawing.whole:
         w, h = width * generator.uniform(0.85, 1), height * generator.uniform(0.85, 1)
-    elif kind < 0.63:
+    elif central:
         side = min(width, height) * generator.uniform(0.75, 1)
         w = h = side
     else:
@@ -164,7 +174,7 @@ def _random_box(size: tuple[int, int], generator: np.random.Generator) -> Box:
         aspect = np.exp(generator.uniform(-0.7, 0.7))
         w, h = min(width, np.sqrt(area * aspect)), min(height, np.sqrt(area / aspect))
     left, upper = generator.uniform(0, width - w), generator.uniform(0, height - h)
-    if 0.33 <= kind < 0.63:  # toward the center
+    if central:
         left, upper = (left + (width - w) / 2) / 2, (upper + (height - h) / 2) / 2
     return float(left), float(upper), float(min(left + w, width)), float(min(upper + h, height))
 

@@ -24,7 +24,7 @@ from training.holdout import FITS, TEACHER_SIZE, input_of, run
 from training.photographs import loaded
 from training.scores import Answers, means, scores, standard_errors
 
-COLUMNS = ("top1", "top5", "retrieval", "agreement", "divergence", "neighbors")
+COLUMNS = ("top1", "top5", "retrieval", "average_precision", "agreement", "divergence", "neighbors")
 
 
 class Classifier:

@@ -77,23 +77,44 @@ FLOAT = Stage(
     decay=0.5,
     average=0.999,
     kept=0.5,
-    drawing=Drawing(area=0.5, bilinear=0.2, bicubic=0.2, lanczos=0.1, teacher_limit=288),
+    drawing=Drawing(
+        area=0.5,
+        bilinear=0.2,
+        bicubic=0.2,
+        lanczos=0.1,
+        whole=0.33,
+        center=0.3,
+        pasted=0.15,
+        blended=0.1,
+        teacher_limit=288,
+        teacher_kernel="bicubic",
+    ),
     frozen=11,
 )
 """The network learns to see at 160 what it sees at a larger size."""
 
 FINISH = Stage(
     name="finish",
-    rounds=16,
+    rounds=56,
     seed=22,
-    kernel_rate=6e-4,
-    gain_rate=2.4e-4,
-    warm_up=96,
-    decay=0.8,
+    kernel_rate=1.2e-3,
+    gain_rate=4.8e-4,
+    warm_up=192,
+    decay=0.5,
     average=0.998,
     kept=0.5,
-    drawing=Drawing(area=0.1, bilinear=0.7, bicubic=0.1, lanczos=0.1, teacher_limit=224),
-    frozen=11,
+    drawing=Drawing(
+        area=0.1,
+        bilinear=0.7,
+        bicubic=0.1,
+        lanczos=0.1,
+        whole=0.4,
+        center=0.4,
+        pasted=0.1,
+        blended=0.05,
+        teacher_limit=224,
+        teacher_kernel="bilinear",
+    ),
 )
 """It learns to see images as ``fvcli extract`` reads them."""
 

@@ -28,9 +28,9 @@ def scores(
 ) -> dict[str, NDArray[np.float64]]:
     """By name one number per photograph.
 
-    With the right classes (0..1000): top1, top5, cross_entropy, and :func:`retrieval`, which has fewer numbers. With
-    the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of its classes), cosine, and
-    :func:`shared_neighbors`.
+    With the right classes (0..1000): top1, top5, cross_entropy, and :func:`retrieval` and :func:`average_precision`,
+    which have fewer numbers. With the teacher's answers: agreement (the same class), divergence (Kullback-Leibler, of
+    its classes), cosine, and :func:`shared_neighbors`.
     """
     result: dict[str, NDArray[Any]] = {}
     likely = log_softmax(given.logits)
@@ -41,6 +41,7 @@ def scores(
             "top5": (best == truth[:, None]).any(axis=1),
             "cross_entropy": -likely[np.arange(len(truth)), truth],
             "retrieval": retrieval(given.features, truth),
+            "average_precision": average_precision(given.features, truth),
         }
     if teacher is not None:
         wanted = log_softmax(teacher.logits)
@@ -63,6 +64,20 @@ def retrieval(features: Float32Array, truth: NDArray[np.int64]) -> NDArray[np.bo
     return found[np.bincount(truth)[truth] > 1]
 
 
+def average_precision(features: Float32Array, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """0..1: how early the photographs of the same class come when all others are in the order of their cosines.
+
+    The mean, over the places where one of the class comes, of the share of the class so far (Manning et al.,
+    "Introduction to Information Retrieval", 2008, 8.4). One value per photograph whose class another one has, too.
+    """
+    order = np.argsort(-similarities(features), axis=1)[:, :-1]  # itself is last
+    same = truth[order] == truth[:, None]
+    so_far = same.cumsum(axis=1) / np.arange(1, len(truth))
+    counted = np.bincount(truth)[truth] > 1
+    result: NDArray[np.float64] = (so_far * same)[counted].sum(axis=1) / same[counted].sum(axis=1)
+    return result
+
+
 def shared_neighbors(features: Float32Array, wanted: Float32Array) -> NDArray[np.float64]:
     """The share of the 10 rows nearest by ``wanted`` that are among the 10 nearest by ``features``, for each row."""
     pairs = zip(nearest_rows(features), nearest_rows(wanted), strict=True)
@@ -71,12 +86,17 @@ def shared_neighbors(features: Float32Array, wanted: Float32Array) -> NDArray[np
 
 def nearest_rows(features: Float32Array) -> NDArray[np.intp]:
     """int [n, 10]: the rows with the highest cosines to each row, itself aside, in no order; fewer if n is."""
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    similar = unit @ unit.T
-    np.fill_diagonal(similar, -np.inf)
     count = min(NEIGHBORS, len(features) - 1)
-    nearest: NDArray[np.intp] = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+    nearest: NDArray[np.intp] = np.argpartition(-similarities(features), count - 1, axis=1)[:, :count]
     return nearest
+
+
+def similarities(features: Float32Array) -> Float32Array:
+    """float32 [n, n]: the cosines of all pairs of rows; of a row with itself, -inf."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similar: Float32Array = unit @ unit.T
+    np.fill_diagonal(similar, -np.inf)
+    return similar
 
 
 def log_softmax(logits: Float32Array) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.scores import Answers, means, retrieval, scores, shared_neighbors, standard_errors
+from training.scores import Answers, average_precision, means, retrieval, scores, shared_neighbors, standard_errors
 
 
 def test_top1_and_top5_count_right_answers() -> None:
@@ -43,6 +43,17 @@ def test_retrieval_asks_for_one_of_the_class_among_the_ten_nearest() -> None:
         False,
         False,
     ]
+
+
+def test_average_precision_is_one_where_the_class_comes_first() -> None:
+    angles = np.array([0, 0.1, 0.22, 0.36, 0.6])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    truth = np.array([7, 7, 3, 7, 5])
+    # By nearness, 0 sees 1 (same), 2, 3 (same), 4; 1 sees 0 (same), 2, 3 (same), 4; 3 sees 2, 4, 1 (same), 0 (same).
+    first, second, third = average_precision(features, truth)
+    assert first == pytest.approx((1 + 2 / 3) / 2)
+    assert second == pytest.approx((1 + 2 / 3) / 2)
+    assert third == pytest.approx((1 / 3 + 2 / 4) / 2)
 
 
 def test_shared_neighbors_are_those_of_the_teachers_ten_that_are_kept() -> None:
