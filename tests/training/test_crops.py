@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from fvcli.images.fit import scale
 from fvcli.records import InputSpec, Preprocessing
 from training import crops
 from training.photographs import loaded
+from training.recipe import FLOAT
 
-DRAWING = crops.Drawing(area=0.5, bilinear=0.2, bicubic=0.2, lanczos=0.1, teacher_limit=288)
-BILINEAR = crops.Drawing(area=0, bilinear=1, bicubic=0, lanczos=0, teacher_limit=224)
+DRAWING = FLOAT.drawing
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,45 @@ def test_teacher_and_student_see_the_same(images: list[Image.Image]) -> None:
         assert np.abs(shrunk - small).mean() < 6
 
 
-def test_a_drawing_limits_the_teachers_size_and_chooses_the_kernel(images: list[Image.Image]) -> None:
-    free, limited = (crops.draw(images, 40, (3, 0), drawing) for drawing in (DRAWING, BILINEAR))
+def test_a_drawing_limits_the_teachers_size_and_chooses_the_kernels(images: list[Image.Image]) -> None:
+    free = crops.draw(images, 40, (3, 0), DRAWING)
+    limited = crops.draw(images, 40, (3, 0), replace(DRAWING, teacher_limit=224))
+    bilinear = crops.draw(images, 40, (3, 0), replace(DRAWING, area=0, bilinear=1, bicubic=0, lanczos=0))
+    smooth = crops.draw(images, 40, (3, 0), replace(DRAWING, teacher_kernel="bilinear"))
     assert max(view.shape[0] for view in free.teacher) == 288
     assert {view.shape[0] for view in limited.teacher} == {192, 224}
-    assert not np.array_equal(free.student, limited.student)
+    assert not np.array_equal(free.student, bilinear.student)
+    np.testing.assert_array_equal(free.student, smooth.student)
+    assert not any(np.array_equal(one, two) for one, two in zip(free.teacher, smooth.teacher, strict=True))
+
+
+def test_a_drawing_chooses_the_part_that_is_seen() -> None:
+    """White are 45 pixels at each side; near the center, squares begin at 50 or later, and anywhere at 0 or later."""
+    image = Image.new("RGB", (400, 200), "black")
+    image.paste("white", (0, 0, 45, 200))
+    image.paste("white", (355, 0, 400, 200))
+    alone = replace(DRAWING, pasted=0, blended=0)
+    white: dict[str, NDArray[np.float64]] = {}
+    for name, drawing in (
+        ("whole", replace(alone, whole=1, center=0)),
+        ("center", replace(alone, whole=0, center=1)),
+        ("anywhere", replace(alone, whole=0, center=0)),
+    ):
+        views = crops.draw([image], 60, (4, 0), drawing).student
+        white[name] = np.ptp(views, axis=(1, 2, 3)) > 100
+    assert white["whole"].all()
+    assert not white["center"].any()
+    assert 0.2 < white["anywhere"].mean() < 1
+
+
+def test_a_drawing_mixes_as_many_views_as_it_says() -> None:
+    plain = [Image.new("RGB", (300, 200), color) for color in ("red", "lime", "blue", "cyan", "magenta", "yellow")]
+    for pasted, blended in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.4, 0.0)):
+        views = crops.draw(plain, 120, (5, 0), replace(DRAWING, pasted=pasted, blended=blended)).student
+        edges = np.ptp(views, axis=(1, 2)).max(axis=1) > 60
+        assert edges.mean() == pytest.approx(pasted * 5 / 6, abs=0.1), "a sixth of the pairs are of one image"
+        between = ((views[:, 0, 0] > 70) & (views[:, 0, 0] < 185)).any(axis=1)
+        assert between.mean() == pytest.approx(blended * 5 / 6 * 0.7, abs=0.2), "the rest is blended too thinly to tell"
 
 
 def test_bilinear_views_are_what_extract_reads(images: list[Image.Image], tmp_path: Path) -> None:
