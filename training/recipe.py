@@ -95,7 +95,7 @@ FLOAT = Stage(
 
 FINISH = Stage(
     name="finish",
-    rounds=56,
+    rounds=54,
     seed=22,
     kernel_rate=1.2e-3,
     gain_rate=4.8e-4,
@@ -115,6 +115,9 @@ FINISH = Stage(
         teacher_limit=224,
         teacher_kernel="bilinear",
     ),
+    last_weight=1.0,
+    hint_weight=0.5,
+    classes_weight=0.3,
 )
 """It learns to see images as ``fvcli extract`` reads them."""
 
