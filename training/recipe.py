@@ -95,7 +95,7 @@ FLOAT = Stage(
 
 FINISH = Stage(
     name="finish",
-    rounds=54,
+    rounds=60,
     seed=22,
     kernel_rate=1.2e-3,
     gain_rate=4.8e-4,
