@@ -44,7 +44,7 @@ def test_speed() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_quality(network: str) -> None:
     labeled, unlabeled = (cells for cells in rows("training/README.md") if cells[0] == NETWORKS[network])
-    _, top1, _top5, retrieval = labeled
+    _, top1, _top5, retrieval, _precision = labeled
     _, agreement, divergence, _neighbors = unlabeled
     assert row("README.md", network)[1:] == [top1, retrieval, agreement, divergence]
 
