@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Drawing:
     pasted: float
     blended: float
     teacher_limit: int
-    teacher_kernel: str
+    teacher_kernel: Literal["bilinear", "bicubic"]
 
     @property
     def kernels(self) -> tuple[float, ...]:

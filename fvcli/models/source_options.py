@@ -49,6 +49,10 @@ class MissingOptionError(ModelError):
     """A sound model that does not state something its name has to."""
 
 
+class NormalizationError(ValueError):
+    """A mean and a standard deviation that make no ranges; its text says why."""
+
+
 NO_OPTIONS: Final = SourceOptions()
 
 
@@ -65,8 +69,10 @@ def split_name(name: str) -> tuple[str, SourceOptions]:
         values[key] = value
     try:
         options = SourceOptions(_ranges(values), _size(values.pop("image-size", None)), values.pop("output", None))
-    except ValueError as error:
-        raise UsageError(f"{name}: {error if str(error).startswith(('mean', 'std')) else _USAGE}") from None
+    except NormalizationError as error:
+        raise UsageError(f"{name}: {error}") from None
+    except ValueError:
+        raise UsageError(f"{name}: {_USAGE}") from None
     if values:
         raise UsageError(f"{name}: {_USAGE}")
     return place, options
@@ -80,11 +86,11 @@ def float_input(height: int, width: int, ranges: tuple[Range, Range, Range]) -> 
 
 
 def normalized_ranges(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Range, Range, Range]:
-    """The values of pixels 0 and 255 after (pixel - mean) / std; one or three of each. Raises ValueError for others."""
+    """The values of pixels 0 and 255 after (pixel - mean) / std; one or three of each. Raises NormalizationError."""
     if len(mean) not in (1, 3) or len(std) not in (1, 3) or not all(math.isfinite(value) for value in (*mean, *std)):
-        raise ValueError("mean and std have one or three numbers")
+        raise NormalizationError("mean and std have one or three numbers")
     if min(std) <= 0:
-        raise ValueError("std is above 0")
+        raise NormalizationError("std is above 0")
     means, stds = (values * (3 // len(values)) for values in (mean, std))
     red, green, blue = ((-middle / width, (255 - middle) / width) for middle, width in zip(means, stds, strict=True))
     return red, green, blue
@@ -138,7 +144,9 @@ def _ranges(values: dict[str, str]) -> tuple[Range, Range, Range] | None:
         return None
     means, stds = _numbers(mean or "0"), _numbers(std or "1")
     if max((*means, *stds)) > 1:
-        raise ValueError("mean and std are of pixels from 0 to 1, such as mean=0.485,0.456,0.406; divide them by 255")
+        raise NormalizationError(
+            "mean and std are of pixels from 0 to 1, such as mean=0.485,0.456,0.406; divide them by 255"
+        )
     return normalized_ranges(tuple(255 * value for value in means), tuple(255 * value for value in stds))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 
@@ -15,7 +14,7 @@ from fvcli.dataset.store import LocalStore
 from fvcli.errors import DatasetError, StoppedError
 from fvcli.run import tasks
 from tests.helpers import contents, pictures
-from tests.helpers.in_process import Bench
+from tests.helpers.in_process import Bench, opened
 
 LATER = pictures.SOME_TIME_NS + 10**9
 
@@ -324,15 +323,7 @@ def test_a_resumed_retry_tries_once(bench: Bench, monkeypatch: pytest.MonkeyPatc
         pictures.put(bench.photographs, f"{number:04d}-broken.png", pictures.broken(number))
     bench.extract()
     pictures.make_folder(bench.photographs, range(20, 40))
-    tried: list[str] = []
-    opening = os.open
-
-    def noted(path: str | bytes, flags: int, mode: int = 0o777) -> int:
-        if os.fsencode(path).endswith(b"-broken.png"):
-            tried.append(os.path.basename(os.fsdecode(path)))
-        return opening(path, flags, mode)
-
-    monkeypatch.setattr(os, "open", noted)
+    tried = opened(monkeypatch, b"-broken.png")
     stop_after(bench, 15, retry_failed=True, batch_size=1, workers=1)
     assert sorted(tried) == [f"{number:04d}-broken.png" for number in range(3)]
     bench.extract(retry_failed=True)

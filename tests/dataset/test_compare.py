@@ -15,7 +15,7 @@ from fvcli.errors import DatasetError, StoppedError, UsageError
 from fvcli.records import Limit, Preprocessing
 from fvcli.sources.discover import Sources
 from tests.helpers import contents, pictures
-from tests.helpers.in_process import Bench
+from tests.helpers.in_process import Bench, opened
 
 LATER = pictures.SOME_TIME_NS + 10**9
 
@@ -165,15 +165,7 @@ def test_a_failed_file_is_tried_again_when_it_has_changed_or_on_demand(
     pictures.put(bench.photographs, "wrong.png", pictures.broken(10))
     bench.extract()
     assert set(bench.failed()) == {"broken.png", "wrong.png"}
-    read: list[str] = []
-    opening = os.open
-
-    def noted(path: str | bytes, flags: int, mode: int = 0o777) -> int:
-        if os.fsencode(path).endswith(b".png"):
-            read.append(os.path.basename(os.fsdecode(path)))
-        return opening(path, flags, mode)
-
-    monkeypatch.setattr(os, "open", noted)
+    read = opened(monkeypatch, b".png")
 
     bench.extract()
     assert read == []

@@ -137,3 +137,17 @@ def bench(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     photographs = memory_path / "photographs"
     photographs.mkdir()
     return Bench(photographs, memory_path / "features", model)
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, ending: bytes) -> list[str]:
+    """A list that gets the name of each file that is opened from now on, of those whose paths end with ``ending``."""
+    names: list[str] = []
+    opening = os.open
+
+    def noted(path: str | bytes, flags: int, mode: int = 0o777) -> int:
+        if os.fsencode(path).endswith(ending):
+            names.append(os.path.basename(os.fsdecode(path)))
+        return opening(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", noted)
+    return names

@@ -20,6 +20,32 @@ def run_at_start(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) ->
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
+def dying_decoder(module: str) -> str:
+    """A program for :func:`run_at_start`: the ``decode`` that ``module`` has dies of images with certain last bytes."""
+    return _DYING_DECODER.format(module=module)
+
+
+_DYING_DECODER = """
+import ctypes, os, signal, time
+import {module} as pipeline
+
+decode = pipeline.decode
+
+def brought_down(data, *arguments, **options):
+    if data.endswith(b"segfault"):
+        ctypes.string_at(0)
+    if data.endswith(b"out of memory"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if data.endswith(b"stopped by hand"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    if data.endswith(b"hangs"):
+        time.sleep(600)
+    return decode(data, *arguments, **options)
+
+pipeline.decode = brought_down
+"""
+
+
 def wait_for(condition: Callable[[], object], what: str) -> None:
     """Returns once the condition holds. Fails the test with ``what`` after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS

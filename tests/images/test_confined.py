@@ -20,7 +20,7 @@ from fvcli.images.loader import ImageLoader
 from fvcli.images.memory import Budget, Limits
 from fvcli.records import ImageFile, InputSpec, Preprocessing
 from tests.helpers.commands import FVCLI
-from tests.helpers.processes import children, run_at_start
+from tests.helpers.processes import children, dying_decoder, run_at_start
 from tests.helpers.samples import picture, samples, saved
 
 SPEC = InputSpec(32, 32)
@@ -99,22 +99,8 @@ def test_an_image_that_takes_too_long_is_a_failure(slow: bytes) -> None:
     assert owner.decode(QOI, MEMORY, never).format == "QOI"
 
 
-ODD = """
-import os, signal, time
-import fvcli.images.decode as module
-decode = module.decode
-def odd(data, *arguments, **options):
-    if data.endswith(b"hangs"):
-        time.sleep(600)
-    if data.endswith(b"segfault"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return decode(data, *arguments, **options)
-module.decode = odd
-"""
-
-
 def test_a_run_that_stops_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_at_start(monkeypatch, tmp_path / "site", ODD)
+    run_at_start(monkeypatch, tmp_path / "site", dying_decoder("fvcli.images.decode"))
     asked = iter([False, True])
     with pytest.raises(AbandonedError):
         processes(seconds=1000).decode(QOI + b"hangs", MEMORY, lambda: next(asked))
@@ -123,7 +109,7 @@ def test_a_run_that_stops_does_not_wait(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_image_that_ends_the_process_is_a_failure_and_the_next_one_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_at_start(monkeypatch, tmp_path / "site", ODD)
+    run_at_start(monkeypatch, tmp_path / "site", dying_decoder("fvcli.images.decode"))
     owner = processes()
     with pytest.raises(ImageError, match="SIGSEGV") as caught:
         owner.decode(QOI + b"segfault", MEMORY, never)

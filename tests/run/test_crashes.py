@@ -19,33 +19,13 @@ from fvcli.run import crashes
 from fvcli.run.crashes import Trial, crashing
 from tests.helpers import commands, contents, pictures
 from tests.helpers.in_process import Bench
-from tests.helpers.processes import children, run_at_start
-
-SITE = """
-import ctypes, os, signal, time
-import fvcli.images.loader as pipeline
-
-decode = pipeline.decode
-
-def brought_down(data, *arguments, **options):
-    if data.endswith(b"segfault"):
-        ctypes.string_at(0)
-    if data.endswith(b"out of memory"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if data.endswith(b"stopped by hand"):
-        os.kill(os.getpid(), signal.SIGTERM)
-    if data.endswith(b"hangs"):
-        time.sleep(600)
-    return decode(data, *arguments, **options)
-
-pipeline.decode = brought_down
-"""
+from tests.helpers.processes import children, dying_decoder, run_at_start
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python process started from here has a decoder that dies of marked images."""
-    run_at_start(monkeypatch, tmp_path / "site", SITE)
+    run_at_start(monkeypatch, tmp_path / "site", dying_decoder("fvcli.images.loader"))
 
 
 def extract(folder: Path, *options: str) -> commands.Outcome:

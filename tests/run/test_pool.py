@@ -21,8 +21,7 @@ from fvcli.run.shard import Job, batch_sizes, batches
 from fvcli.run.worker import Batch, BatchDroppedError, Dispatcher, ImageWorker, Outcome, WorkerLostError, ordered_map
 from fvcli.run.worker_process import Setup
 from tests.helpers import contents, pictures
-from tests.helpers.processes import run_at_start
-from tests.run.test_crashes import SITE
+from tests.helpers.processes import dying_decoder, run_at_start
 from tests.run.test_worker import worker
 
 # --- layout -----------------------------------------------------------------------------------------------------
@@ -193,7 +192,7 @@ def test_a_run_by_processes_alone_updates_as_threads_do_and_survives_an_input_th
     for number in range(10):
         pictures.put(photographs, f"{number}.png", pictures.broken(number) if number == 4 else pictures.picture(number))
     fvcli.extract(photographs, features, shard_size=6, workers=1)
-    run_at_start(monkeypatch, tmp_path / "site", SITE)
+    run_at_start(monkeypatch, tmp_path / "site", dying_decoder("fvcli.images.loader"))
     (photographs / "2.png").rename(photographs / "renamed.png")
     pictures.put(photographs, "3.png", pictures.picture(30), pictures.SOME_TIME_NS + 1)
     pictures.put(photographs, "5-bad.png", pictures.picture(50) + b"segfault")

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import commands, contents, pictures
-from tests.helpers.processes import PATIENCE_SECONDS, children, cpu_seconds, is_alive, run_at_start, wait_for
-from tests.run.test_crashes import SITE
+from tests.helpers.processes import (
+    PATIENCE_SECONDS,
+    children,
+    cpu_seconds,
+    dying_decoder,
+    is_alive,
+    run_at_start,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +134,7 @@ if not {"fvcli.run.worker_process", "fvcli.run.crashes"} & set(sys.orig_argv):
 
 
 def test_inputs_that_crash_cost_themselves_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_at_start(monkeypatch, tmp_path / "site", SITE + _PATIENT)
+    run_at_start(monkeypatch, tmp_path / "site", dying_decoder("fvcli.images.loader") + _PATIENT)
     photographs = pictures.make_folder(tmp_path / "photographs", range(1000))
     for name, mark in (("0800-bad.png", b"segfault"), ("0900-worse.png", b"out of memory")):
         pictures.put(photographs, name, pictures.picture(50) + mark)
