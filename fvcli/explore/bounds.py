@@ -1,8 +1,7 @@
-"""Upper bounds of the cosines between many vectors, in 300 bytes a vector.
+"""Pairs of rows that may be as similar as a threshold, found without their vectors in 270 bytes per row.
 
-With P orthonormal, x . y = Px . Py + rx . ry <= Px . Py + |rx| |ry|, where r is what the projection leaves of a vector.
-A first bound comes from 64 directions for all pairs of a tile at once, a second one from 224 for the few pairs that the
-first cannot rule out.
+What rules out the other pairs are distances of codes (see :mod:`fvcli.explore.contraction`). Inner products of the near
+codes rule out nearly all pairs of a tile at once, the far codes most of those that are left.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ import threading
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 from fvcli.dataset.columns import ROW_GROUP
 from fvcli.dataset.reader import Dataset
+from fvcli.explore.code_products import CodeProducts, product_layer
+from fvcli.explore.contraction import contraction_for, reach
 from fvcli.explore.neighbors import Rows, normalized
 from fvcli.machine import MemoryTrimmer
 from fvcli.records import Float32Array
 
 TILE = 1024  # rows compared with as many others at once
-_DIRECTIONS = 64  # of the first bound; more make each tile slower, fewer leave more pairs to the second bound
-_MORE_DIRECTIONS = 160  # of the second bound, stored in 8 bits
-_FAR_LIMIT = 0.3  # coefficients beyond it are cut, which the bound accounts for
-_SAMPLE = 2048  # rows that the directions are found from
-_SLACK = 1.2e-3  # what rounding to 16 bits may take from a projected product, with room to spare
+_LEVELS = 240  # of the products' int8 values, those that limits are spread over
+_NEVER = -(2**30)  # an offset that no product makes up for
 
 #: Two places in one number each, so that pairs can be sorted where they are.
 Pairs = NDArray[np.int64]
@@ -41,19 +40,6 @@ def places_of(pairs: Pairs) -> tuple[Rows, Rows]:
     return pairs >> 32, pairs & 0xFFFFFFFF
 
 
-class _Room(threading.local):
-    """Memory that each thread keeps from tile to tile, since malloc would not give so much back in one piece."""
-
-    def __init__(self) -> None:
-        self._products = np.empty(TILE * TILE, np.float32)
-        self._mask = np.empty(TILE * TILE, np.bool_)
-
-    def for_tile(self, left: int, right: int) -> tuple[Float32Array, NDArray[np.bool_]]:
-        """Undefined arrays [left, right]: of products, and a mask of them."""
-        size = left * right
-        return self._products[:size].reshape(left, right), self._mask[:size].reshape(left, right)
-
-
 class _Table:
     """Numbers, [rows, columns], zero at first. The memory of the first rows can be given back to the system."""
 
@@ -62,138 +48,142 @@ class _Table:
         size = max(1, rows * self._row_bytes)  # no mapping is empty
         self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.values: NDArray[Any] = np.ndarray((rows, columns), dtype, self._memory)
-        self._released = 0
+        self.released = 0  # bytes
 
     def release(self, rows: int) -> None:
         """Gives back the memory of so many of the first rows, whose values are lost."""
         end = rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > self._released:
-            self._memory.madvise(mmap.MADV_DONTNEED, self._released, end - self._released)
-            self._released = end
+        if end > self.released:
+            self._memory.madvise(mmap.MADV_DONTNEED, self.released, end - self.released)
+            self.released = end
+
+
+class _Layer(threading.local):
+    """A tile's product layer, which each thread keeps as long as it compares other tiles with it."""
+
+    first = -1
+    products: CodeProducts
+
+    def __init__(self) -> None:
+        self.mask = np.empty((TILE, TILE), np.bool_)
 
 
 class Bounds:
-    """Upper bounds of the cosines between some rows, in little memory.
+    """The codes of some rows of a dataset, and the limits to what distances of them a pair at the threshold can have.
 
-    places: [n] where each bound's row stands among the rows given; those with non-finite values are missing.
+    A row's place is its number among ``rows``. Rows without length or with a value that is not finite are in no pair.
     """
 
-    def __init__(self, dataset: Dataset, rows: Rows) -> None:
-        basis = _directions(dataset, rows)
-        split = min(basis.shape[1], _DIRECTIONS) if basis.shape[1] < dataset.dimension else dataset.dimension
-        self._tables = _Table(len(rows), split + 1, np.float16), _Table(len(rows), basis.shape[1] - split, np.int8)
+    def __init__(self, dataset: Dataset, rows: Rows, threshold: float) -> None:
+        contraction = contraction_for(dataset, rows)
+        self._steps = contraction.near_step, contraction.far_step
+        self._reach = reach(threshold, dataset.dimension)
+        widths = contraction.near.shape[1] + 1, contraction.far.shape[1] + 1
+        self._tables = [_Table(len(rows), width, np.int8) for width in widths]
         self._near, self._far = (table.values for table in self._tables)
-        self._scale = np.float32(_FAR_LIMIT / 127)
-        self._room = _Room()
-        self._errors = np.zeros(len(rows), np.float32)
-        self._rest = np.zeros(len(rows), np.float32)
-        usable = np.zeros(len(rows), np.bool_)
+        self._far_errors = np.zeros(len(rows), np.float32)
+        #: Half of a row's square length in steps, less what errors may add to a product; see ``_set_limits``.
+        self._halves = np.full(len(rows), np.inf, np.float32)
+        near_reach = self._reach / contraction.near_step
 
-        def project(start: int, block: Float32Array) -> None:
+        def encode(start: int, block: Float32Array) -> None:
             low, high = np.searchsorted(rows, (start, start + len(block)))
             units = block[rows[low:high] - start]
             normalized(units, out=units)
-            finite = np.isfinite(units).all(axis=1) & units.any(axis=1)
-            units[~finite] = 0
-            usable[low:high] = finite
-            projected = units @ basis
-            near, far = projected[:, :split], projected[:, split:]
-            left = np.maximum(np.vecdot(units, units) - np.vecdot(near, near), 0)
-            self._near[low:high, :-1] = near
-            self._near[low:high, -1] = np.sqrt(left) * np.float32(1 + 2**-10)
-            self._rest[low:high] = np.sqrt(np.maximum(left - np.vecdot(far, far), 0))
-            self._far[low:high] = np.clip(np.rint(far / self._scale), -127, 127)
-            errors = far - self._far[low:high] * self._scale
-            self._errors[low:high] = np.sqrt(np.vecdot(errors, errors))
+            usable = np.isfinite(units).all(axis=1) & units.any(axis=1)
+            units[~usable] = 0
+            codes = contraction.codes(units)
+            self._near[low:high], self._far[low:high] = codes.near, codes.far
+            self._far_errors[low:high] = codes.far_errors
+            errors = codes.near_errors / contraction.near_step
+            squares = np.square(codes.near, dtype=np.float32).sum(axis=1)
+            self._halves[low:high] = np.where(usable, squares / 2 - near_reach * errors - errors**2, np.inf)
 
+        give_back_memory()
         trim = MemoryTrimmer()
-        trim.now()
-        for _ in dataset.scan(project):
+        for _ in dataset.scan(encode):
             trim(ROW_GROUP)
-        trim.now()
-        self.places = np.flatnonzero(usable)
-        self._sort()
+        give_back_memory()
+        self._set_limits(near_reach)
+        self._layers: dict[int, bytes] = {}
+        self._layer = _Layer()
+        self._products(0)  # LiteRT announces itself once, which one thread at a time can hush
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self._near)
 
-    def _sort(self) -> None:
-        """Puts the direction along which the rows differ most first, and the rows in its order."""
-        spread = 0
-        if len(self):  # column by column, here and below: a copy of it all would double the memory
-            columns = (self._near[self.places, column] for column in range(self._near.shape[1] - 1))
-            spread = int(np.argmax([column.var(dtype=np.float32) for column in columns]))
-        self._near[:, [0, spread]] = self._near[:, [spread, 0]]
-        self.places = self.places[np.argsort(self._near[self.places, 0], kind="stable")]
-        for table in (self._near, self._far):
-            for column in range(table.shape[1]):
-                table[: len(self), column] = table[self.places, column]
-        self._errors, self._rest = self._errors[self.places], self._rest[self.places]
+    @property
+    def size(self) -> int:
+        """Bytes that can be given back."""
+        return sum(table.values.nbytes for table in self._tables)
 
-    def reach(self, first: int, threshold: float) -> int:
-        """The end of the rows from ``first`` on that can reach the threshold with a row of the tile at ``first``.
-
-        Unit vectors at cosine t are sqrt(2 - 2 t) apart, and so are at most their values in any one direction.
-        """
-        last = min(first + TILE, len(self)) - 1
-        limit = np.float16(float(self._near[last, 0]) + np.sqrt(2 - 2 * threshold) + 2 * _SLACK)
-        return int(np.searchsorted(self._near[: len(self), 0], limit, side="right"))
+    @property
+    def released(self) -> int:
+        """Bytes given back so far."""
+        return sum(table.released for table in self._tables)
 
     def release(self, first: int) -> None:
         """Gives back the memory of the rows before ``first``, which are in no tile anymore."""
         for table in self._tables:
             table.release(first)
 
-    def pairs(self, first: int, second: int, threshold: float) -> Pairs:
+    def pairs(self, first: int, second: int) -> Pairs:
         """The pairs of places, [m], of the tiles at ``first`` and ``second`` that may reach the threshold."""
-        left_tile = self._near[first : min(first + TILE, len(self))].astype(np.float32)
-        right_tile = self._near[second : min(second + TILE, len(self))].astype(np.float32)
-        products, near = self._room.for_tile(len(left_tile), len(right_tile))
-        np.matmul(left_tile, right_tile.T, out=products)
-        np.greater_equal(products, np.float32(threshold - _SLACK), out=near)
-        left, right = np.divmod(np.flatnonzero(near), products.shape[1])
+        end = min(second + TILE, len(self))
+        products = self._products(first)(self._near[second:end])
+        near = self._layer.mask[: products.shape[0], : products.shape[1]]
+        np.greater(products, self._limits[second:end, np.newaxis], out=near)
+        del products
+        right, left = np.divmod(np.flatnonzero(near), near.shape[1])
+        left, right = first + left, second + right
         if second == first:
             left, right = left[left < right], right[left < right]
-        if self._far.shape[1] and len(left):
-            bounds = products[left, right] - left_tile[left, -1] * right_tile[right, -1]
-            bounds += self._far_bounds(first + left, second + right, left_tile[left, -1], right_tile[right, -1])
-            kept = bounds >= threshold - _SLACK
-            left, right = left[kept], right[kept]
-        return paired(self.places[first + left], self.places[second + right])
+        kept = [self._within_reach(left[i : i + TILE], right[i : i + TILE]) for i in range(0, len(left), TILE)]
+        kept = np.concatenate([np.empty(0, np.bool_), *kept])
+        return paired(left[kept], right[kept])
 
-    def _far_bounds(self, left: Rows, right: Rows, left_norms: Float32Array, right_norms: Float32Array) -> Float32Array:
-        """A bound on what the directions beyond the first add to the cosines; norms: of the rows without the first.
+    def _set_limits(self, near_reach: float) -> None:
+        """Spreads the products' levels over the limits that rows have.
 
-        With x = q + e, where q is what the 8 bits hold: x . y <= q . q' + |x| |e'| + |e| |x'| + |e| |e'|.
+        With distances and errors k in near steps and h the reach, a pair is within reach only if
+
+            |c - c'|^2 <= (h + k + k')^2 <= h^2 + 2 h (k + k') + 2 k^2 + 2 k'^2,
+
+        and so if c . c' >= w + w' - h^2 / 2, where w = |c|^2 / 2 - h k - k^2. The layer of a tile adds -w' and takes
+        the middle of all limits away, before it divides by the levels' distance.
         """
-        result = np.empty(len(left), np.float32)
-        for start in range(0, len(left), TILE):
-            some = slice(start, start + TILE)
-            codes = self._far[left[some]].astype(np.float32), self._far[right[some]].astype(np.float32)
-            result[some] = np.vecdot(*codes)
-        left_errors, right_errors = self._errors[left], self._errors[right]
-        result *= self._scale**2
-        result += left_norms * right_errors + right_norms * left_errors + left_errors * right_errors
-        result += self._rest[left] * self._rest[right]
+        halves = self._halves[np.isfinite(self._halves)].astype(np.float64)
+        low, high = (halves.min(), halves.max()) if len(halves) else (0.0, 0.0)
+        self._middle = float((low + high - near_reach**2) / 2)
+        self._level = max(1.0, (high - low) / _LEVELS)
+        limits = (self._halves - near_reach**2 / 2 - self._middle) / self._level
+        # A result may be 1 too low, and must be above the limit. None is above 127.
+        self._limits = np.where(np.isfinite(limits), np.ceil(limits) - 2, 127).astype(np.int8)
+
+    def _products(self, first: int) -> CodeProducts:
+        """The products with the tile at ``first``, for this thread."""
+        if self._layer.first != first:
+            layer = self._layers.get(first)
+            if layer is None:
+                halves = self._halves[first : first + TILE].astype(np.float64)
+                offsets = np.where(np.isfinite(halves), -np.floor(halves + self._middle), _NEVER)
+                layer = product_layer(self._near[first : first + TILE], offsets.astype(np.int32), self._level)
+                self._layers = {first: layer}
+            self._layer.products, self._layer.first = CodeProducts(layer, TILE), first
+        return self._layer.products
+
+    def _within_reach(self, left: Rows, right: Rows) -> NDArray[np.bool_]:
+        """A mask, [m], of pairs whose far codes do not rule them out. The squares in steps are exact in float32."""
+        near = self._near[left, :-1].astype(np.float32) - self._near[right, :-1]
+        far = self._far[left].astype(np.float32) - self._far[right]
+        squares = np.vecdot(near, near) * np.float32(self._steps[0] ** 2)
+        squares += np.vecdot(far, far) * np.float32(self._steps[1] ** 2)
+        limits = np.float32(self._reach) + self._far_errors[left] + self._far_errors[right]
+        result: NDArray[np.bool_] = np.sqrt(squares) <= limits
         return result
 
 
-def _directions(dataset: Dataset, rows: Rows) -> Float32Array:
-    """An orthonormal basis, [dimension, k], of the directions that hold most of the vectors' lengths, most first.
-
-    For a single tile of rows it is the whole space: finding directions would take longer than they save.
-    """
-    if len(rows) <= TILE:
-        return np.eye(dataset.dimension, dtype=np.float32)
-    sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
-    units = units_of(dataset, sample)
-    units = units[np.isfinite(units).all(axis=1)].astype(np.float64)
-    _, directions = np.linalg.eigh(units.T @ units)
-    basis: Float32Array = directions[:, ::-1][:, : _DIRECTIONS + _MORE_DIRECTIONS].astype(np.float32)
-    return basis
-
-
-def units_of(dataset: Dataset, rows: Rows) -> Float32Array:
-    """The vectors of some rows, [len(rows), dimension], scaled to length 1."""
-    vectors = dataset.take(rows)
-    return normalized(vectors, out=vectors)
+def give_back_memory() -> None:
+    """Returns to the system what Arrow and the C library keep for later."""
+    pa.default_memory_pool().release_unused()
+    MemoryTrimmer().now()

@@ -2,8 +2,8 @@
 
 The cosine of a vector without length is 0 with everything. Rows with a value that is not finite are in no group.
 
-Every pair of contents is looked at, most of them only through upper bounds of their cosine. What these cannot rule out
-is computed from the whole vectors.
+Every pair of contents is looked at, most of them only through lower bounds of their distance. What these cannot rule
+out is computed from the whole vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
-from fvcli.explore.bounds import TILE, Bounds, Pairs, paired, places_of, units_of
+from fvcli.explore.bounds import TILE, Bounds, Pairs, give_back_memory, paired, places_of
+from fvcli.explore.contraction import rounding, units_of
 from fvcli.explore.neighbors import Rows
 from fvcli.machine import usable_cpus
 from fvcli.records import Float32Array
@@ -24,9 +25,11 @@ from fvcli.records import Float32Array
 #: Cosine from which two images count as near-duplicates, unless the user gives another.
 THRESHOLD = 0.90
 
-_HELD_BYTES = 32 * 1000**2  # of the vectors of each side that are in memory at once
-_HELD_ALONE_BYTES = 160 * 1000**2  # of those of one side when all bounds are done with
-_PAIRS = 8_000_000  # candidate pairs that wait for their vectors: 64 MB
+_HELD_BYTES = 32 * 1000**2  # of the vectors that pairs have first, in memory at once
+_HELD_ALONE_BYTES = 160 * 1000**2  # of them when all bounds are done with
+_READ_BYTES = 16 * 1000**2  # of the other vectors
+_WAITING_BYTES = 32 * 1000**2  # of candidate pairs that wait for their vectors
+_PAIRS = 1_000_000  # of them that are compared in one go
 _SEARCHING = 0.9  # of all work, where the dataset is large
 _JOINED = 1_000  # joins after which labels are brought up to date, which takes milliseconds
 
@@ -38,6 +41,7 @@ def linked_rows(
 
     Largest groups first, rows ascending. Rows of the same file content count as one from the start. Takes about 300
     bytes per row besides fixed buffers, and a time that grows with the square of the number of different contents.
+    Candidate pairs and vectors take the place of bounds that are done with.
     progress: called with the share of the work that is done, in [0, 1].
     Raises DatasetError if a shard cannot be read, ValueError for a threshold outside (0, 1].
     """
@@ -47,11 +51,15 @@ def linked_rows(
         return []
     tell = progress or (lambda share: None)
     content_of, firsts = _contents(dataset)
-    links = _Links(dataset, firsts, threshold)
-    bounds = Bounds(dataset, firsts)
-    for pairs in _candidates(bounds, threshold, lambda share: tell(share * _SEARCHING)):
-        links.add(pairs)
-    del bounds  # vectors take their place
+    if len(firsts) <= TILE:  # finding directions would take longer than they save
+        links = _Links(dataset, firsts, threshold)
+        links.add(_near_pairs(units_of(dataset, firsts), threshold))
+    else:
+        bounds = Bounds(dataset, firsts, threshold)
+        links = _Links(dataset, firsts, threshold, bounds.size)
+        for pairs in _candidates(bounds, lambda share: tell(share * _SEARCHING)):
+            links.add(pairs, bounds.released)
+        del bounds
     links.compare(_HELD_ALONE_BYTES, lambda share: tell(_SEARCHING + share * (1 - _SEARCHING)))
     return _groups(links.labels()[content_of])
 
@@ -65,10 +73,10 @@ def _contents(dataset: Dataset) -> tuple[Rows, Rows]:
     """The number of each row's content, [n], and the first row of each content, ascending."""
     digests = np.empty(len(dataset), "S32")  # to sort these takes a quarter of the memory of a dictionary of strings
     start = 0
-    for chunk in dataset.metadata(["sha256"]).column(0).chunks:
-        digits = "".join(chunk.to_pylist())
-        digests[start : start + len(chunk)] = np.frombuffer(bytes.fromhex(digits), "S32")
-        start += len(chunk)
+    for batch in dataset.batches(["sha256"]):  # a table of all rows would take more memory than the search
+        digits = "".join(batch.column(0).to_pylist())
+        digests[start : start + len(batch)] = np.frombuffer(bytes.fromhex(digits), "S32")
+        start += len(batch)
     _, firsts, content_of = np.unique(digests, return_index=True, return_inverse=True)
     order = np.argsort(firsts)
     numbers = np.empty_like(order)
@@ -76,10 +84,17 @@ def _contents(dataset: Dataset) -> tuple[Rows, Rows]:
     return numbers[content_of], firsts[order]
 
 
-def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], None]) -> Iterator[Pairs]:
+def _near_pairs(units: Float32Array, threshold: float) -> Pairs:
+    """The pairs, [m], of a few vectors [n, dimension] of length 1 whose cosine may reach the threshold."""
+    units[~np.isfinite(units).all(axis=1)] = 0
+    near = units @ units.T >= threshold - 2 * rounding(units.shape[1])  # other products order their sums otherwise
+    return paired(*np.nonzero(np.triu(near, 1)))
+
+
+def _candidates(bounds: Bounds, progress: Callable[[float], None]) -> Iterator[Pairs]:
     """Pairs of places, [m], that may reach the threshold; on all CPUs, in bounded memory."""
-    tiles = [(first, bounds.reach(first, threshold)) for first in range(0, len(bounds), TILE)]
-    total, done = sum(end - first for first, end in tiles), 0
+    firsts = range(0, len(bounds), TILE)
+    total, done = sum(len(bounds) - first for first in firsts), 0
     threads = usable_cpus()
     running: deque[tuple[int, Future[Pairs]]] = deque()
 
@@ -90,12 +105,12 @@ def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], No
 
     with ThreadPoolExecutor(threads, thread_name_prefix="pairs") as pool:
         try:
-            for first, end in tiles:
-                for second in range(first, end, TILE):
-                    running.append((first, pool.submit(bounds.pairs, first, second, threshold)))
+            for first in firsts:
+                for second in range(first, len(bounds), TILE):
+                    running.append((first, pool.submit(bounds.pairs, first, second)))
                     if len(running) > 4 * threads:
                         yield taken()
-                done += end - first
+                done += len(bounds) - first
                 progress(done / total)
             while running:
                 yield taken()
@@ -104,35 +119,41 @@ def _candidates(bounds: Bounds, threshold: float, progress: Callable[[float], No
 
 
 class _Links:
-    """Links between ``rows``, which are called by their places among them. Pairs wait until they are compared."""
+    """Links between ``rows``, which are called by their places among them. Pairs wait until they are compared.
 
-    def __init__(self, dataset: Dataset, rows: Rows, threshold: float) -> None:
+    spare: the most that ``add`` is ever given.
+    """
+
+    def __init__(self, dataset: Dataset, rows: Rows, threshold: float, spare: int = 0) -> None:
         self._dataset = dataset
         self._rows = rows
         self._threshold = threshold
         self._linked = _UnionFind(len(rows))
-        self._waiting = np.empty(_PAIRS, np.int64)
+        # The system gives its memory piece by piece, as it is written.
+        self._waiting = np.empty(max(1, (_WAITING_BYTES + spare // 2) // 8), np.int64)
         self._count = 0
 
     def labels(self) -> Rows:
         """The lowest place of each place's group, [n]."""
         return self._linked.labels()
 
-    def add(self, pairs: Pairs) -> None:
-        """Pairs that may reach the threshold."""
+    def add(self, pairs: Pairs, spare: int = 0) -> None:
+        """Pairs that may reach the threshold. spare: bytes that may be taken besides the usual."""
         pairs = pairs[self._linked.apart(pairs)]
         while len(pairs):
-            some, pairs = np.split(pairs, [_PAIRS - self._count])
+            room = max(1, (_WAITING_BYTES + spare // 2) // pairs.itemsize)
+            if self._count >= room:
+                self.compare(_HELD_BYTES + spare // 2)
+            some, pairs = np.split(pairs, [room - self._count])
             self._waiting[self._count : self._count + len(some)] = some
             self._count += len(some)
-            if self._count == _PAIRS:
-                self.compare(_HELD_BYTES)
 
     def compare(self, first_bytes: int, progress: Callable[[float], None] = lambda share: None) -> None:
         """Joins those of the waiting pairs that reach the threshold.
 
         In memory are so many bytes of the vectors that the pairs have first, and fewer of the others.
         """
+        give_back_memory()
         pairs, self._count = self._waiting[: self._count], 0
         pairs.sort()
         done = 0
@@ -146,7 +167,7 @@ class _Links:
         units = units_of(self._dataset, self._rows[firsts])
         turned = paired(*reversed(places_of(pairs)))
         turned.sort()
-        for seconds, some in _grouped(turned, _rows_in(self._dataset, _HELD_BYTES)):
+        for seconds, some in _grouped(turned, _rows_in(self._dataset, _READ_BYTES)):
             others = units_of(self._dataset, self._rows[seconds])
             for start in range(0, len(some), TILE):
                 tile = some[start : start + TILE]
@@ -158,12 +179,14 @@ class _Links:
 
 
 def _grouped(pairs: Pairs, most: int) -> Iterator[tuple[Rows, Pairs]]:
-    """The sorted pairs, cut where they have had ``most`` different first places; with these places."""
-    places = _first_places(pairs)
-    for start in range(0, len(places), most):
-        some = places[start : start + most]
-        low, high = np.searchsorted(pairs, (some[0] << 32, (some[-1] + 1) << 32))
-        yield some, pairs[low:high]
+    """The sorted pairs, cut where they have had ``most`` different first places or are too many; with these places."""
+    while len(pairs):
+        some = pairs[:_PAIRS]
+        places = _first_places(some)
+        if len(places) > most:
+            some = some[: np.searchsorted(some, places[most] << 32)]
+        yield places[:most], some
+        pairs = pairs[len(some) :]
 
 
 def _rows_in(dataset: Dataset, size: int) -> int:

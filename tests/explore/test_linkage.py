@@ -93,7 +93,8 @@ def test_many_groups_and_more_pairs_than_are_held_at_once(tmp_path: Path, monkey
     from fvcli.explore import bounds, linkage
 
     monkeypatch.setattr(linkage, "_HELD_BYTES", 64 * 4 * 80)
-    monkeypatch.setattr(linkage, "_PAIRS", 100)
+    monkeypatch.setattr(linkage, "_WAITING_BYTES", 800)
+    monkeypatch.setattr(linkage, "_PAIRS", 70)
     for module in (bounds, linkage):
         monkeypatch.setattr(module, "TILE", 50)
     random = np.random.default_rng(4)
@@ -166,11 +167,12 @@ def test_pairs_just_above_the_threshold_are_linked_and_those_just_below_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, format: DataFormat
 ) -> None:
     """With small tiles and few directions, so that both bounds and all ways between tiles are used."""
-    from fvcli.explore import bounds, linkage
+    from fvcli.explore import bounds, contraction, linkage
 
-    monkeypatch.setattr(linkage, "TILE", 50)
-    for name, value in (("TILE", 50), ("_DIRECTIONS", 12), ("_MORE_DIRECTIONS", 24), ("_SAMPLE", 120)):
-        monkeypatch.setattr(bounds, name, value)
+    for module in (bounds, linkage):
+        monkeypatch.setattr(module, "TILE", 50)
+    for name, value in (("_NEAR_DIRECTIONS", 12), ("_FAR_DIRECTIONS", 24), ("_SAMPLE", 120)):
+        monkeypatch.setattr(contraction, name, value)
     random = np.random.default_rng(7)
     basis = np.linalg.qr(random.standard_normal((210, 210)))[0][:, :200]  # pairs of directions, all orthogonal
     over = np.array([2e-5, -2e-5] * 50)  # what each pair's cosine is above or below

@@ -98,6 +98,11 @@ class TFLiteWriter:
             "DEPTHWISE_CONV_2D", inputs, output, version, schema.BuiltinOptions.DepthwiseConv2DOptions, options
         )
 
+    def fully_connected(self, inputs: Sequence[int], output: int) -> None:
+        """FULLY_CONNECTED of int8: inputs are values, weights [out, in] and bias."""
+        options = schema.FullyConnectedOptionsT()
+        self._operator("FULLY_CONNECTED", inputs, output, 4, schema.BuiltinOptions.FullyConnectedOptions, options)
+
     def average_pool(self, image: int, output: int, *, height: int, width: int) -> None:
         """AVERAGE_POOL_2D of the whole map, without padding."""
         options = schema.Pool2DOptionsT()
