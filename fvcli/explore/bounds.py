@@ -19,25 +19,13 @@ from fvcli.dataset.reader import Dataset
 from fvcli.explore.code_products import CodeProducts, product_layer
 from fvcli.explore.contraction import contraction_for, reach
 from fvcli.explore.neighbors import Rows, normalized
+from fvcli.explore.pairs import Pairs, paired
 from fvcli.machine import MemoryTrimmer
 from fvcli.records import Float32Array
 
 TILE = 1024  # rows compared with as many others at once
 _LEVELS = 240  # of the products' int8 values, those that limits are spread over
 _NEVER = -(2**30)  # an offset that no product makes up for
-
-#: Two places in one number each, so that pairs can be sorted where they are.
-Pairs = NDArray[np.int64]
-
-
-def paired(first: Rows, second: Rows) -> Pairs:
-    """The pairs, [m], of places below 2^32; they sort by their first place."""
-    return first << 32 | second
-
-
-def places_of(pairs: Pairs) -> tuple[Rows, Rows]:
-    """The first and the second place of each pair, [m]."""
-    return pairs >> 32, pairs & 0xFFFFFFFF
 
 
 class _Table:
@@ -138,8 +126,10 @@ class Bounds:
         left, right = first + left, second + right
         if second == first:
             left, right = left[left < right], right[left < right]
-        kept = [self._within_reach(left[i : i + TILE], right[i : i + TILE]) for i in range(0, len(left), TILE)]
-        kept = np.concatenate([np.empty(0, np.bool_), *kept])
+        kept = np.empty(len(left), np.bool_)
+        for start in range(0, len(left), TILE):
+            some = slice(start, start + TILE)
+            kept[some] = self._within_reach(left[some], right[some])
         return paired(left[kept], right[kept])
 
     def _set_limits(self, near_reach: float) -> None:

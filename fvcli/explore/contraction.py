@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
-from fvcli.explore.neighbors import Rows, normalized
+from fvcli.explore.neighbors import Rows
+from fvcli.explore.pairs import units_of
 from fvcli.records import Float32Array
 
 _NEAR_DIRECTIONS = 127  # of the near codes; more make each product slower, fewer leave more pairs to the far codes
@@ -78,14 +79,11 @@ class Contraction:
         near, far = vectors @ self.near, vectors @ self.far
         near_left = np.vecdot(vectors, vectors) - np.vecdot(near, near)
         far_left = near_left - np.vecdot(far, far)
-        near_codes, near_squares, left_squares = _coded(near, near_left, self.near_left, self.near_step)
-        far_codes, *far_squares = _coded(far, far_left, self.far_left, self.far_step)
-        return Codes(
-            near_codes,
-            far_codes,
-            (np.sqrt(near_squares + left_squares) + excess).astype(np.float32),
-            (np.sqrt(near_squares + sum(far_squares)) + excess).astype(np.float32),
-        )
+        near_codes, near_squares = _coded(near, near_left, self.near_left, self.near_step)
+        far_codes, far_squares = _coded(far, far_left, self.far_left, self.far_step)
+        near_errors = np.sqrt(near_squares.sum(axis=1)) + excess
+        far_errors = np.sqrt(near_squares[:, :-1].sum(axis=1) + far_squares.sum(axis=1)) + excess
+        return Codes(near_codes, far_codes, near_errors.astype(np.float32), far_errors.astype(np.float32))
 
 
 def rounding(dimension: int) -> float:
@@ -123,14 +121,8 @@ def contraction_for(dataset: Dataset, rows: Rows) -> Contraction:
     return Contraction(mean, *parts, *steps, *left)
 
 
-def units_of(dataset: Dataset, rows: Rows) -> Float32Array:
-    """The vectors of some rows, [len(rows), dimension], scaled to length 1."""
-    vectors = dataset.take(rows)
-    return normalized(vectors, out=vectors)
-
-
 def _moments(dataset: Dataset, rows: Rows) -> tuple[Float64Array, Float64Array]:
-    """The mean, [dimension], and the covariances, [dimension, dimension], of a sample of the rows, scaled to length 1."""
+    """The mean, [dimension], and the covariances, [dimension, dimension], of a sample of vectors scaled to length 1."""
     sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
     total = np.zeros(dataset.dimension)
     squares = np.zeros((dataset.dimension, dataset.dimension))
@@ -145,14 +137,12 @@ def _moments(dataset: Dataset, rows: Rows) -> tuple[Float64Array, Float64Array]:
     return mean, squares / max(1, count) - np.outer(mean, mean)
 
 
-def _coded(values: Float64Array, left: Float64Array, usual: float, step: float) -> tuple[Int8Array, Float64Array, ...]:
-    """Codes of coefficients [n, k] and of what they leave, given as squares [n]; int8 [n, k + 1].
+def _coded(values: Float64Array, left: Float64Array, usual: float, step: float) -> tuple[Int8Array, Float64Array]:
+    """The codes of coefficients, [n, k], and of what they leave, given as squares of lengths, [n]: int8 [n, k + 1].
 
-    With them the squares, [n], of the errors of the coefficients and of what they leave.
+    With them the squares of their rounding errors, [n, k + 1].
     """
     lengths = np.sqrt(np.maximum(left, 0)) - usual
     every = np.clip(np.column_stack([values, lengths]), -127 * step, 127 * step)
     codes = np.rint(every / step)
-    errors = every - codes * step
-    errors *= errors
-    return codes.astype(np.int8), errors[:, :-1].sum(axis=1), errors[:, -1]
+    return codes.astype(np.int8), np.square(every - codes * step)

@@ -16,20 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fvcli.dataset.reader import Dataset
-from fvcli.explore.bounds import TILE, Bounds, Pairs, give_back_memory, paired, places_of
-from fvcli.explore.contraction import rounding, units_of
+from fvcli.explore.bounds import TILE, Bounds, give_back_memory
+from fvcli.explore.contraction import rounding
 from fvcli.explore.neighbors import Rows
+from fvcli.explore.pairs import Pairs, pair_cosines, paired, places_of, units_of
 from fvcli.machine import usable_cpus
 from fvcli.records import Float32Array
 
 #: Cosine from which two images count as near-duplicates, unless the user gives another.
 THRESHOLD = 0.90
 
-_HELD_BYTES = 32 * 1000**2  # of the vectors that pairs have first, in memory at once
+_HELD_BYTES = 16 * 1000**2  # of the vectors that pairs have first, in memory at once
 _HELD_ALONE_BYTES = 160 * 1000**2  # of them when all bounds are done with
-_READ_BYTES = 16 * 1000**2  # of the other vectors
 _WAITING_BYTES = 32 * 1000**2  # of candidate pairs that wait for their vectors
-_PAIRS = 1_000_000  # of them that are compared in one go
 _SEARCHING = 0.9  # of all work, where the dataset is large
 _JOINED = 1_000  # joins after which labels are brought up to date, which takes milliseconds
 
@@ -157,47 +156,12 @@ class _Links:
         pairs, self._count = self._waiting[: self._count], 0
         pairs.sort()
         done = 0
-        for places, some in _grouped(pairs, _rows_in(self._dataset, first_bytes)):
-            self._compare(places, some[self._linked.apart(some)])
-            done += len(some)
-            progress(done / len(pairs))
-
-    def _compare(self, firsts: Rows, pairs: Pairs) -> None:
-        """``firsts`` are the places that the pairs have first. The others are read in order, so each shard once."""
-        units = units_of(self._dataset, self._rows[firsts])
-        turned = paired(*reversed(places_of(pairs)))
-        turned.sort()
-        for seconds, some in _grouped(turned, _rows_in(self._dataset, _READ_BYTES)):
-            others = units_of(self._dataset, self._rows[seconds])
-            for start in range(0, len(some), TILE):
-                tile = some[start : start + TILE]
-                tile = tile[self._linked.apart(tile)]
-                second, first = places_of(tile)
-                cosines = np.vecdot(units[np.searchsorted(firsts, first)], others[np.searchsorted(seconds, second)])
-                self._linked.join(tile[cosines >= self._threshold])
-            del others  # before there are the next ones
-
-
-def _grouped(pairs: Pairs, most: int) -> Iterator[tuple[Rows, Pairs]]:
-    """The sorted pairs, cut where they have had ``most`` different first places or are too many; with these places."""
-    while len(pairs):
-        some = pairs[:_PAIRS]
-        places = _first_places(some)
-        if len(places) > most:
-            some = some[: np.searchsorted(some, places[most] << 32)]
-        yield places[:most], some
-        pairs = pairs[len(some) :]
-
-
-def _rows_in(dataset: Dataset, size: int) -> int:
-    """The number of vectors in ``size`` bytes, at least 1."""
-    return max(1, size // (4 * dataset.dimension))
-
-
-def _first_places(pairs: Pairs) -> Rows:
-    """The different first places of sorted pairs, ascending."""
-    first = places_of(pairs)[0]
-    return first[np.flatnonzero(np.diff(first, prepend=-1))]
+        for some, cosines in pair_cosines(self._dataset, self._rows, pairs, first_bytes, self._linked.apart):
+            self._linked.join(some[cosines >= self._threshold])
+            if len(some):
+                done = max(done, int(np.searchsorted(pairs, some[0])))
+                progress(done / len(pairs))
+        progress(1)
 
 
 class _UnionFind:
@@ -242,25 +206,16 @@ def _groups(labels: Rows) -> list[Rows]:
     return sorted(groups, key=lambda rows: (-len(rows), int(rows[0])))
 
 
-def similarities(dataset: Dataset, groups: Sequence[Rows]) -> Iterator[Float32Array]:
+def similarities(dataset: Dataset, groups: Sequence[Rows]) -> list[Float32Array]:
     """For each group the cosines of its rows to its first row."""
-    for some in _together(groups, _rows_in(dataset, _HELD_BYTES)):
-        units = units_of(dataset, np.concatenate(some))
-        start = 0
-        for group in some:
-            yield np.clip(np.vecdot(units[start : start + len(group)], units[start]), -1, 1)
-            start += len(group)
-
-
-def _together(groups: Sequence[Rows], most: int) -> Iterator[list[Rows]]:
-    """The groups in order, cut into lists of at most ``most`` rows or a single group."""
-    some: list[Rows] = []
-    size = 0
-    for rows in groups:
-        if some and size + len(rows) > most:
-            yield some
-            some, size = [], 0
-        some.append(rows)
-        size += len(rows)
-    if some:
-        yield some
+    if not groups:
+        return []
+    sizes = [len(group) for group in groups]
+    rows, firsts = np.concatenate(groups), np.repeat([group[0] for group in groups], sizes)
+    pairs = paired(np.minimum(rows, firsts), np.maximum(rows, firsts))
+    order = np.argsort(pairs)
+    ordered = pairs[order]
+    result = np.empty(len(rows), np.float32)
+    for some, cosines in pair_cosines(dataset, np.arange(len(dataset)), ordered, _HELD_ALONE_BYTES):
+        result[order[np.searchsorted(ordered, some)]] = np.clip(cosines, -1, 1)
+    return np.split(result, np.cumsum(sizes)[:-1])

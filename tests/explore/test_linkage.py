@@ -90,11 +90,12 @@ def test_copies_of_a_file_are_a_group_without_a_look_at_their_vectors(tmp_path: 
 
 
 def test_many_groups_and_more_pairs_than_are_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fvcli.explore import bounds, linkage
+    from fvcli.explore import bounds, linkage, pairs
 
     monkeypatch.setattr(linkage, "_HELD_BYTES", 64 * 4 * 80)
     monkeypatch.setattr(linkage, "_WAITING_BYTES", 800)
-    monkeypatch.setattr(linkage, "_PAIRS", 70)
+    monkeypatch.setattr(pairs, "_READ_BYTES", 64 * 4 * 80)
+    monkeypatch.setattr(pairs, "_TOGETHER", 70)
     for module in (bounds, linkage):
         monkeypatch.setattr(module, "TILE", 50)
     random = np.random.default_rng(4)
