@@ -55,7 +55,8 @@ def normalized(vectors: Float32Array, out: Float32Array | None = None) -> Float3
     """The vectors [n, d] scaled to length 1; those without length stay 0. out: where to put them, maybe ``vectors``."""
     lengths = np.sqrt(np.vecdot(vectors, vectors))[:, np.newaxis]
     lengths[lengths == 0] = 1
-    result: Float32Array = np.divide(vectors, lengths, out=out)
+    with np.errstate(invalid="ignore"):  # of infinite values, which stay useless
+        result: Float32Array = np.divide(vectors, lengths, out=out)
     return result
 
 

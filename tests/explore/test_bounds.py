@@ -95,8 +95,7 @@ def test_every_pair_that_reaches_the_threshold_is_a_candidate(
     useless = [3, 5, 300, 399]
     vectors[[3, 300]] = 0
     vectors[[5, 399], [1, 2]] = np.nan, np.inf
-    with np.errstate(invalid="ignore"):
-        units = normalized(vectors)
+    units = normalized(vectors)
     cosines = np.triu(np.vecdot(units[:, np.newaxis], units[np.newaxis]), 1)
     positive = np.sort(cosines[(cosines > 0) & (cosines <= 1)])
     dataset = write(tmp_path, vectors, 250)
