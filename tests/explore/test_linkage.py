@@ -126,10 +126,10 @@ def test_bounds_are_there_for_as_long_as_they_are_compared(tmp_path: Path, monke
 
     monkeypatch.setattr(linkage, "ThreadPoolExecutor", Late)
     for module in (bounds, linkage):
-        monkeypatch.setattr(module, "TILE", 50)
-    vectors = np.repeat(np.random.default_rng(8).standard_normal((150, 80), np.float32), 2, axis=0)
-    groups = near_duplicates(write(tmp_path, vectors, 300), 0.98)
-    assert [group.rows.tolist() for group in groups] == [[row, row + 1] for row in range(0, 300, 2)]
+        monkeypatch.setattr(module, "TILE", 100)
+    vectors = np.repeat(np.random.default_rng(8).standard_normal((300, 80), np.float32), 2, axis=0)
+    groups = near_duplicates(write(tmp_path, vectors, 600), 0.98)
+    assert [group.rows.tolist() for group in groups] == [[row, row + 1] for row in range(0, 600, 2)]
 
 
 def test_many_rows_of_few_dimensions(tmp_path: Path) -> None:
