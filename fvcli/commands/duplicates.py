@@ -11,7 +11,7 @@ import typer
 
 from fvcli.commands.invocation import import_lean, reported
 from fvcli.commands.options import AsJson, Dataset, Quiet
-from fvcli.commands.terminal import counted, print_json, print_line, print_row, say, stderr_width
+from fvcli.commands.terminal import counted, print_json_list, print_line, print_row, say, stderr_width
 from fvcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,15 +62,13 @@ def duplicates(
             groups = find_duplicates(opened, threshold, exact, progress)
         images, saving = sum(len(group.images) for group in groups), sum(group.saving for group in groups)
         if as_json:
-            print_json(
-                {
-                    "rows": len(opened),
-                    "threshold": None if exact else threshold,
-                    "images": images,
-                    "saving_bytes": saving,
-                    "groups": [group.to_json() for group in groups],
-                }
-            )
+            values: dict[str, object] = {
+                "rows": len(opened),
+                "threshold": None if exact else threshold,
+                "images": images,
+                "saving_bytes": saving,
+            }
+            print_json_list(values, "groups", (group.to_json() for group in groups))
         elif wanted is not None:
             _print_names(groups, wanted, null)
         else:

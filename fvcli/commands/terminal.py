@@ -36,6 +36,17 @@ def print_json(value: object) -> None:
     typer.echo(as_json(value))
 
 
+def print_json_list(values: dict[str, object], name: str, items: Iterable[object]) -> None:
+    """Prints ``values``, and items under ``name``, as one line of JSON, of which only one item is in memory.
+
+    Raises BrokenPipeError where its reader has gone.
+    """
+    typer.echo(f"{as_json(values)[:-1]}, {as_json(name)}: [", nl=False)
+    for number, item in enumerate(items):
+        typer.echo(f"{', ' if number else ''}{as_json(item)}", nl=False)
+    typer.echo("]}")
+
+
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     """Prints names and texts in two columns; on a terminal the second is wrapped. An empty name continues the field."""
     width = _width(sys.stdout) - _FIELD

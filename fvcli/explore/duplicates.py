@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from itertools import islice
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 
 from fvcli.dataset.reader import Dataset
 from fvcli.explore.linkage import THRESHOLD, identical_rows, linked_rows, similarities
@@ -17,6 +20,7 @@ from fvcli.records import ImageRef, usable_folder
 Status: TypeAlias = Literal["keep", "same file", "smaller"]
 
 _COLUMNS = ["root", "path", "path_bytes", "width", "height", "size_bytes", "sha256"]
+_AT_ONCE = 10_000  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +78,33 @@ def find_duplicates(
     groups = identical_rows(dataset) if exact else linked_rows(dataset, threshold, progress)
     if not groups:
         return []
-    every = np.concatenate(groups)
+    every = np.sort(np.concatenate(groups))
     table = dataset.rows(every, _COLUMNS)
-    place = {row: number for number, row in enumerate(every.tolist())}
     area = table.column("width").to_numpy().astype(np.int64) * table.column("height").to_numpy()
     size = table.column("size_bytes").to_numpy()
 
     def largest_first(rows: Rows) -> Rows:
-        places = np.array([place[row] for row in rows.tolist()])
+        places = np.searchsorted(every, rows)
         return rows[np.lexsort((rows, -size[places], -area[places]))]
 
     ranked = [largest_first(rows) for rows in groups]
-    columns = [table.column(name).to_pylist() for name in _COLUMNS]
+    values = _values(table, np.searchsorted(every, np.concatenate(ranked)))
     base_folder = usable_folder(dataset.manifest.base_folder)
     found = []
-    for rows, scores in zip(ranked, similarities(dataset, ranked), strict=True):
-        kept = columns[-1][place[int(rows[0])]]
-        images = []
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-            root, path, raw, width, height, size_bytes, sha256 = (column[place[row]] for column in columns)
-            status: Status = "keep" if row == rows[0] else "same file" if sha256 == kept else "smaller"
-            ref = ImageRef(root, path, raw, base_folder=base_folder)
+    for scores in similarities(dataset, ranked):
+        images: list[Duplicate] = []
+        rows = zip(scores.tolist(), islice(values, len(scores)), strict=True)
+        for score, (root, path, raw, width, height, size_bytes, sha256) in rows:
+            same = images and sha256 == images[0].sha256
+            status: Status = "same file" if same else "smaller" if images else "keep"
+            ref = ImageRef(sys.intern(root), path, raw, base_folder=base_folder)
             images.append(Duplicate(ref, status, score, width, height, size_bytes, sha256))
         found.append(DuplicateGroup(tuple(images)))
     return sorted(found, key=lambda group: (-group.saving, group.images[0].ref.name))
+
+
+def _values(table: pa.Table, places: Rows) -> Iterator[tuple[Any, ...]]:
+    """Rows of the table at ``places``; as Python's objects, which take several times the memory, some at a time."""
+    for start in range(0, len(places), _AT_ONCE):
+        part = table.take(places[start : start + _AT_ONCE])
+        yield from zip(*(part.column(name).to_pylist() for name in _COLUMNS), strict=True)

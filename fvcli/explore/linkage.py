@@ -201,8 +201,10 @@ class _UnionFind:
 def _groups(labels: Rows) -> list[Rows]:
     """Rows with the same label, where there are two or more; the largest groups first."""
     order = np.argsort(labels, kind="stable")
-    cuts = np.flatnonzero(np.diff(labels[order])) + 1
-    groups = [rows for rows in np.split(order, cuts) if len(rows) > 1]
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    sizes = np.diff(starts, append=len(labels))
+    several = sizes > 1  # views of the others would take a hundred bytes each
+    groups = [order[start : start + size] for start, size in zip(starts[several], sizes[several], strict=True)]
     return sorted(groups, key=lambda rows: (-len(rows), int(rows[0])))
 
 
