@@ -24,9 +24,13 @@ BATCH = 32
 
 
 class Holdout:
-    """Photographs under both fits, read as ``fvcli extract`` reads them, with the teacher's answers at 224."""
+    """Photographs under both fits, read as ``fvcli extract`` reads them, with the teacher's answers at 224.
 
-    def __init__(self, teacher: MobileNetV1, paths: Sequence[Path]) -> None:
+    truth: int [n], their classes, if they are known.
+    """
+
+    def __init__(self, teacher: MobileNetV1, paths: Sequence[Path], truth: NDArray[np.int64] | None = None) -> None:
+        self._truth = truth
         self._teacher = graph.network_arrays(teacher)
         self._views = {fit: loaded(paths, input_of(crops.STUDENT_SIZE), Preprocessing(fit=fit)) for fit in FITS}
         large = {fit: loaded(paths, input_of(TEACHER_SIZE), Preprocessing(fit=fit)) for fit in FITS}
@@ -42,7 +46,7 @@ class Holdout:
 
     def scores_of(self, fit: Fit, model: Callable[[UInt8Array], Float32Array]) -> dict[str, NDArray[np.float64]]:
         """The scores of anything that makes features [n, 1024] of uint8 images [n, 160, 160, 3]."""
-        return scores(self._answers(model(self._views[fit])), None, self._wanted[fit])
+        return scores(self._answers(model(self._views[fit])), self._truth, self._wanted[fit])
 
     def _answers(self, features: Float32Array) -> Answers:
         return Answers(features, graph.logits(self._teacher, tf.constant(features)).numpy())

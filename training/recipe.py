@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.crops import Drawing
 
@@ -23,6 +23,7 @@ class Stage:
     kept: the share of the way from the stage's start to its result at which the next step begins.
     *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
         cross-entropy softened by ``temperature``.
+    second_weight: the share of the second teacher's logits in the classes that are wanted.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     hint_weight: float = 0.25
     classes_weight: float = 0.6
     temperature: float = 2.0
+    second_weight: float = 0.0
 
     @property
     def steps_a_round(self) -> int:
@@ -63,7 +65,9 @@ class Stage:
         level_end = self.steps * (1 - self.decay)
         if step < self.warm_up:
             return (step + 1) / self.warm_up
-        done = max(0.0, (step - level_end) / (self.steps - level_end))
+        if step <= level_end:
+            return 1.0
+        done = (step - level_end) / (self.steps - level_end)
         return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -100,9 +104,9 @@ FINISH = Stage(
     kernel_rate=1.2e-3,
     gain_rate=4.8e-4,
     warm_up=192,
-    decay=0.5,
+    decay=0.0,
     average=0.998,
-    kept=0.75,
+    kept=1.0,
     drawing=Drawing(
         area=0.1,
         bilinear=0.7,
@@ -120,6 +124,12 @@ FINISH = Stage(
     classes_weight=0.3,
 )
 """It learns to see images as ``fvcli extract`` reads them."""
+
+CLASSES = replace(FINISH, name="classes", rounds=50, seed=23, decay=0.7, kept=1.0, second_weight=0.4)
+"""It learns the classes that two teachers give."""
+
+STAGES = (FLOAT, FINISH, CLASSES)
+"""In their order."""
 
 ROUNDING_VIEWS, ROUNDING_SEED = 1536, 21
 """Random views on which the 8-bit grid is found, and their seed."""

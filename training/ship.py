@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--only-measure", action="store_true", help="measure the file in OUTPUT again, for its card")
     values = parser.parse_args()
-    places = Places(values.graph, values.data, values.labels, values.work)
+    places = Places.of(values)
     if values.only_measure:
         figures = measure_again(places, values.output)
     else:

@@ -1,7 +1,8 @@
 """The teacher: Google's float network run by LiteRT over random views, its answers stored in chunks.
 
 Chunk k is a pure function of the seed and k. It holds the student's view of each crop and, of the teacher: the
-feature vector, the last map and an inner map (hints), both resampled to the student's grid.
+feature vector, the last map and an inner map (hints), both resampled to the student's grid. Of the second teacher, in
+stages that have one, it holds the classes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from fvcli.records import Float32Array, UInt8Array
 from training import crops, photographs
+from training.second_teacher import OUTPUTS, SecondTeacher
 
 HINT = "Conv2d_11_pointwise"
 LAST = "Conv2d_13_pointwise"
@@ -30,12 +32,16 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """student: [n, 160, 160, 3]; hint: [n, 10, 10, 512]; last: [n, 5, 5, 1024]; features: [n, 1024]."""
+    """student: [n, 160, 160, 3]; hint: [n, 10, 10, 512]; last: [n, 5, 5, 1024]; features: [n, 1024].
+
+    second: the second teacher's logits [n, 1001]; zeros where a stage has none.
+    """
 
     student: UInt8Array
     hint: NDArray[np.float16]
     last: NDArray[np.float16]
     features: Float32Array
+    second: NDArray[np.float16]
 
 
 def area_matrix(source: int, target: int) -> Float32Array:
@@ -114,8 +120,8 @@ def chunk_path(folder: Path, number: int) -> Path:
     return folder / f"chunk-{number:05}.npz"
 
 
-def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -> None:
-    """Stores the teacher's answers for ``pair`` as chunk ``number``, whole or not at all."""
+def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher, second: SecondTeacher | None) -> None:
+    """Stores the teachers' answers for ``pair`` as chunk ``number``, whole or not at all."""
     hints, lasts = teacher(pair.teacher)
     partial = folder / f"partial-{number:05}-{os.getpid()}.npz"
     np.savez(
@@ -124,6 +130,7 @@ def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -
         hint=hints.astype(np.float16),
         last=lasts.astype(np.float16),
         features=lasts.mean(axis=(1, 2), dtype=np.float32),
+        second=np.zeros((len(lasts), OUTPUTS), np.float16) if second is None else second(pair.teacher),
     )
     with suppress(FileNotFoundError):  # a trainer that was started meanwhile removes it; this process ends soon
         partial.rename(chunk_path(folder, number))
@@ -131,9 +138,13 @@ def write_chunk(folder: Path, number: int, pair: crops.Pair, teacher: Teacher) -
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``."""
+    """The chunks to write: ``numbers``, of ``size`` views each, while fewer than ``limit`` wait in ``folder``.
+
+    model, second: the LiteRT files of the teacher, and of the second one if the stage has one.
+    """
 
     model: Path
+    second: Path | None
     data: Path
     folder: Path
     drawing: crops.Drawing
@@ -146,14 +157,23 @@ class Task:
         """The command line from which :meth:`parsed` makes the same task."""
         numbers = (self.seed, self.numbers.start, self.numbers.stop, self.size, self.limit)
         drawing = json.dumps(asdict(self.drawing))
-        return [str(value) for value in (self.model, self.data, self.folder, drawing, *numbers)]
+        return [str(value) for value in (self.model, self.second or "", self.data, self.folder, drawing, *numbers)]
 
     @classmethod
     def parsed(cls, arguments: Sequence[str]) -> Task:
-        model, data, folder = map(Path, arguments[:3])
-        drawing = crops.Drawing(**json.loads(arguments[3]))
-        seed, first, end, size, limit = map(int, arguments[4:])
-        return cls(model, data, folder, drawing, seed, range(first, end), size, limit)
+        model, second, data, folder, drawing, *numbers = arguments
+        seed, first, end, size, limit = map(int, numbers)
+        return cls(
+            model=Path(model),
+            second=Path(second) if second else None,
+            data=Path(data),
+            folder=Path(folder),
+            drawing=crops.Drawing(**json.loads(drawing)),
+            seed=seed,
+            numbers=range(first, end),
+            size=size,
+            limit=limit,
+        )
 
 
 class Producer:
@@ -175,7 +195,7 @@ class Producer:
                 )
             time.sleep(0.2)
         with np.load(path) as arrays:
-            return Chunk(arrays["student"], arrays["hint"], arrays["last"], arrays["features"])
+            return Chunk(**{field.name: arrays[field.name] for field in fields(Chunk)})
 
     def join(self) -> None:
         """Waits until all is written."""
@@ -195,6 +215,7 @@ def produce(task: Task, parent: int) -> None:
     """Writes the chunks that are not there; ends early when process ``parent``, the trainer, is gone."""
     images = photographs.Album(photographs.split(task.data).train)
     teacher = Teacher(task.model)
+    second = SecondTeacher(task.second) if task.second else None
     for number in task.numbers:
         if chunk_path(task.folder, number).exists():
             continue
@@ -203,7 +224,7 @@ def produce(task: Task, parent: int) -> None:
         if os.getppid() != parent:
             return
         views = crops.draw(images, task.size, (task.seed, number), task.drawing)
-        write_chunk(task.folder, number, views, teacher)
+        write_chunk(task.folder, number, views, teacher, second)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,18 @@ from tqdm import tqdm
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Float32Array
-from training import crops, photographs, teacher
+from training import crops, photographs, second_teacher, teacher
 from training.holdout import Holdout
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FINISH, FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, Stage
+from training.recipe import FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, STAGES, Stage
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import PARTS, Trainer
 from training.window import Window
 
-RECIPE, REACH, TEACHER, GRID = "recipe.json", "reach.json", "teacher.tflite", "rounded.npz"
-"""Files in the work folder: the recipe, found reaches, the teacher as a LiteRT file, the result on the 8-bit grid."""
+RECIPE, REACH, GRID = "recipe.json", "reach.json", "rounded.npz"
+TEACHER, SECOND = "teacher.tflite", "second_teacher.tflite"
+"""Files in the work folder: the recipe, found reaches, the result on the 8-bit grid; both teachers for LiteRT."""
 
 MEASURED = 8
 """Rounds between measurements on the first ``LOGGED`` of the photographs set aside."""
@@ -45,10 +46,12 @@ VIEWS = 10**6
 class Places:
     """The files that training reads, and the folder it works in.
 
-    graph: Google's frozen float network. data: the folder of photos/, bsds500/ and more/. labels: of the 1,001 classes.
+    graph: Google's frozen float network. second: Google's quantized MobileNet V2. data: the folder of photos/, bsds500/
+    and more/. labels: of the 1,001 classes.
     """
 
     graph: Path
+    second: Path
     data: Path
     labels: Path
     work: Path
@@ -56,9 +59,14 @@ class Places:
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--graph", type=Path, required=True, help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb")
+        parser.add_argument("--second", type=Path, required=True, help="mobilenet_v2_1.0_224_quant.tflite")
         parser.add_argument("--data", type=Path, required=True, help="folder with photos/, bsds500/ and more/")
         parser.add_argument("--labels", type=Path, required=True, help="imagenet_labels.txt, 1,001 lines")
         parser.add_argument("--work", type=Path, required=True, help="checkpoints and logs; run again to resume")
+
+    @classmethod
+    def of(cls, values: argparse.Namespace) -> Places:
+        return cls(values.graph, values.second, values.data, values.labels, values.work)
 
 
 def trained_on(places: Places) -> photographs.Album:
@@ -104,7 +112,7 @@ def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
 
 def write_grid(network: MobileNetV1, places: Places) -> None:
     """Rounds the network that the last stage ended with."""
-    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS), FINISH.drawing)
+    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS), STAGES[-1].drawing)
     save_rounded(places.work / GRID, rounded(network, views, ROUNDING_SEED))
 
 
@@ -154,10 +162,11 @@ def train(stages: Sequence[Stage], places: Places) -> None:
 
 
 def prepare(places: Places) -> None:
-    """Makes the work folder, and the teacher in it."""
+    """Makes the work folder, and the teachers in it."""
     places.work.mkdir(parents=True, exist_ok=True)
     if not (places.work / TEACHER).exists():
         teacher.write_teacher(places.graph, places.work / TEACHER)
+        second_teacher.write_second_teacher(places.second, places.work / SECOND)
 
 
 def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
@@ -175,7 +184,7 @@ def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
     chunks, log = folder / "chunks", folder / "log.jsonl"
     chunks.mkdir(parents=True, exist_ok=True)
     window = Window(trainer, chunks, first)
-    producer = teacher.Producer(window.task(places.work / TEACHER, places.data, first))
+    producer = teacher.Producer(window.task(places.work / TEACHER, places.work / SECOND, places.data, first))
     holdout = Holdout(read_frozen_graph(places.graph), photographs.split(places.data).aside[:LOGGED])
     if first == 0:
         append(log, {"round": 0, "aside": averaged(trainer, holdout)})
@@ -228,14 +237,14 @@ def append(log: Path, values: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     Places.add_arguments(parser)
-    parser.add_argument("--float-rounds", type=int, default=FLOAT.rounds)
-    parser.add_argument("--finish-rounds", type=int, default=FINISH.rounds)
+    for stage in STAGES:
+        parser.add_argument(f"--{stage.name}-rounds", type=int, default=stage.rounds)
     parser.add_argument("--chunk", type=int, default=FLOAT.chunk, help="crops in a chunk; small for a trial")
     values = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    rounds = {FLOAT: values.float_rounds, FINISH: values.finish_rounds}
+    rounds = {stage: getattr(values, f"{stage.name}_rounds") for stage in STAGES}
     stages = [replace(stage, rounds=number, chunk=values.chunk) for stage, number in rounds.items()]
-    train(stages, Places(values.graph, values.data, values.labels, values.work))
+    train(stages, Places.of(values))
 
 
 if __name__ == "__main__":

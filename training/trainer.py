@@ -23,12 +23,13 @@ PARTS = ("features", "last", "hint", "classes")
 
 
 class Batch(NamedTuple):
-    """Rows of chunks: uint8 images or the trunk's maps of them, and the teacher's maps and features."""
+    """Rows of chunks: uint8 images or the trunk's maps of them, the teacher's maps and features, the other's logits."""
 
     student: Any
     hint: Any
     last: Any
     features: Any
+    second: Any
 
 
 class Trainer(tf.Module):
@@ -84,7 +85,7 @@ class Trainer(tf.Module):
                 relative_error(seen, batch.features),
                 relative_error(last, tf.cast(batch.last, tf.float32)),
                 relative_error(hint, tf.cast(batch.hint, tf.float32)),
-                self._class_error(seen, batch.features),
+                self._class_error(seen, batch),
             ]
         )
         weights = [getattr(stage, f"{part}_weight") for part in PARTS]
@@ -93,10 +94,15 @@ class Trainer(tf.Module):
         self.optimizer.apply(gradients, self._rates, schedule)
         return loss, parts
 
-    def _class_error(self, seen: Any, features: Any) -> Any:
-        """Divergence of the softened classes, through the teacher's own classifier on both sides."""
-        heat = self.stage.temperature
-        wanted = tf.nn.log_softmax(graph.logits(self._classifier, features) / heat)
+    def _class_error(self, seen: Any, batch: Batch) -> Any:
+        """Divergence of the softened classes, through the teacher's own classifier.
+
+        What is wanted is the weighted mean of both teachers' logits.
+        """
+        heat, share = self.stage.temperature, self.stage.second_weight
+        logits = (1 - share) * graph.logits(self._classifier, batch.features)
+        logits += share * tf.cast(batch.second, tf.float32)
+        wanted = tf.nn.log_softmax(logits / heat)
         given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
 

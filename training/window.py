@@ -24,11 +24,12 @@ class Window:
     def _start(self, number: int) -> int:
         return max(0, number - self._trainer.stage.window + 1)
 
-    def task(self, model: Path, data: Path, first: int) -> teacher.Task:
-        """The task of the teacher for the rounds from ``first`` on."""
+    def task(self, model: Path, second: Path, data: Path, first: int) -> teacher.Task:
+        """The task of the teachers, by their files, for the rounds from ``first`` on."""
         stage = self._trainer.stage
         return teacher.Task(
             model=model,
+            second=second if stage.second_weight else None,
             data=data,
             folder=self._folder,
             drawing=stage.drawing,
