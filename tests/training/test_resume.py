@@ -15,12 +15,12 @@ from tests.helpers.networks import plain_network, random_images
 
 pytest.importorskip("tensorflow")
 
-from training import photographs, teacher, train
-from training.recipe import FINISH, FLOAT
+from training import photographs, second_teacher, teacher, train
+from training.recipe import CLASSES, FLOAT
 from training.trainer import Batch, Trainer
 
 SMALL: dict[str, Any] = {"chunk": 8, "window": 2, "batch": 4, "rounds": 2, "warm_up": 1, "average": 0.5}
-STAGES = (replace(FLOAT, **SMALL), replace(FINISH, **SMALL))
+STAGES = (replace(FLOAT, **SMALL), replace(CLASSES, **SMALL))
 
 
 class Killed(BaseException):
@@ -38,7 +38,8 @@ class Chunks:
         last = random_images(count, 5, seed=seed).mean(axis=3, keepdims=True) / np.float32(255)
         maps = np.broadcast_to(last, (count, 5, 5, 1024)).astype(np.float16)
         hint = np.full((count, 10, 10, 512), 0.5, np.float16)
-        return teacher.Chunk(random_images(count, 160, seed=seed), hint, maps, maps.mean((1, 2), np.float32))
+        second = np.random.default_rng(seed).normal(0, 2, (count, second_teacher.OUTPUTS)).astype(np.float16)
+        return teacher.Chunk(random_images(count, 160, seed=seed), hint, maps, maps.mean((1, 2), np.float32), second)
 
     def join(self) -> None:
         pass
@@ -65,13 +66,14 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[MobileNetV1]:
     monkeypatch.setattr(train, "Holdout", Nothing)
     monkeypatch.setattr(teacher, "Producer", Chunks)
     monkeypatch.setattr(teacher, "write_teacher", lambda graph, target: target.touch())
+    monkeypatch.setattr(second_teacher, "write_second_teacher", lambda model, target: target.touch())
     monkeypatch.setattr(photographs, "split", lambda data: photographs.Split((), (), ()))
     monkeypatch.setattr(train, "write_grid", lambda network, places: made.append(network))
     return made
 
 
 def places(work: Path) -> train.Places:
-    return train.Places(work / "graph.pb", work, work / "labels.txt", work)
+    return train.Places(work / "graph.pb", work / "second.tflite", work, work / "labels.txt", work)
 
 
 def rounds(work: Path, stage: str) -> list[int]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def task(folder: Path, numbers: range, limit: int) -> teacher.Task:
-    return teacher.Task(folder / "model", folder, folder, FLOAT.drawing, 0, numbers, 1, limit)
+    return teacher.Task(folder / "model", None, folder, folder, FLOAT.drawing, 0, numbers, 1, limit)
 
 
 def started(task: teacher.Task, parent: int) -> threading.Thread:
@@ -77,6 +78,8 @@ def test_it_ends_when_the_trainer_is_gone(tmp_path: Path, written: list[int]) ->
 def test_a_task_survives_its_command_line(tmp_path: Path) -> None:
     given = task(tmp_path, range(3, 9), 4)
     assert teacher.Task.parsed(given.arguments()) == given
+    both = replace(given, second=tmp_path / "second")
+    assert teacher.Task.parsed(both.arguments()) == both
 
 
 def test_a_process_that_ends_early_is_an_error(tmp_path: Path) -> None:

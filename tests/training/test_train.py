@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fvcli.models.mobilenet import graph
+from fvcli.records import Float32Array
 from tests.helpers.networks import plain_network, random_images
 
 pytest.importorskip("tensorflow")
@@ -17,17 +18,20 @@ import tensorflow as tf
 
 from training import teacher
 from training.recipe import FLOAT
+from training.scores import divergence
+from training.second_teacher import OUTPUTS
 from training.train import Start, next_start
 from training.trainer import Batch, Trainer
 from training.window import Window
 
 STAGE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
+FACTORS = {teacher.HINT: np.ones(512, np.float32)}
 
 
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
     network = plain_network(160, 1.0)
-    return Trainer(STAGE, network, {teacher.HINT: np.ones(512, np.float32)}, network)
+    return Trainer(STAGE, network, FACTORS, network)
 
 
 class Chunks:
@@ -44,6 +48,7 @@ class Chunks:
             np.full((count, 10, 10, 512), 0.5, np.float16),
             np.full((count, 5, 5, 1024), 0.5, np.float16),
             np.full((count, 1024), 100 * number, np.float32) + np.arange(count, dtype=np.float32)[:, None],
+            np.zeros((count, OUTPUTS), np.float16),
         )
 
 
@@ -74,7 +79,7 @@ def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path:
     before = [kernel.numpy() for kernel in trainer.student.kernels]
     hints, lasts = np.zeros((4, 10, 10, 512), np.float16), np.full((4, 5, 5, 1024), 0.5, np.float16)
     hints += 1
-    batch = Batch(maps, hints, lasts, lasts.mean((1, 2), np.float32))
+    batch = Batch(maps, hints, lasts, lasts.mean((1, 2), np.float32), np.zeros((4, OUTPUTS), np.float16))
     losses = [float(trainer.step(batch, 1.0)[0]) for _ in range(4)]
 
     assert losses[-1] < losses[0]
@@ -82,10 +87,28 @@ def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path:
     assert same == [True] * STAGE.frozen + [False] * (27 - STAGE.frozen)
 
 
+def test_the_second_teacher_has_its_share_of_the_classes() -> None:
+    network = plain_network(160, 1.0)
+    features = np.random.default_rng(3).uniform(0, 2, (4, 1024)).astype(np.float32)
+    first = graph.logits(graph.network_arrays(network), features).numpy()
+    second = np.random.default_rng(4).normal(0, 3, first.shape).astype(np.float16)
+
+    def class_error(share: float, seen: Float32Array) -> float:
+        trainer = Trainer(replace(STAGE, second_weight=share, temperature=1.0), network, FACTORS, network)
+        return float(trainer._class_error(tf.constant(seen), Batch(None, None, None, features, second)))
+
+    def expected(wanted: Float32Array) -> float:
+        return divergence(wanted, first)
+
+    assert class_error(0, features) == pytest.approx(0, abs=1e-5)
+    assert class_error(1, features) == pytest.approx(expected(second.astype(np.float32)), rel=1e-3)
+    assert class_error(0.25, features) == pytest.approx(expected(0.75 * first + 0.25 * second), rel=1e-3)
+
+
 def test_the_next_stage_starts_from_the_kept_part_of_the_way() -> None:
     network = plain_network(160, 1.0)
     stage = replace(STAGE, kept=0.25)
-    trainer = Trainer(stage, network, {teacher.HINT: np.ones(512, np.float32)}, network)
+    trainer = Trainer(stage, network, FACTORS, network)
     last = len(network.layers) - 1
     way = {"kernels": 4.0, "gains": 2.0, "biases": 8.0}
     for name, step in way.items():
