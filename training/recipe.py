@@ -99,7 +99,7 @@ FLOAT = Stage(
 
 FINISH = Stage(
     name="finish",
-    rounds=60,
+    rounds=32,
     seed=22,
     kernel_rate=1.2e-3,
     gain_rate=4.8e-4,
@@ -125,7 +125,7 @@ FINISH = Stage(
 )
 """It learns to see images as ``fvcli extract`` reads them."""
 
-CLASSES = replace(FINISH, name="classes", rounds=50, seed=23, decay=0.7, kept=1.0, second_weight=0.4)
+CLASSES = replace(FINISH, name="classes", rounds=56, seed=23, decay=0.7, kept=1.0, second_weight=0.4)
 """It learns the classes that two teachers give."""
 
 STAGES = (FLOAT, FINISH, CLASSES)
