@@ -24,6 +24,8 @@ class Stage:
     *_weight: of the relative squared error of the feature vector, of the last and of an inner map, and of the
         cross-entropy softened by ``temperature``.
     second_weight: the share of the second teacher's logits in the classes that are wanted.
+    sharpness, length: how far the wanted features are moved toward the classifier's weights of the wanted classes, as a
+        share of their length, and by what they are multiplied after that, so that the classes get no more confident.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Stage:
     classes_weight: float = 0.6
     temperature: float = 2.0
     second_weight: float = 0.0
+    sharpness: float = 0.0
+    length: float = 1.0
 
     @property
     def steps_a_round(self) -> int:

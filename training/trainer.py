@@ -57,6 +57,7 @@ class Trainer(tf.Module):
         self.optimizer = Optimizer(self._variables, pull=stage.pull, average=stage.average)
         self.hint_factors = tf.constant(factors[teacher.HINT])
         self._classifier = graph.network_arrays(original)
+        self._directions = class_directions(original)
 
     def trunk(self, images: Any) -> Any:
         """float16 [n, h, w, channels]: what the frozen layers make of uint8 images [n, 160, 160, 3].
@@ -80,12 +81,14 @@ class Trainer(tf.Module):
         last = maps[teacher.LAST]
         seen = graph.pooled(last)
         hint = maps[teacher.HINT] / self.hint_factors
+        logits = self._wanted_logits(batch)
+        toward = self._toward_classes(batch.features, logits)
         parts = tf.stack(
             [
-                relative_error(seen, batch.features),
-                relative_error(last, tf.cast(batch.last, tf.float32)),
+                relative_error(seen, stage.length * (batch.features + toward)),
+                relative_error(last, stage.length * (tf.cast(batch.last, tf.float32) + toward[:, None, None, :])),
                 relative_error(hint, tf.cast(batch.hint, tf.float32)),
-                self._class_error(seen, batch),
+                self._class_error(seen, logits),
             ]
         )
         weights = [getattr(stage, f"{part}_weight") for part in PARTS]
@@ -94,14 +97,20 @@ class Trainer(tf.Module):
         self.optimizer.apply(gradients, self._rates, schedule)
         return loss, parts
 
-    def _class_error(self, seen: Any, batch: Batch) -> Any:
-        """Divergence of the softened classes, through the teacher's own classifier.
+    def _wanted_logits(self, batch: Batch) -> Any:
+        """The weighted mean of both teachers' logits."""
+        share = self.stage.second_weight
+        first = graph.logits(self._classifier, batch.features)
+        return (1 - share) * first + share * tf.cast(batch.second, tf.float32)
 
-        What is wanted is the weighted mean of both teachers' logits.
-        """
-        heat, share = self.stage.temperature, self.stage.second_weight
-        logits = (1 - share) * graph.logits(self._classifier, batch.features)
-        logits += share * tf.cast(batch.second, tf.float32)
+    def _toward_classes(self, features: Any, logits: Any) -> Any:
+        """float32 [n, 1024]: what moves features to those of their classes, so that these are nearer to one another."""
+        length = self.stage.sharpness * tf.norm(features, axis=1, keepdims=True)
+        return length * tf.matmul(tf.nn.softmax(logits), self._directions)
+
+    def _class_error(self, seen: Any, logits: Any) -> Any:
+        """Divergence of the softened classes from the wanted ones, through the teacher's own classifier."""
+        heat = self.stage.temperature
         wanted = tf.nn.log_softmax(logits / heat)
         given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
         return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
@@ -126,6 +135,14 @@ class Trainer(tf.Module):
             self._variables, self.optimizer.initial, self.optimizer.averages, strict=True
         ):
             variable.assign(start + share * (average - start))
+
+
+def class_directions(original: MobileNetV1) -> Any:
+    """float32 [classes, 1024], rows of length 1: the classifier's weights of each class, less their mean over all."""
+    assert original.logits is not None
+    weights = original.logits.kernel[0, 0].T
+    weights = weights - weights.mean(axis=0)
+    return tf.constant(weights / np.linalg.norm(weights, axis=1, keepdims=True))
 
 
 def relative_error(given: Any, wanted: Any) -> Any:
