@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from training import teacher
 from training.recipe import FLOAT
-from training.scores import divergence
+from training.scores import divergence, similarities
 from training.second_teacher import OUTPUTS
 from training.train import Start, next_start
 from training.trainer import Batch, Trainer
@@ -95,7 +95,8 @@ def test_the_second_teacher_has_its_share_of_the_classes() -> None:
 
     def class_error(share: float, seen: Float32Array) -> float:
         trainer = Trainer(replace(STAGE, second_weight=share, temperature=1.0), network, FACTORS, network)
-        return float(trainer._class_error(tf.constant(seen), Batch(None, None, None, features, second)))
+        logits = trainer._wanted_logits(Batch(None, None, None, features, second))
+        return float(trainer._class_error(tf.constant(seen), logits))
 
     def expected(wanted: Float32Array) -> float:
         return divergence(wanted, first)
@@ -103,6 +104,26 @@ def test_the_second_teacher_has_its_share_of_the_classes() -> None:
     assert class_error(0, features) == pytest.approx(0, abs=1e-5)
     assert class_error(1, features) == pytest.approx(expected(second.astype(np.float32)), rel=1e-3)
     assert class_error(0.25, features) == pytest.approx(expected(0.75 * first + 0.25 * second), rel=1e-3)
+
+
+def test_sharper_features_of_a_class_are_nearer_to_one_another() -> None:
+    network = plain_network(160, 1.0)
+    features = np.random.default_rng(3).uniform(0, 2, (4, 1024)).astype(np.float32)
+    logits = np.zeros((4, OUTPUTS), np.float32)
+    logits[[0, 1], 7] = logits[2, 8] = 50
+    trainer = Trainer(replace(STAGE, sharpness=0.1), network, FACTORS, network)
+
+    toward = trainer._toward_classes(tf.constant(features), tf.constant(logits)).numpy()
+
+    lengths = np.linalg.norm(toward, axis=1) / np.linalg.norm(features, axis=1)
+    np.testing.assert_allclose(lengths[:3], 0.1, rtol=1e-4)
+    assert lengths[3] < 0.001, "no class, no direction"
+    same, other = similarities(features + toward)[0, 1:3] - similarities(features)[0, 1:3]
+    assert same > 0.001
+    assert other < -0.001
+    classifier = graph.network_arrays(network)
+    more = (graph.logits(classifier, features + toward) - graph.logits(classifier, features)).numpy()
+    assert more.argmax(axis=1).tolist()[:3] == [7, 7, 8]
 
 
 def test_the_next_stage_starts_from_the_kept_part_of_the_way() -> None:
