@@ -103,8 +103,8 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         "what_it_is": (
             "fvcli's own instance of the network of google/imagenet/mobilenet_v1_100_160/quantops/feature_vector/3: "
             "Google's float MobileNet_v1_1.0_224 (2017_06_14), fine-tuned at 160x160 to give the features and answers "
-            "of that same network at a larger input size, then rounded layer by layer to the grid of its FakeQuant ops "
-            "(per tensor, narrow range, ReLU6 outputs on [0, 6])."
+            "of that same network at a larger input size, with classes of a second network, then rounded layer by "
+            "layer to the grid of its FakeQuant ops (per tensor, narrow range, ReLU6 outputs on [0, 6])."
         ),
         "what_it_is_not": (
             "Not Google's module: its vectors are not those of the TF Hub module. To run the module itself, give its "
@@ -113,7 +113,12 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         "origin": {
             "network": "MobileNet_v1_1.0_224 (2017_06_14), Google, TF-Slim, Apache-2.0",
             "file": places.graph.name,
-            "sha256": hashlib.sha256(places.graph.read_bytes()).hexdigest(),
+            "sha256": sha256(places.graph),
+        },
+        "second_teacher": {
+            "network": "MobileNet V2 1.0 at 224, quantized, Google, Apache-2.0; for the classes alone",
+            "file": places.second.name,
+            "sha256": sha256(places.second),
         },
         "trained": {
             "command": "python -m training.train (see training/README.md)",
@@ -130,6 +135,10 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         },
         "measured": measured_notes(figures),
     }
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def measured_notes(figures: dict[str, Any]) -> dict[str, Any]:
