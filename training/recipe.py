@@ -137,5 +137,8 @@ CLASSES = replace(
 STAGES = (FLOAT, FINISH, CLASSES)
 """In their order."""
 
+KEPT = 0.75
+"""The share of the way from the end of the first stage to the end of the last one at which rounding begins."""
+
 ROUNDING_VIEWS, ROUNDING_SEED = 1536, 21
 """Random views on which the 8-bit grid is found, and their seed."""

@@ -27,7 +27,7 @@ from training import crops, photographs
 from training.evaluate import Classifier, teacher_answers
 from training.holdout import FITS, TEACHER_SIZE
 from training.photographs import loaded
-from training.recipe import ROUNDING_VIEWS
+from training.recipe import KEPT, ROUNDING_VIEWS
 from training.scores import NEIGHBORS, cosines, means, scores, standard_errors
 from training.student import Student
 from training.train import GRID, REACH, RECIPE, Places, load_rounded
@@ -123,6 +123,7 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         "trained": {
             "command": "python -m training.train (see training/README.md)",
             "recipe": json.loads((places.work / RECIPE).read_text()),
+            "kept": KEPT,
             "reach_of_kernels": json.loads((places.work / REACH).read_text()),
             "views_for_the_grid": ROUNDING_VIEWS,
             "images": f"{len(photographs.split(places.data).train):,} photographs, without labels",

@@ -23,7 +23,7 @@ from fvcli.records import Float32Array
 from training import crops, photographs, second_teacher, teacher
 from training.holdout import Holdout
 from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FLOAT, ROUNDING_SEED, ROUNDING_VIEWS, STAGES, Stage
+from training.recipe import FLOAT, KEPT, ROUNDING_SEED, ROUNDING_VIEWS, STAGES, Stage
 from training.rounding import Rounded, rounded
 from training.student import activation_maxima, equalized
 from training.trainer import PARTS, Trainer
@@ -101,6 +101,19 @@ def next_start(trainer: Trainer, start: Start) -> Start:
     return Start(trainer.student.plain_network(start.network), start.factors)
 
 
+def between(first: MobileNetV1, last: MobileNetV1, share: float) -> MobileNetV1:
+    """The float network that is ``share`` of the way from ``first`` to ``last``."""
+    layers = tuple(
+        replace(
+            to,
+            kernel=start.kernel + share * (to.kernel - start.kernel),
+            bias=start.bias + share * (to.bias - start.bias),
+        )
+        for start, to in zip(first.layers, last.layers, strict=True)
+    )
+    return replace(last, layers=layers)
+
+
 def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
     """By layer name, from ``places.work`` where they were found before."""
     path = places.work / REACH
@@ -151,14 +164,14 @@ def train(stages: Sequence[Stage], places: Places) -> None:
     """Trains from wherever ``places.work`` left off to the end of the last stage, and rounds the result."""
     prepare(places)
     (places.work / RECIPE).write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
-    start = first_start(places)
+    starts = [first_start(places)]
     with tqdm(total=sum(stage.steps for stage in stages), unit="step", mininterval=10) as bar:
         for stage in stages:
-            trainer = trainer_at(start, stage, places)
+            trainer = trainer_at(starts[-1], stage, places)
             run_stage(trainer, places, bar)
-            start = next_start(trainer, start)
+            starts.append(next_start(trainer, starts[-1]))
     if not (places.work / GRID).exists():
-        write_grid(start.network, places)
+        write_grid(between(starts[1].network, starts[-1].network, KEPT), places)
 
 
 def prepare(places: Places) -> None:

@@ -20,7 +20,7 @@ from training import teacher
 from training.recipe import FLOAT
 from training.scores import divergence, similarities
 from training.second_teacher import OUTPUTS
-from training.train import Start, next_start
+from training.train import Start, between, next_start
 from training.trainer import Batch, Trainer
 from training.window import Window
 
@@ -142,3 +142,12 @@ def test_the_next_stage_starts_from_the_kept_part_of_the_way() -> None:
     np.testing.assert_allclose(kernel, (network.layers[last].kernel + 1) * 1.5, rtol=1e-5)
     np.testing.assert_allclose(bias, network.layers[last].bias + 2, rtol=1e-5)
     np.testing.assert_array_equal(start.network.layers[5].kernel, network.layers[5].kernel)
+
+
+def test_a_network_between_two_has_a_share_of_the_way() -> None:
+    first, last = plain_network(160, 1.0), plain_network(160, 1.0)
+    layers = tuple(replace(layer, kernel=layer.kernel + 4, bias=layer.bias - 2) for layer in first.layers)
+    part = between(first, replace(last, layers=layers), 0.75)
+    for layer, start in zip(part.layers, first.layers, strict=True):
+        np.testing.assert_allclose(layer.kernel, start.kernel + 3, rtol=1e-5)
+        np.testing.assert_allclose(layer.bias, start.bias - 1.5, rtol=1e-5)
