@@ -79,19 +79,20 @@ def find_duplicates(
     if not groups:
         return []
     every = np.sort(np.concatenate(groups))
-    table = dataset.rows(every, _COLUMNS)
-    area = table.column("width").to_numpy().astype(np.int64) * table.column("height").to_numpy()
-    size = table.column("size_bytes").to_numpy()
+    numbers = dataset.rows(every, ["width", "height", "size_bytes"])
+    area = numbers.column("width").to_numpy().astype(np.int64) * numbers.column("height").to_numpy()
+    size = numbers.column("size_bytes").to_numpy()
 
     def largest_first(rows: Rows) -> Rows:
         places = np.searchsorted(every, rows)
         return rows[np.lexsort((rows, -size[places], -area[places]))]
 
     ranked = [largest_first(rows) for rows in groups]
-    values = _values(table, np.searchsorted(every, np.concatenate(ranked)))
+    similar = similarities(dataset, ranked)  # before names take memory
+    values = _values(dataset.rows(every, _COLUMNS), np.searchsorted(every, np.concatenate(ranked)))
     base_folder = usable_folder(dataset.manifest.base_folder)
     found = []
-    for scores in similarities(dataset, ranked):
+    for scores in similar:
         images: list[Duplicate] = []
         rows = zip(scores.tolist(), islice(values, len(scores)), strict=True)
         for score, (root, path, raw, width, height, size_bytes, sha256) in rows:
