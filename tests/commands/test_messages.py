@@ -296,7 +296,7 @@ def test_rows_that_differ_when_computed_anew_are_damage_and_named(photos: Path) 
     (file,) = Path("features/data").iterdir()
     table = pq.read_table(file)
     vectors = table["embedding"].to_pylist()
-    vectors[3] = [value + 0.5 for value in vectors[3]]
+    vectors[3] = [value + 0.125 for value in vectors[3]]
     column = table.schema.get_field_index("embedding")
     table = table.set_column(column, table.schema.field(column), pa.array(vectors, table.schema.field(column).type))
     _rewritten(file, table)
@@ -307,7 +307,7 @@ def test_rows_that_differ_when_computed_anew_are_damage_and_named(photos: Path) 
     lines = told("verify", "features", "--recompute", "9", code=4)
     assert lines[1] == "recomputed 5 rows: 4 equal bit for bit"
     assert re.fullmatch(
-        r"with the same library versions and CPU: max difference 0\.5, lowest cosine 0\.9\d*: photos/0003\.png",
+        r"with the same library versions and CPU: max difference 0\.125, lowest cosine 0\.9\d*: photos/0003\.png",
         lines[2],
     )
     for picture in _pictures(photos):
@@ -382,7 +382,7 @@ def test_a_dataset_on_one_screen() -> None:
     assert shown["rows"] == "5"
     assert shown["vectors"] == "1024 x float16"
     size = sum(file.stat().st_size for file in Path("features/data").iterdir())
-    assert shown["files"] == f"2 parquet shards, {size / 1000:.1f} kB, {size / 5:,.0f} bytes per row"
+    assert shown["files"] == f"2 parquet shards, {size / 1000:.3g} kB, {size / 5:,.0f} bytes per row"
     assert shown["from"] == "photos"
     assert shown["inputs"] == "6, 1 of them without a vector"
     failed = "      1  decode: Truncated, e.g. photos/zz.png: the file ends in the middle of the image"
