@@ -129,9 +129,7 @@ FINISH = Stage(
 )
 """It learns to see images as ``fvcli extract`` reads them."""
 
-CLASSES = replace(
-    FINISH, name="classes", rounds=42, seed=23, decay=0.7, kept=1.0, second_weight=0.4, sharpness=0.06, length=0.8
-)
+CLASSES = replace(FINISH, name="classes", rounds=42, seed=23, decay=0.7, second_weight=0.4, sharpness=0.06, length=0.8)
 """It learns the classes that two teachers give."""
 
 STAGES = (FLOAT, FINISH, CLASSES)

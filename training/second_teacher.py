@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 from PIL import Image
 
+from fvcli.models.litert import new_interpreter
 from fvcli.models.tflite_metadata import IDENTIFIER
 from fvcli.records import UInt8Array
 
@@ -37,9 +38,7 @@ class SecondTeacher:
     """Logits for batches of views, by the file that :func:`write_second_teacher` wrote; one thread."""
 
     def __init__(self, model: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreter = Interpreter(str(model), num_threads=1)
+        self._interpreter = new_interpreter(model.read_bytes(), model.name)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._interpreter.resize_tensor_input(self._input, (BATCH, SIZE, SIZE, 3))
         self._interpreter.allocate_tensors()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fvcli.files import file_sha256
 from fvcli.models.litert import LiteRTModel
 from fvcli.models.mobilenet import graph
 from fvcli.models.mobilenet.compile import compile_int8
@@ -113,12 +114,12 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         "origin": {
             "network": "MobileNet_v1_1.0_224 (2017_06_14), Google, TF-Slim, Apache-2.0",
             "file": places.graph.name,
-            "sha256": sha256(places.graph),
+            "sha256": file_sha256(places.graph),
         },
         "second_teacher": {
             "network": "MobileNet V2 1.0 at 224, quantized, Google, Apache-2.0; for the classes alone",
             "file": places.second.name,
-            "sha256": sha256(places.second),
+            "sha256": file_sha256(places.second),
         },
         "trained": {
             "command": "python -m training.train (see training/README.md)",
@@ -136,10 +137,6 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         },
         "measured": measured_notes(figures),
     }
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def measured_notes(figures: dict[str, Any]) -> dict[str, Any]:

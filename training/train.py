@@ -179,6 +179,7 @@ def prepare(places: Places) -> None:
     places.work.mkdir(parents=True, exist_ok=True)
     if not (places.work / TEACHER).exists():
         teacher.write_teacher(places.graph, places.work / TEACHER)
+    if not (places.work / SECOND).exists():
         second_teacher.write_second_teacher(places.second, places.work / SECOND)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -65,3 +66,17 @@ def random_images(count: int, size: int, seed: int = 3) -> np.ndarray:
     noise = generator.integers(-40, 41, (count, size, size, 3))
     images: np.ndarray = np.clip(blocks[:, :size, :size] + noise, 0, 255).astype(np.uint8)
     return images
+
+
+def litert_rows(path: Path, images: np.ndarray) -> np.ndarray:
+    """What a file makes of uint8 images as they are, run by LiteRT itself."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    rows = []
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+    return np.stack(rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.networks import random_images
+from tests.helpers.networks import litert_rows, random_images
 from training.second_teacher import BATCH, OUTPUTS, SecondTeacher, resized, write_second_teacher
 
 
@@ -24,23 +24,15 @@ def teacher(model: Path, tmp_path_factory: pytest.TempPathFactory) -> SecondTeac
 
 
 def test_its_logits_are_those_before_the_probabilities_of_the_file(model: Path, teacher: SecondTeacher) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
     images = random_images(BATCH + 1, 224)  # more than fits into a batch
-    whole = Interpreter(str(model))
-    whole.allocate_tensors()
-    codes = []
-    for image in images:
-        whole.set_tensor(whole.get_input_details()[0]["index"], image[np.newaxis])
-        whole.invoke()
-        codes.append(whole.get_tensor(whole.get_output_details()[0]["index"])[0])
+    codes = litert_rows(model, images)
 
     logits = teacher(tuple(images)).astype(np.float64)
     likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
     assert logits.shape == (BATCH + 1, OUTPUTS)
     assert len({int(row.argmax()) for row in codes}) > 1
-    np.testing.assert_allclose(likely, np.array(codes) / 256, atol=1.01 / 256)
+    np.testing.assert_allclose(likely, codes / 256, atol=1.01 / 256)
 
 
 def test_views_of_other_sizes_are_resized(teacher: SecondTeacher) -> None:

@@ -23,7 +23,7 @@ from fvcli.models.mobilenet.export import EXPORT_FORMS, export_model
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.models.mobilenet.tflite_reader import parse_tflite, read_tflite
 from fvcli.records import ImageRef, InputSpec, Preprocessing
-from tests.helpers.networks import GOOGLE_FILES, plain_network, quantops_network, random_images
+from tests.helpers.networks import GOOGLE_FILES, litert_rows, plain_network, quantops_network, random_images
 from tests.helpers.servers import serve
 
 pytestmark = pytest.mark.slow
@@ -72,18 +72,6 @@ def check_signatures(loaded: Any, exported: Exported) -> None:
         features = loaded.signatures[signature](images=images)
         assert list(features) == ["default"]
         assert np.abs(features["default"].numpy() - exported.features).max() <= 1e-5
-
-
-def litert_rows(path: Path, images: np.ndarray) -> np.ndarray:
-    """A file's features for uint8 images as they are, run by LiteRT itself."""
-    interpreter = Interpreter(str(path), num_threads=1)
-    interpreter.allocate_tensors()
-    rows = []
-    for image in images:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    return np.stack(rows)
 
 
 def photographs_of(folder: Path, spec: InputSpec, count: int) -> np.ndarray:
