@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +49,15 @@ class Drawing:
         return tuple(getattr(self, kernel) for kernel in KERNELS)
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Views, n of them, at the teacher's sizes (uint8 [size, size, 3] each) and at the student's ([n, 160, 160, 3])."""
+class Pair(NamedTuple):
+    """Views, n of them, as arrays or, from another process, as tensors.
 
-    teacher: tuple[UInt8Array, ...]
-    student: UInt8Array
+    student: uint8 [n, 160, 160, 3]. teacher: by size, the numbers of the views that the teacher sees at it, int64 [m],
+    and how it sees them, uint8 [m, size, size, 3].
+    """
+
+    student: Any
+    teacher: dict[int, tuple[Any, Any]]
 
 
 def fit_box(size: tuple[int, int], fit: str) -> Box:
@@ -105,7 +108,13 @@ def draw(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawi
             seen = _pasted(seen, other, generator) if chance < drawing.pasted else _blended(seen, other, generator)
         teacher.append(seen[0])
         student[row] = seen[1]
-    return Pair(tuple(teacher), student)
+    return Pair(student, _by_size(teacher))
+
+
+def _by_size(views: Sequence[UInt8Array]) -> dict[int, tuple[NDArray[np.int64], UInt8Array]]:
+    sizes = np.array([view.shape[0] for view in views])
+    rows = {int(size): np.flatnonzero(sizes == size) for size in np.unique(sizes)}
+    return {size: (some, np.stack([views[int(row)] for row in some])) for size, some in rows.items()}
 
 
 def draw_single(images: Sequence[Image.Image], count: int, seed: tuple[int, ...], drawing: Drawing) -> UInt8Array:

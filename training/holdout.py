@@ -16,7 +16,7 @@ from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Fit, Float32Array, InputSpec, Preprocessing, UInt8Array
 from training import crops
 from training.photographs import loaded
-from training.scores import Answers, means, scores
+from training.scores import Answers, scores
 
 FITS: tuple[Fit, ...] = ("squash", "crop")
 TEACHER_SIZE = 224
@@ -35,10 +35,6 @@ class Holdout:
         self._views = {fit: loaded(paths, input_of(crops.STUDENT_SIZE), Preprocessing(fit=fit)) for fit in FITS}
         large = {fit: loaded(paths, input_of(TEACHER_SIZE), Preprocessing(fit=fit)) for fit in FITS}
         self._wanted = {fit: self._answers(run(self._teacher, large[fit])) for fit in FITS}
-
-    def measure(self, network: NetworkTensors) -> dict[str, dict[str, float]]:
-        """By fit: the means of :meth:`scores`."""
-        return {fit: means(self.scores(fit, network)) for fit in FITS}
 
     def scores(self, fit: Fit, network: NetworkTensors) -> dict[str, NDArray[np.float64]]:
         """By name one number per photograph; see :func:`training.scores.scores`."""

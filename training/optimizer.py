@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import tensorflow as tf
+import torch
+from torch import Tensor
 
 
-class Optimizer(tf.Module):
-    """One for all variables; each has its own rate, and all its state is in variables, for checkpoints.
+class Optimizer:
+    """One for all parameters; each has its own rate.
 
     pull: the share of the way back to the initial value at each step at full rate; it fades as the rate does.
     average: the moving average's memory, as the share kept at each step.
     """
 
-    def __init__(self, variables: Sequence[Any], *, pull: float, average: float) -> None:
-        super().__init__()
-        self.variables_ = list(variables)
-        self.initial = [tf.Variable(variable, trainable=False) for variable in variables]
-        self.averages = [tf.Variable(variable, trainable=False) for variable in variables]
-        self.first = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in variables]
-        self.second = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in variables]
-        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+    def __init__(self, parameters: Sequence[Tensor], rates: Sequence[float], *, pull: float, average: float) -> None:
+        self.parameters = [parameter.detach() for parameter in parameters]
+        self.state = {
+            "initial": [parameter.clone() for parameter in self.parameters],
+            "averages": [parameter.clone() for parameter in self.parameters],
+            "first": [torch.zeros_like(parameter) for parameter in self.parameters],
+            "second": [torch.zeros_like(parameter) for parameter in self.parameters],
+        }
+        self.steps = 0
+        self._rates = rates
         self._pull = pull
         self._average = average
 
-    def apply(self, gradients: Sequence[Any], rates: Sequence[float], schedule: Any) -> None:
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[Tensor], schedule: float) -> None:
         """One step; ``schedule`` (0..1) multiplies every rate."""
-        count = tf.cast(self.steps.assign_add(1), tf.float32)
-        correction = tf.sqrt(1 - 0.999**count) / (1 - 0.9**count)
-        kept = tf.minimum(self._average, (1 + count) / (10 + count))
-        for index, (variable, gradient, rate) in enumerate(zip(self.variables_, gradients, rates, strict=True)):
-            first, second = self.first[index], self.second[index]
-            first.assign_add(0.1 * (gradient - first))
-            second.assign_add(0.001 * (tf.square(gradient) - second))
-            move = rate * schedule * correction * first / (tf.sqrt(second) + 1e-8)
-            back = self._pull * schedule * (variable - self.initial[index])
-            variable.assign_sub(move + back)
-            self.averages[index].assign_sub((1 - kept) * (self.averages[index] - variable))
+        self.steps += 1
+        correction = (1 - 0.999**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+        kept = min(self._average, (1 + self.steps) / (10 + self.steps))
+        first, second = self.state["first"], self.state["second"]
+        torch._foreach_lerp_(first, gradients, 0.1)
+        torch._foreach_mul_(second, 0.999)
+        torch._foreach_addcmul_(second, gradients, gradients, 0.001)
+        sizes = torch._foreach_sqrt(second)
+        torch._foreach_add_(sizes, 1e-8)
+        moves = [-rate * schedule * correction for rate in self._rates]
+        torch._foreach_lerp_(self.parameters, self.state["initial"], self._pull * schedule)
+        torch._foreach_addcdiv_(self.parameters, first, sizes, moves)
+        torch._foreach_lerp_(self.state["averages"], self.parameters, 1 - kept)

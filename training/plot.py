@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+
+from training.trainer import PARTS
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 COLORS = ("#1f5fa8", "#c4541a", "#7a7a7a")
@@ -41,18 +42,9 @@ def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float)
 
 
 def draw(log: Path) -> str:
-    """The SVG of a log: loss, and of the averaged weights the figures on photographs set aside."""
-    rows: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    charts = {"loss": {"training": [(row["round"], row["loss"]) for row in rows if "loss" in row]}}
-    measured = [row for row in rows if "aside" in row]
-    for figure, title in (
-        ("agreement", "answers as the teacher's (224)"),
-        ("divergence", "divergence from the teacher (224)"),
-        ("cosine", "cosine with the teacher's features (224)"),
-    ):
-        charts[title] = {
-            fit: [(row["round"], row["aside"][fit][figure]) for row in measured] for fit in ("squash", "crop")
-        }
+    """The SVG of a log: each part of the loss, unweighted, by round."""
+    rows: list[dict[str, float]] = [json.loads(line) for line in log.read_text().splitlines()]
+    charts = {part: {"training": [(row["round"], row[part]) for row in rows]} for part in PARTS}
     panels = [panel(title, series, WIDTH * number) for number, (title, series) in enumerate(charts.items())]
     size = f'width="{WIDTH * len(charts)}" height="{HEIGHT}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">'

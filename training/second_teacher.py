@@ -1,66 +1,111 @@
 """The second teacher: Google's quantized MobileNet V2 at 224. It has the same 1,001 classes and errs on other images.
 
-Its file ends in probabilities, in steps of 1/256. The logits before them say more, so the file is cut there.
+It is run in float, with the weights that its codes stand for: results are clipped as in 8 bits, but not rounded. Its
+file ends in probabilities, in steps of 1/256. The logits before them say more, so they are the result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
-from PIL import Image
+import torch
+from torch import Tensor, nn
 
-from fvcli.models.litert import new_interpreter
-from fvcli.models.tflite_metadata import IDENTIFIER
-from fvcli.records import UInt8Array
+from training.float_network import convolved
 
 SIZE = 224
 OUTPUTS = 1001
-BATCH = 16
 
 
-def write_second_teacher(model: Path, target: Path) -> None:
-    """Writes ``model``, a .tflite file that ends in a convolution, a reshape and a softmax, up to its convolution."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A convolution, the mean of a map, or the sum of two results.
+
+    inputs, output: numbers of results. least, greatest: where results are clipped. kernel: [out, in, height, width].
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    least: float
+    greatest: float
+    kernel: Tensor | None = None
+    bias: Tensor | None = None
+    stride: int = 1
+    depthwise: bool = False
+
+
+def read_steps(model: Path) -> list[Step]:
+    """The steps of a .tflite file up to its last convolution, which gives the logits."""
+    from ai_edge_litert import schema_py_generated as schema
+
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.read_bytes(), 0))
     graph = root.subgraphs[0]
-    graph.operators = graph.operators[:-2]
-    graph.outputs = graph.operators[-1].outputs
-    root.signatureDefs = None
-    builder = flatbuffers.Builder()
-    builder.Finish(root.Pack(builder), IDENTIFIER)
-    target.write_bytes(builder.Output())
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    steps = []
+    for operator in graph.operators:
+        code = root.operatorCodes[operator.opcodeIndex]
+        name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        if name in ("RESHAPE", "SOFTMAX"):
+            continue
+        output = int(operator.outputs[0])
+        scale, zero_point = _grid(graph.tensors[output])
+        step = Step((), output, float(scale * (0 - zero_point)), float(scale * (255 - zero_point)))
+        inputs = tuple(map(int, operator.inputs))
+        if name == "ADD" or name == "AVERAGE_POOL_2D":
+            steps.append(replace(step, inputs=inputs))
+        elif name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            depthwise = name == "DEPTHWISE_CONV_2D"
+            kernel = _values(root, graph.tensors[inputs[1]], np.uint8)
+            steps.append(
+                replace(
+                    step,
+                    inputs=inputs[:1],
+                    kernel=torch.from_numpy(
+                        np.ascontiguousarray(kernel.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2)))
+                    ),
+                    bias=torch.from_numpy(_values(root, graph.tensors[inputs[2]], np.int32)),
+                    stride=operator.builtinOptions.strideH,
+                    depthwise=depthwise,
+                )
+            )
+        else:
+            raise ValueError(f"{model}: an operation that a second teacher has not: {name}")
+    return steps
 
 
-class SecondTeacher:
-    """Logits for batches of views, by the file that :func:`write_second_teacher` wrote; one thread."""
-
-    def __init__(self, model: Path) -> None:
-        self._interpreter = new_interpreter(model.read_bytes(), model.name)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._interpreter.resize_tensor_input(self._input, (BATCH, SIZE, SIZE, 3))
-        self._interpreter.allocate_tensors()
-        self._output = self._interpreter.get_output_details()[0]
-
-    def __call__(self, views: tuple[UInt8Array, ...]) -> NDArray[np.float16]:
-        """uint8 [size, size, 3] of any sizes -> logits [n, 1001]."""
-        logits = np.empty((len(views), OUTPUTS), np.float16)
-        scale, zero_point = self._output["quantization"]
-        for start in range(0, len(views), BATCH):
-            some = views[start : start + BATCH]
-            images = np.zeros((BATCH, SIZE, SIZE, 3), np.uint8)
-            images[: len(some)] = np.stack([resized(view) for view in some])
-            self._interpreter.set_tensor(self._input, images)
-            self._interpreter.invoke()
-            codes = self._interpreter.get_tensor(self._output["index"])[: len(some)].reshape(len(some), OUTPUTS)
-            logits[start : start + len(some)] = (codes.astype(np.float32) - zero_point) * scale
-        return logits
+def _grid(tensor: Any) -> tuple[float, int]:
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
 
 
-def resized(view: UInt8Array) -> UInt8Array:
-    """The view at the size of the second teacher."""
-    if view.shape[0] == SIZE:
-        return view
-    return np.asarray(Image.fromarray(view).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+def _values(root: Any, tensor: Any, dtype: Any) -> Any:
+    codes = np.asarray(root.buffers[tensor.buffer].data, np.uint8).view(dtype).reshape(tensor.shape)
+    scale, zero_point = _grid(tensor)
+    return ((codes.astype(np.float64) - zero_point) * scale).astype(np.float32)
+
+
+class SecondTeacher(nn.Module):
+    """uint8 [n, 3, 224, 224] -> logits [n, 1001]."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__()
+        self._steps = steps
+        self.kernels = nn.ParameterDict({str(i): s.kernel for i, s in enumerate(steps) if s.kernel is not None})
+        self.biases = nn.ParameterDict({str(i): s.bias for i, s in enumerate(steps) if s.bias is not None})
+
+    def forward(self, images: Tensor) -> Tensor:
+        results = {self._steps[0].inputs[0]: (images.to(memory_format=torch.channels_last).float() - 128) / 128}
+        for number, step in enumerate(self._steps):
+            given = [results[which] for which in step.inputs]
+            if step.kernel is not None:
+                kernel, bias = self.kernels[str(number)], self.biases[str(number)]
+                made = convolved(given[0], kernel, bias, step.stride, step.depthwise)
+            elif len(given) == 2:
+                made = given[0] + given[1]
+            else:
+                made = given[0].mean(dim=(2, 3), keepdim=True)
+            results[step.output] = made.clamp(step.least, step.greatest)
+        return results[self._steps[-1].output].flatten(1)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,19 +22,19 @@ from fvcli.models.mobilenet.reference import network_model
 from fvcli.models.mobilenet.tflite_reader import parse_tflite
 from fvcli.models.model_card import ModelCard
 from fvcli.records import Fit, Float32Array, Preprocessing, UInt8Array
-from training import crops, photographs
+from training import crops, photographs, work
 from training.evaluate import Classifier, teacher_answers
 from training.holdout import FITS, TEACHER_SIZE
 from training.photographs import loaded
-from training.recipe import KEPT, ROUNDING_VIEWS
+from training.recipe import ROUNDING_VIEWS
 from training.scores import NEIGHBORS, cosines, means, scores, standard_errors
-from training.student import Student
-from training.train import GRID, REACH, RECIPE, Places, load_rounded
+from training.student import quantized
+from training.train import load_grid
+from training.work import Places
 
 FOLDER = Path(__file__).resolve().parents[1] / "fvcli" / "models" / "embedded"
 NAME = "mobilenet_v1_1.0_160"
 LICENSE = "Apache-2.0"
-LIBRARIES = ("tensorflow", "ai-edge-litert", "numpy", "pillow")
 
 
 def card_of(network: MobileNetV1, data: bytes, notes: dict[str, Any]) -> ModelCard:
@@ -123,13 +121,11 @@ def notes(network: MobileNetV1, places: Places, figures: dict[str, Any]) -> dict
         },
         "trained": {
             "command": "python -m training.train (see training/README.md)",
-            "recipe": json.loads((places.work / RECIPE).read_text()),
-            "kept": KEPT,
-            "reach_of_kernels": json.loads((places.work / REACH).read_text()),
+            "recipe": json.loads((places.work / work.RECIPE).read_text()),
+            "reach_of_kernels": json.loads((places.work / work.REACH).read_text()),
             "views_for_the_grid": ROUNDING_VIEWS,
             "images": f"{len(photographs.split(places.data).train):,} photographs, without labels",
-            "python": platform.python_version(),
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            **json.loads((places.work / work.MACHINE).read_text()),
         },
         "exact_channels": {
             "exact": sum(report.exact for report in reports),
@@ -183,8 +179,8 @@ def ship(network: MobileNetV1, places: Places, folder: Path) -> dict[str, Any]:
 
 def trained(places: Places) -> MobileNetV1:
     """The network that the training in ``places.work`` ended with, as integers."""
-    grid = load_rounded(places.work / GRID, read_frozen_graph(places.graph))
-    return Student(grid.network, grid.limits).network(crops.STUDENT_SIZE)
+    grid = load_grid(places.work / work.GRID, read_frozen_graph(places.graph))
+    return quantized(grid.network, grid.limits, crops.STUDENT_SIZE)
 
 
 def main() -> None:

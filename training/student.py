@@ -1,10 +1,9 @@
-"""The student: the teacher's folded weights, equalized for one scale a tensor, as variables behind FakeQuant."""
+"""The student before and after training: equalized for one scale per tensor, and at 8 bits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -99,59 +98,33 @@ def equalized(network: MobileNetV1, maxima: dict[str, Float32Array]) -> tuple[Mo
     return replace(network, layers=layers), named
 
 
-class Student(tf.Module):
-    """Variables of each layer: kernel, a gain for each output channel, bias. FakeQuant sees kernel * gain.
+def fake_quantized(network: MobileNetV1, limits: Mapping[str, float]) -> NetworkTensors:
+    """The float network behind FakeQuant, for the product's forward pass.
 
-    The gains (first 1) take the coarse, cheap adjustments, at their own rate. Ranges of weights are fixed and symmetric
-    about zero, so that |code - zero point| <= 127 holds for every weight.
-
-    limits: by layer name the largest weight of the grid; the largest that there is, by default.
+    limits: by layer name the largest weight of the grid. Ranges of weights are symmetric about zero, so that
+    |code - zero point| <= 127 holds for every weight.
     """
-
-    def __init__(self, network: MobileNetV1, limits: Mapping[str, float] | None = None) -> None:
-        super().__init__()
-        self.depth_multiplier = network.depth_multiplier
-        self.names = [layer.name for layer in network.layers]
-        self.kernels = [tf.Variable(layer.kernel, name=f"{layer.name}/kernel") for layer in network.layers]
-        self.gains = [tf.Variable(tf.ones_like(layer.bias), name=f"{layer.name}/gain") for layer in network.layers]
-        self.biases = [tf.Variable(layer.bias, name=f"{layer.name}/bias") for layer in network.layers]
-        self.limits = [
-            np.float32(np.abs(layer.kernel).max() if limits is None else limits[layer.name]) for layer in network.layers
-        ]
-
-    def tensors(self, *, quantized: bool = True) -> NetworkTensors:
-        """The tensors for the product's forward pass, at 8 bits or in float."""
-        layers = []
-        for index, (kernel, gain, bias) in enumerate(zip(self.kernels, self.gains, self.biases, strict=True)):
-            whole = kernel * (gain[:, tf.newaxis] if self.names[index].endswith("_depthwise") else gain)
-            limit = self.limits[index]
-            spans = {"weights": Span(-limit, limit), "output": Span(0.0, CEILING)} if quantized else {}
-            layers.append(LayerTensors(whole, bias, **spans))
-        return NetworkTensors(self.depth_multiplier, layers, INPUT_SPAN if quantized else None)
-
-    def plain_network(self, like: MobileNetV1) -> MobileNetV1:
-        """The float network as it is now; everything else is that of ``like``."""
-        layers = [
-            Layer(name, tensors.kernel.numpy(), tensors.bias.numpy())
-            for name, tensors in zip(self.names, self.tensors(quantized=False).layers, strict=True)
-        ]
-        return replace(like, layers=tuple(layers))
-
-    def network(self, size: int) -> MobileNetV1:
-        """The quantized network as it is now."""
-        before = INPUT
-        after = nudged_range(0.0, CEILING, ACTIVATION_CODES)
-        layers: list[Layer] = []
-        for name, tensors in zip(self.names, self.tensors().layers, strict=True):
-            assert tensors.weights is not None
-            weights = quantize(tensors.kernel.numpy(), float(tensors.weights.minimum), float(tensors.weights.maximum))
-            bias_codes = quantize_bias(tensors.bias.numpy(), before.scale, weights.scale)
-            layers.append(quantized_layer(name, weights, bias_codes, before, after))
-            before = after
-        spec = InputSpec(size, size, pixel_table=pixel_table(INPUT))
-        return MobileNetV1(self.depth_multiplier, spec, tuple(layers), INPUT)
+    layers = [
+        LayerTensors(layer.kernel, layer.bias, weights=_span(limits[layer.name]), output=Span(0.0, CEILING))
+        for layer in network.layers
+    ]
+    return NetworkTensors(network.depth_multiplier, layers, INPUT_SPAN)
 
 
-def features_of(tensors: NetworkTensors, images: UInt8Array) -> Any:
-    """uint8 [n, h, w, 3] -> float32 [n, 1024]."""
-    return graph.features(tensors, tf.cast(images, tf.float32) / 255.0)
+def quantized(network: MobileNetV1, limits: Mapping[str, float], size: int) -> MobileNetV1:
+    """The network of integers that :func:`fake_quantized` simulates, for images of ``size``."""
+    before = INPUT
+    after = nudged_range(0.0, CEILING, ACTIVATION_CODES)
+    layers: list[Layer] = []
+    for layer in network.layers:
+        span = _span(limits[layer.name])
+        weights = quantize(layer.kernel, float(span.minimum), float(span.maximum))
+        bias_codes = quantize_bias(layer.bias, before.scale, weights.scale)
+        layers.append(quantized_layer(layer.name, weights, bias_codes, before, after))
+        before = after
+    spec = InputSpec(size, size, pixel_table=pixel_table(INPUT))
+    return MobileNetV1(network.depth_multiplier, spec, tuple(layers), INPUT)
+
+
+def _span(limit: float) -> Span:
+    return Span(-np.float32(limit), np.float32(limit))

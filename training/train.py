@@ -1,6 +1,6 @@
 """Trains the embedded model: ``python -m training.train --help``. See training/README.md.
 
-Each step is resumed where it was left: how far kernels reach at 160, two stages in float, rounding to the 8-bit grid.
+What was done before is not done again: the start, the training up to its last checkpoint, the rounding to 8 bits.
 """
 
 from __future__ import annotations
@@ -8,257 +8,146 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+import torch
 from tqdm import tqdm
 
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
-from fvcli.records import Float32Array
-from training import crops, photographs, second_teacher, teacher
-from training.holdout import Holdout
-from training.reach import SEARCHED, STEPS, Nearness, found, resampled
-from training.recipe import FLOAT, KEPT, ROUNDING_SEED, ROUNDING_VIEWS, STAGES, Stage
+from training import crops, work
+from training.device import Device
+from training.float_network import FloatNetwork
+from training.recipe import RECIPE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
-from training.student import activation_maxima, equalized
+from training.second_teacher import SecondTeacher, read_steps
+from training.start import VIEWS, Start, start_of
+from training.supply import Chunks, supply
+from training.teachers import Answers, Teachers
 from training.trainer import PARTS, Trainer
 from training.window import Window
+from training.work import Places, between
 
-RECIPE, REACH, GRID = "recipe.json", "reach.json", "rounded.npz"
-TEACHER, SECOND = "teacher.tflite", "second_teacher.tflite"
-"""Files in the work folder: the recipe, found reaches, the result on the 8-bit grid; both teachers for LiteRT."""
-
-MEASURED = 8
-"""Rounds between measurements on the first ``LOGGED`` of the photographs set aside."""
-
-LOGGED = 250
-
-VIEWS = 10**6
-"""The second seed of views that are no chunk; those of chunks are the chunks' numbers."""
+SAVED = 16
+"""Rounds between checkpoints."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The files that training reads, and the folder it works in.
-
-    graph: Google's frozen float network. second: Google's quantized MobileNet V2. data: the folder of photos/, bsds500/
-    and more/. labels: of the 1,001 classes.
-    """
-
-    graph: Path
-    second: Path
-    data: Path
-    labels: Path
-    work: Path
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--graph", type=Path, required=True, help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb")
-        parser.add_argument("--second", type=Path, required=True, help="mobilenet_v2_1.0_224_quant.tflite")
-        parser.add_argument("--data", type=Path, required=True, help="folder with photos/, bsds500/ and more/")
-        parser.add_argument("--labels", type=Path, required=True, help="imagenet_labels.txt, 1,001 lines")
-        parser.add_argument("--work", type=Path, required=True, help="checkpoints and logs; run again to resume")
-
-    @classmethod
-    def of(cls, values: argparse.Namespace) -> Places:
-        return cls(values.graph, values.second, values.data, values.labels, values.work)
-
-
-def trained_on(places: Places) -> photographs.Album:
-    """The photographs that the student is trained on."""
-    return photographs.Album(photographs.split(places.data).train)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A float network before a stage, and by layer name what equalization multiplied its channels by."""
-
-    network: MobileNetV1
-    factors: Mapping[str, Float32Array]
-
-
-def first_start(places: Places) -> Start:
-    """The teacher's weights, resampled for 160, equalized by what 1,024 random views activate."""
-    original = read_frozen_graph(places.graph)
-    network = resampled(original, found_reaches(original, places))
-    views = crops.draw(trained_on(places), 1024, (FLOAT.seed, VIEWS), FLOAT.drawing).student
-    return Start(*equalized(network, activation_maxima(network, views)))
-
-
-def trainer_at(start: Start, stage: Stage, places: Places) -> Trainer:
-    """The trainer of a stage, at step 0."""
-    return Trainer(stage, start.network, start.factors, read_frozen_graph(places.graph))
-
-
-def next_start(trainer: Trainer, start: Start) -> Start:
-    """The part that is kept of the way that the trainer's stage went from ``start``."""
-    trainer.settle(trainer.stage.kept)
-    return Start(trainer.student.plain_network(start.network), start.factors)
-
-
-def between(first: MobileNetV1, last: MobileNetV1, share: float) -> MobileNetV1:
-    """The float network that is ``share`` of the way from ``first`` to ``last``."""
-    layers = tuple(
-        replace(
-            to,
-            kernel=start.kernel + share * (to.kernel - start.kernel),
-            bias=start.bias + share * (to.bias - start.bias),
-        )
-        for start, to in zip(first.layers, last.layers, strict=True)
-    )
-    return replace(last, layers=layers)
-
-
-def found_reaches(original: MobileNetV1, places: Places) -> dict[str, float]:
-    """By layer name, from ``places.work`` where they were found before."""
-    path = places.work / REACH
-    if not path.exists():
-        reaches = found(Nearness(original, places.data).divergence, SEARCHED, STEPS)
-        path.write_text(json.dumps(reaches, indent=1) + "\n")
-    return dict(json.loads(path.read_text()))
-
-
-def write_grid(network: MobileNetV1, places: Places) -> None:
-    """Rounds the network that the last stage ended with."""
-    views = crops.draw_single(trained_on(places), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS), STAGES[-1].drawing)
-    save_rounded(places.work / GRID, rounded(network, views, ROUNDING_SEED))
-
-
-def save_rounded(path: Path, result: Rounded) -> None:
-    arrays: dict[str, Any] = {}
-    for layer in result.network.layers:
-        arrays[f"{layer.name}/kernel"] = layer.kernel
-        arrays[f"{layer.name}/bias"] = layer.bias
-        arrays[f"{layer.name}/limit"] = np.float64(result.limits[layer.name])
-    partial = path.with_name(f"partial-{path.name}")
-    np.savez(partial, **arrays)
-    partial.rename(path)
-
-
-def load_rounded(path: Path, like: MobileNetV1) -> Rounded:
-    with np.load(path) as arrays:
-        layers = [
-            replace(layer, kernel=arrays[f"{layer.name}/kernel"], bias=arrays[f"{layer.name}/bias"])
-            for layer in like.layers
-        ]
-        limits = {layer.name: float(arrays[f"{layer.name}/limit"]) for layer in like.layers}
-    return Rounded(replace(like, layers=tuple(layers), logits=None), limits)
-
-
-def checkpoints_of(trainer: Trainer, places: Places) -> tf.train.CheckpointManager:
-    """The stage's checkpoints; ``trainer`` takes the last one's state."""
-    folder = places.work / trainer.stage.name
-    checkpoint = tf.train.Checkpoint(trainer=trainer, rounds=tf.Variable(0, dtype=tf.int64, trainable=False))
-    checkpoints = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=3)
-    if checkpoints.latest_checkpoint:
-        checkpoint.restore(checkpoints.latest_checkpoint).assert_existing_objects_matched()
-    return checkpoints
-
-
-def train(stages: Sequence[Stage], places: Places) -> None:
-    """Trains from wherever ``places.work`` left off to the end of the last stage, and rounds the result."""
-    prepare(places)
-    (places.work / RECIPE).write_text(json.dumps([asdict(stage) for stage in stages], indent=1) + "\n")
-    starts = [first_start(places)]
-    with tqdm(total=sum(stage.steps for stage in stages), unit="step", mininterval=10) as bar:
-        for stage in stages:
-            trainer = trainer_at(starts[-1], stage, places)
-            run_stage(trainer, places, bar)
-            starts.append(next_start(trainer, starts[-1]))
-    if not (places.work / GRID).exists():
-        write_grid(between(starts[1].network, starts[-1].network, KEPT), places)
-
-
-def prepare(places: Places) -> None:
-    """Makes the work folder, and the teachers in it."""
+def train(recipe: Recipe, places: Places) -> None:
+    """Trains from wherever ``places.work`` left off to the end, and rounds the result."""
     places.work.mkdir(parents=True, exist_ok=True)
-    if not (places.work / TEACHER).exists():
-        teacher.write_teacher(places.graph, places.work / TEACHER)
-    if not (places.work / SECOND).exists():
-        second_teacher.write_second_teacher(places.second, places.work / SECOND)
+    (places.work / work.RECIPE).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    original = read_frozen_graph(places.graph)
+    start = start_of(original, recipe, places)
+    end = trained(recipe, start, original, places, places.work)
+    if not (places.work / work.GRID).exists():
+        write_grid(between(start.network, end, recipe.kept), recipe, places)
 
 
-def run_stage(trainer: Trainer, places: Places, bar: Any) -> None:
-    """Trains from the stage's last checkpoint to its end; ``bar`` counts all steps, those done before included."""
-    stage = trainer.stage
-    folder = places.work / stage.name
-    checkpoints = checkpoints_of(trainer, places)
-    finished = checkpoints.checkpoint.rounds
-    first = int(finished.numpy())
-    skip(bar, first * stage.steps_a_round)
-    bar.set_description(stage.name)
-    if first >= stage.rounds:
-        return
-    (places.work / GRID).unlink(missing_ok=True)  # of a shorter stage
-    chunks, log = folder / "chunks", folder / "log.jsonl"
-    chunks.mkdir(parents=True, exist_ok=True)
-    window = Window(trainer, chunks, first)
-    producer = teacher.Producer(window.task(places.work / TEACHER, places.work / SECOND, places.data, first))
-    holdout = Holdout(read_frozen_graph(places.graph), photographs.split(places.data).aside[:LOGGED])
-    if first == 0:
-        append(log, {"round": 0, "aside": averaged(trainer, holdout)})
-    for number in range(first, stage.rounds):
-        window.move(producer, number)
-        losses = one_round(trainer, window, number, bar)
-        finished.assign(number + 1)
-        checkpoints.save()
-        row: dict[str, Any] = {"round": number + 1, **losses}
-        if (number + 1) % MEASURED == 0 or number + 1 == stage.rounds:
-            row["aside"] = averaged(trainer, holdout)
-        append(log, row)
-    producer.join()
-    teacher.remove_before(chunks, stage.rounds)
+def trained(recipe: Recipe, start: Start, original: MobileNetV1, places: Places, folder: Path) -> MobileNetV1:
+    """The float network that training ends with; checkpoints, the log and the result are in ``folder``."""
+    path = folder / work.TRAINED
+    if not path.exists():
+        trainer = Trainer(recipe, start, original, Device())
+        run(trainer, original, places, folder)
+        (folder / work.MACHINE).write_text(json.dumps(trainer.device.description(), indent=1) + "\n")
+        work.save_layers(path, trainer.layers())
+    return work.load_layers(path, original)[0]
 
 
-def skip(bar: Any, steps: int) -> None:
-    """Counts steps that were done before, so that the time that is left is told from the pace of the others."""
-    bar.initial += steps
-    bar.n += steps
-    bar.last_print_n = bar.n
+def run(trainer: Trainer, original: MobileNetV1, places: Places, folder: Path) -> None:
+    """Trains from the last checkpoint in ``folder`` to the last round."""
+    recipe = trainer.recipe
+    checkpoint, log = folder / work.CHECKPOINT, folder / work.LOG
+    first = restored(trainer, checkpoint)
+    drop_rounds(log, first)
+    window = Window(recipe)
+    chunks = answered(trainer, original, places, range(window.first(first), recipe.rounds))
+    with tqdm(total=recipe.steps, initial=first * recipe.steps_a_round, unit="step", mininterval=10) as bar:
+        for number, chunk in chunks:
+            window.put(number, chunk)
+            if number < first:
+                continue
+            losses = one_round(trainer, window, number, bar)
+            with open(log, "a") as file:
+                file.write(json.dumps({"round": number + 1, **losses}) + "\n")
+            if (number + 1) % SAVED == 0 or number + 1 == recipe.rounds:
+                save(trainer, number + 1, checkpoint)
+
+
+def answered(trainer: Trainer, original: MobileNetV1, places: Places, numbers: range) -> Iterator[tuple[int, Answers]]:
+    """The chunks of views ``numbers``, in order, with the teachers' answers."""
+    recipe = trainer.recipe
+    teachers = Teachers(FloatNetwork(original), SecondTeacher(read_steps(places.second)), trainer.device)
+    views = Chunks(places.album(), recipe.drawing, recipe.chunk, recipe.seed)
+    processes = max(1, (os.cpu_count() or 1) - 1)
+    for number, pair in zip(numbers, supply(views, numbers, processes), strict=True):
+        yield number, teachers(pair)
 
 
 def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[str, float]:
-    """Trains on the round's window. Returns mean losses."""
-    totals = []
-    start = number * trainer.stage.steps_a_round
-    for step, batch in enumerate(window.batches(number), start):
-        loss, parts = trainer.step(batch, tf.constant(trainer.stage.schedule(step), tf.float32))
-        totals.append([float(loss), *parts.numpy().tolist()])
-        bar.set_postfix(loss=f"{totals[-1][0]:.3f}", refresh=False)
+    """Trains on the round's window. Returns the mean of each part of the loss."""
+    recipe = trainer.recipe
+    parts = []
+    for step, batch in enumerate(window.batches(number), number * recipe.steps_a_round):
+        parts.append(trainer.step(batch, recipe.schedule(step)))
         bar.update()
-    mean = np.mean(totals, axis=0)
-    return dict(zip(("loss", *PARTS), map(float, mean), strict=True))
+    means = torch.stack(parts).mean(dim=0).tolist()
+    bar.set_postfix(features=f"{means[0]:.4f}", refresh=False)
+    return dict(zip(PARTS, means, strict=True))
 
 
-def averaged(trainer: Trainer, holdout: Holdout) -> dict[str, dict[str, float]]:
-    """The figures of the moving average of the weights."""
-    trainer.swap_average()
-    figures = holdout.measure(trainer.tensors())
-    trainer.swap_average()
-    return figures
+def save(trainer: Trainer, rounds: int, path: Path) -> None:
+    """Stores a checkpoint after so many rounds, whole or not at all."""
+    partial = path.with_name(f"partial-{path.name}")
+    torch.save({"rounds": rounds, **trainer.state()}, partial)
+    partial.rename(path)
 
 
-def append(log: Path, values: dict[str, Any]) -> None:
-    with open(log, "a") as file:
-        file.write(json.dumps(values) + "\n")
+def restored(trainer: Trainer, path: Path) -> int:
+    """The number of rounds that were done; ``trainer`` takes the state after them."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=trainer.device.name, weights_only=True)
+    trainer.restore(state)
+    return int(state["rounds"])
+
+
+def drop_rounds(log: Path, first: int) -> None:
+    """Drops the rounds after ``first``, which are done again, from the log."""
+    if log.exists():
+        kept = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["round"] <= first]
+        log.write_text("".join(kept))
+
+
+def write_grid(network: MobileNetV1, recipe: Recipe, places: Places) -> None:
+    """Brings the float network to 8 bits."""
+    views = crops.draw_single(places.album(), ROUNDING_VIEWS, (ROUNDING_SEED, VIEWS), recipe.drawing)
+    result = rounded(network, views, ROUNDING_SEED)
+    limits = {f"{name}/limit": np.float64(limit) for name, limit in result.limits.items()}
+    work.save_layers(places.work / work.GRID, result.network.layers, **limits)
+
+
+def load_grid(path: Path, like: MobileNetV1) -> Rounded:
+    """What :func:`write_grid` wrote."""
+    network, arrays = work.load_layers(path, like)
+    limits = {layer.name: float(arrays[f"{layer.name}/limit"]) for layer in like.layers}
+    return Rounded(replace(network, logits=None), limits)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     Places.add_arguments(parser)
-    for stage in STAGES:
-        parser.add_argument(f"--{stage.name}-rounds", type=int, default=stage.rounds)
-    parser.add_argument("--chunk", type=int, default=FLOAT.chunk, help="crops in a chunk; small for a trial")
+    parser.add_argument("--rounds", type=int, default=RECIPE.rounds, help="fewer for a trial (default: %(default)s)")
+    parser.add_argument("--chunk", type=int, default=RECIPE.chunk, help="views in a round; small for a trial")
+    parser.add_argument("--batch", type=int, default=RECIPE.batch, help="views in a step; small for a trial")
     values = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    rounds = {stage: getattr(values, f"{stage.name}_rounds") for stage in STAGES}
-    stages = [replace(stage, rounds=number, chunk=values.chunk) for stage, number in rounds.items()]
-    train(stages, Places.of(values))
+    recipe = replace(RECIPE, rounds=values.rounds, chunk=values.chunk, batch=values.batch)
+    train(recipe, Places.of(values))
 
 
 if __name__ == "__main__":

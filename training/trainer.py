@@ -1,150 +1,111 @@
-"""The student, its optimiser and one compiled step of training."""
+"""The student, its optimizer and one step of training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import copy
+from typing import Any
 
-import numpy as np
-import tensorflow as tf
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-from fvcli.models.mobilenet import graph
-from fvcli.models.mobilenet.graph import NetworkTensors
-from fvcli.models.mobilenet.network import MobileNetV1
-from fvcli.records import Float32Array
-from training import teacher
-from training.half_gradients import half_gradients
+from fvcli.models.mobilenet.network import Layer, MobileNetV1
+from training.device import Device
+from training.float_network import FloatNetwork
 from training.optimizer import Optimizer
-from training.recipe import Stage
-from training.student import Student
+from training.recipe import Recipe
+from training.start import Start
+from training.teachers import Answers
 
 PARTS = ("features", "last", "hint", "classes")
 """The parts of the loss."""
 
-
-class Batch(NamedTuple):
-    """Rows of chunks: uint8 images or the trunk's maps of them, the teacher's maps and features, the other's logits."""
-
-    student: Any
-    hint: Any
-    last: Any
-    features: Any
-    second: Any
+LOSS_SCALE = 2.0**12
+"""Half-precision gradients are computed of the loss times this, so that small ones do not vanish."""
 
 
-class Trainer(tf.Module):
-    """Trains ``network`` in float as the stage says; all its state is in variables, for checkpoints.
+class Trainer:
+    """Trains in float as the recipe says. original: Google's network, whose classifier is used."""
 
-    factors: by layer name, what equalization multiplied its channels by, so that hints can be compared. original:
-    Google's network, whose classifier is used.
-    """
+    def __init__(self, recipe: Recipe, start: Start, original: MobileNetV1, device: Device) -> None:
+        assert original.logits is not None
+        self.recipe = recipe
+        self.device = device
+        self.student = FloatNetwork(start.network).to(device.name)
+        self._parameters = list(self.student.parameters())
+        sizes = [float(kernel.detach().square().mean().sqrt()) for kernel in self.student.kernels]
+        rates = [recipe.kernel_rate * size for size in sizes] + [recipe.gain_rate] * 2 * len(sizes)
+        self.optimizer = Optimizer(self._parameters, rates, pull=recipe.pull, average=recipe.average)
+        self._factors = torch.from_numpy(start.factors).to(device.name)[:, None, None]
+        self._weights = torch.from_numpy(original.logits.kernel[0, 0].T.copy()).to(device.name)
+        self._bias = torch.from_numpy(original.logits.bias.copy()).to(device.name)
+        self._directions = functional.normalize(self._weights - self._weights.mean(dim=0))
 
-    def __init__(
-        self,
-        stage: Stage,
-        network: MobileNetV1,
-        factors: Mapping[str, Float32Array],
-        original: MobileNetV1,
-    ) -> None:
-        super().__init__()
-        self.stage = stage
-        self.student = Student(network)
-        trained = slice(stage.frozen, None)
-        parts = (self.student.kernels, self.student.gains, self.student.biases)
-        self._variables = [variable for part in parts for variable in part[trained]]
-        sizes = [float(np.sqrt(np.mean(np.square(layer.kernel)))) for layer in network.layers[trained]]
-        self._rates = [stage.kernel_rate * size for size in sizes] + [stage.gain_rate] * 2 * len(sizes)
-        self.optimizer = Optimizer(self._variables, pull=stage.pull, average=stage.average)
-        self.hint_factors = tf.constant(factors[teacher.HINT])
-        self._classifier = graph.network_arrays(original)
-        self._directions = class_directions(original)
+    def step(self, batch: Answers, schedule: float) -> Tensor:
+        """One step at a share of the full rate. Returns the parts of the loss, unweighted."""
+        parts = self.losses(batch)
+        weights = [getattr(self.recipe, f"{part}_weight") for part in PARTS]
+        loss = (parts * parts.new_tensor(weights)).sum()
+        gradients = torch.autograd.grad(loss * LOSS_SCALE, self._parameters)
+        torch._foreach_mul_(gradients, 1 / LOSS_SCALE)
+        self.optimizer.apply(gradients, schedule)
+        return parts.detach()
 
-    def trunk(self, images: Any) -> Any:
-        """float16 [n, h, w, channels]: what the frozen layers make of uint8 images [n, 160, 160, 3].
-
-        Outside a tf.function, so that it is computed in float32 whatever the step is computed in.
-        """
-        part = slice(0, self.stage.frozen)
-        maps = graph.partial_endpoints(self.tensors(), tf.cast(images, tf.float32) / 127.5 - 1.0, part)
-        return tf.cast(list(maps.values())[-1], tf.float16)
-
-    @tf.function
-    def step(self, batch: Batch, schedule: Any) -> tuple[Any, Any]:
-        """Returns the loss, and its four parts, unweighted."""
-        stage = self.stage
-        with half_gradients():
-            if stage.frozen:
-                part = slice(stage.frozen, None)
-                maps = graph.partial_endpoints(self.tensors(), tf.cast(batch.student, tf.float32), part)
-            else:
-                maps = graph.endpoints(self.tensors(), tf.cast(batch.student, tf.float32) / 255.0)
-        last = maps[teacher.LAST]
-        seen = graph.pooled(last)
-        hint = maps[teacher.HINT] / self.hint_factors
-        logits = self._wanted_logits(batch)
+    def losses(self, batch: Answers) -> Tensor:
+        """float32 [4]: the parts of the loss."""
+        recipe = self.recipe
+        with self.device.precision():
+            hint, last = self.student(batch.student)
+        hint, last = hint.float() / self._factors, last.float()
+        seen = last.mean(dim=(2, 3))
+        logits = (1 - recipe.second_weight) * self._logits(batch.features) + recipe.second_weight * batch.second.float()
         toward = self._toward_classes(batch.features, logits)
-        parts = tf.stack(
+        return torch.stack(
             [
-                relative_error(seen, stage.length * (batch.features + toward)),
-                relative_error(last, stage.length * (tf.cast(batch.last, tf.float32) + toward[:, None, None, :])),
-                relative_error(hint, tf.cast(batch.hint, tf.float32)),
+                relative_error(seen, recipe.length * (batch.features + toward)),
+                relative_error(last, recipe.length * (batch.last.float() + toward[:, :, None, None])),
+                relative_error(hint, batch.hint.float()),
                 self._class_error(seen, logits),
             ]
         )
-        weights = [getattr(stage, f"{part}_weight") for part in PARTS]
-        loss = tf.reduce_sum(parts * tf.constant(weights))
-        gradients = tf.gradients(loss, self._variables)
-        self.optimizer.apply(gradients, self._rates, schedule)
-        return loss, parts
 
-    def _wanted_logits(self, batch: Batch) -> Any:
-        """The weighted mean of both teachers' logits."""
-        share = self.stage.second_weight
-        first = graph.logits(self._classifier, batch.features)
-        return (1 - share) * first + share * tf.cast(batch.second, tf.float32)
+    def _logits(self, features: Tensor) -> Tensor:
+        return functional.linear(features, self._weights, self._bias)
 
-    def _toward_classes(self, features: Any, logits: Any) -> Any:
-        """float32 [n, 1024]: what moves features to those of their classes, so that these are nearer to one another."""
-        length = self.stage.sharpness * tf.norm(features, axis=1, keepdims=True)
-        return length * tf.matmul(tf.nn.softmax(logits), self._directions)
+    def _toward_classes(self, features: Tensor, logits: Tensor) -> Tensor:
+        """[n, 1024]: what moves features to those of their classes, so that these are nearer to one another."""
+        length = self.recipe.sharpness * features.norm(dim=1, keepdim=True)
+        return length * (logits.softmax(dim=1) @ self._directions)
 
-    def _class_error(self, seen: Any, logits: Any) -> Any:
+    def _class_error(self, seen: Tensor, logits: Tensor) -> Tensor:
         """Divergence of the softened classes from the wanted ones, through the teacher's own classifier."""
-        heat = self.stage.temperature
-        wanted = tf.nn.log_softmax(logits / heat)
-        given = tf.nn.log_softmax(graph.logits(self._classifier, seen) / heat)
-        return tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)) * heat**2
+        heat = self.recipe.temperature
+        wanted, given = (logits / heat).log_softmax(dim=1), (self._logits(seen) / heat).log_softmax(dim=1)
+        return functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * heat**2
 
-    def tensors(self) -> NetworkTensors:
-        """The student as it is trained: in float."""
-        return self.student.tensors(quantized=False)
+    @torch.no_grad()
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the moving average of the weights."""
+        average = copy.deepcopy(self.student)
+        for parameter, value in zip(average.parameters(), self.optimizer.state["averages"], strict=True):
+            parameter.copy_(value)
+        return average.layers()
 
-    def swap_average(self) -> None:
-        """Exchanges the variables and their moving averages; twice is nothing."""
-        for variable, average in zip(self._variables, self.optimizer.averages, strict=True):
-            value = tf.identity(variable)
-            variable.assign(average)
-            average.assign(value)
+    def state(self) -> dict[str, Any]:
+        """All that changes, for a checkpoint."""
+        optimizer = self.optimizer
+        return {"parameters": optimizer.parameters, "steps": optimizer.steps, **optimizer.state}
 
-    def settle(self, share: float) -> None:
-        """Puts every variable ``share`` of the way from where the stage began to its moving average.
-
-        Part of the way keeps more of what the start knew of other images (Wortsman et al., 2022).
-        """
-        for variable, start, average in zip(
-            self._variables, self.optimizer.initial, self.optimizer.averages, strict=True
-        ):
-            variable.assign(start + share * (average - start))
-
-
-def class_directions(original: MobileNetV1) -> Any:
-    """float32 [classes, 1024], rows of length 1: the classifier's weights of each class, less their mean over all."""
-    assert original.logits is not None
-    weights = original.logits.kernel[0, 0].T
-    weights = weights - weights.mean(axis=0)
-    return tf.constant(weights / np.linalg.norm(weights, axis=1, keepdims=True))
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes the state of a checkpoint."""
+        optimizer = self.optimizer
+        optimizer.steps = state["steps"]
+        for name, own in {"parameters": optimizer.parameters, **optimizer.state}.items():
+            for value, saved in zip(own, state[name], strict=True):
+                value.copy_(saved)
 
 
-def relative_error(given: Any, wanted: Any) -> Any:
+def relative_error(given: Tensor, wanted: Tensor) -> Tensor:
     """Squared error over the batch as a share of the squares of what was wanted."""
-    return tf.reduce_sum(tf.math.squared_difference(given, wanted)) / tf.reduce_sum(tf.square(wanted))
+    return (given - wanted).square().sum() / wanted.square().sum()

@@ -1,153 +1,257 @@
-"""The trainer's step on a frozen trunk, and the window of chunks that it draws batches from."""
+"""The whole training in small: what is left by a kill, and what a second run makes of it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from fvcli.models.mobilenet import graph
-from fvcli.records import Float32Array
-from tests.helpers.networks import plain_network, random_images
+from fvcli.models.mobilenet.network import MobileNetV1
+from fvcli.records import UInt8Array
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
-import tensorflow as tf
-
-from training import teacher
-from training.recipe import FLOAT
-from training.scores import divergence, similarities
-from training.second_teacher import OUTPUTS
-from training.train import Start, between, next_start
-from training.trainer import Batch, Trainer
-from training.window import Window
-
-STAGE = replace(FLOAT, chunk=8, window=2, batch=4, rounds=3, frozen=11)
-FACTORS = {teacher.HINT: np.ones(512, np.float32)}
+from tests.helpers.answers import SMALL, answers, small_network, small_start  # noqa: E402
+from training import train, work  # noqa: E402
+from training.recipe import Recipe  # noqa: E402
+from training.rounding import Rounded  # noqa: E402
+from training.teachers import Answers  # noqa: E402
+from training.trainer import Trainer  # noqa: E402
+from training.work import Places, between  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    network = plain_network(160, 1.0)
-    return Trainer(STAGE, network, FACTORS, network)
+class Killed(BaseException):
+    pass
 
 
-class Chunks:
-    """In the place of the teacher's process: chunk k holds crops whose features are k."""
-
-    def __init__(self) -> None:
-        self.read_numbers: list[int] = []
-
-    def read(self, number: int) -> teacher.Chunk:
-        self.read_numbers.append(number)
-        count = STAGE.chunk
-        return teacher.Chunk(
-            random_images(count, 160, seed=number),
-            np.full((count, 10, 10, 512), 0.5, np.float16),
-            np.full((count, 5, 5, 1024), 0.5, np.float16),
-            np.full((count, 1024), 100 * number, np.float32) + np.arange(count, dtype=np.float32)[:, None],
-            np.zeros((count, OUTPUTS), np.float16),
-        )
+def places(folder: Path) -> Places:
+    return Places(folder / "graph.pb", folder / "second.tflite", folder, folder / "labels.txt", folder)
 
 
-def test_a_round_takes_every_crop_of_its_window_once(trainer: Trainer, tmp_path: Path) -> None:
-    window, chunks = Window(trainer, tmp_path, 0), Chunks()
-    seen = []
-    for number in range(3):
-        window.move(chunks, number)  # type: ignore[arg-type]
-        seen.append([value for batch in window.batches(number) for value in batch.features[:, 0]])
-    assert chunks.read_numbers == [0, 1, 2]
-    assert sorted(seen[1]) == [*range(8), *range(100, 108)]
-    assert sorted(seen[2]) == [*range(100, 108), *range(200, 208)]
-    assert sorted(set(seen[0])) == [*range(8)], "the first round repeats what there is"
+def rounds(folder: Path) -> list[int]:
+    return [json.loads(line)["round"] for line in (folder / work.LOG).read_text().splitlines()]
 
-    resumed, again = Window(trainer, tmp_path, 2), Chunks()
-    resumed.move(again, 2)  # type: ignore[arg-type]
-    assert again.read_numbers == [1, 2]
-    assert [value for batch in resumed.batches(2) for value in batch.features[:, 0]] == seen[2]
+
+def trained(folder: Path) -> MobileNetV1:
+    return work.load_layers(folder / work.TRAINED, small_network())[0]
+
+
+@pytest.fixture
+def grids(monkeypatch: pytest.MonkeyPatch) -> list[MobileNetV1]:
+    """The networks that are brought to 8 bits. The photographs and the teachers have stand-ins."""
+    made: list[MobileNetV1] = []
+
+    def answered(trainer: Trainer, _: MobileNetV1, __: Places, numbers: range) -> Iterator[tuple[int, Answers]]:
+        for number in numbers:
+            given = answers(trainer.recipe.chunk, number)
+            yield number, Answers(*(part.to(trainer.device.name) for part in given.parts))
+
+    def write_grid(network: MobileNetV1, recipe: Recipe, where: Places) -> None:
+        made.append(network)
+        (where.work / work.GRID).touch()
+
+    monkeypatch.setattr(train, "SAVED", 1)
+    monkeypatch.setattr(train, "answered", answered)
+    monkeypatch.setattr(train, "start_of", lambda original, recipe, places: small_start())
+    monkeypatch.setattr(train, "read_frozen_graph", lambda path: small_network())
+    monkeypatch.setattr(train, "write_grid", write_grid)
+    return made
+
+
+@pytest.fixture
+def whole(tmp_path: Path, grids: list[MobileNetV1]) -> MobileNetV1:
+    """What a training that nothing stops ends with."""
+    train.train(SMALL, places(tmp_path / "whole"))
+    grids.clear()
+    return trained(tmp_path / "whole")
+
+
+def killed_at_step(number: int, patch: pytest.MonkeyPatch) -> None:
+    """The process ends in the middle of a round."""
+    left, step = iter(range(number)), Trainer.step
+
+    def counted(self: Trainer, batch: Answers, schedule: float) -> Any:
+        if next(left, None) is None:
+            raise Killed
+        return step(self, batch, schedule)
+
+    patch.setattr(Trainer, "step", counted)
+
+
+def killed_at_the_end(_: int, patch: pytest.MonkeyPatch) -> None:
+    """The process ends after the last checkpoint, before the result is stored."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    patch.setattr(work, "save_layers", killed)
+
+
+def killed_in_save(number: int, patch: pytest.MonkeyPatch) -> None:
+    """The process ends with half of a checkpoint written, and the round in the log."""
+    left, save = iter(range(number)), torch.save
+
+    def broken(state: Any, path: Path) -> None:
+        if next(left, None) is None:
+            path.write_bytes(b"half")
+            raise Killed
+        save(state, path)
+
+    patch.setattr(torch, "save", broken)
 
 
 @pytest.mark.slow
-def test_the_frozen_layers_stay_and_the_others_learn(trainer: Trainer, tmp_path: Path) -> None:
-    images = random_images(4, 160)
-    whole = graph.endpoints(trainer.tensors(), images / np.float32(255))
-    maps = trainer.trunk(images)
-    np.testing.assert_allclose(maps, whole["Conv2d_5_pointwise"], atol=0.005)
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param([(killed_at_step, 2)], id="before the first checkpoint"),
+        pytest.param([(killed_at_step, 6), (killed_at_step, 5)], id="in two rounds"),
+        pytest.param([(killed_in_save, 0), (killed_in_save, 1)], id="while a checkpoint was written"),
+        pytest.param([(killed_in_save, 3), (killed_at_the_end, 0)], id="in the last round and behind it"),
+    ],
+)
+def test_a_kill_is_resumed(
+    tmp_path: Path,
+    grids: list[MobileNetV1],
+    whole: MobileNetV1,
+    kills: list[tuple[Callable[[int, pytest.MonkeyPatch], None], int]],
+) -> None:
+    stopped = places(tmp_path / "stopped")
+    for kill, number in kills:
+        with pytest.MonkeyPatch.context() as patch:
+            kill(number, patch)
+            with pytest.raises(Killed):
+                train.train(SMALL, stopped)
+        with open(stopped.work / work.LOG, "a") as log:
+            log.write('{"round": 9')
+    assert grids == [], "nothing is rounded too early"
 
-    before = [kernel.numpy() for kernel in trainer.student.kernels]
-    hints, lasts = np.zeros((4, 10, 10, 512), np.float16), np.full((4, 5, 5, 1024), 0.5, np.float16)
-    hints += 1
-    batch = Batch(maps, hints, lasts, lasts.mean((1, 2), np.float32), np.zeros((4, OUTPUTS), np.float16))
-    losses = [float(trainer.step(batch, 1.0)[0]) for _ in range(4)]
+    train.train(SMALL, stopped)
 
-    assert losses[-1] < losses[0]
-    same = [np.array_equal(one, two.numpy()) for one, two in zip(before, trainer.student.kernels, strict=True)]
-    assert same == [True] * STAGE.frozen + [False] * (27 - STAGE.frozen)
-
-
-def test_the_second_teacher_has_its_share_of_the_classes() -> None:
-    network = plain_network(160, 1.0)
-    features = np.random.default_rng(3).uniform(0, 2, (4, 1024)).astype(np.float32)
-    first = graph.logits(graph.network_arrays(network), features).numpy()
-    second = np.random.default_rng(4).normal(0, 3, first.shape).astype(np.float16)
-
-    def class_error(share: float, seen: Float32Array) -> float:
-        trainer = Trainer(replace(STAGE, second_weight=share, temperature=1.0), network, FACTORS, network)
-        logits = trainer._wanted_logits(Batch(None, None, None, features, second))
-        return float(trainer._class_error(tf.constant(seen), logits))
-
-    def expected(wanted: Float32Array) -> float:
-        return divergence(wanted, first)
-
-    assert class_error(0, features) == pytest.approx(0, abs=1e-5)
-    assert class_error(1, features) == pytest.approx(expected(second.astype(np.float32)), rel=1e-3)
-    assert class_error(0.25, features) == pytest.approx(expected(0.75 * first + 0.25 * second), rel=1e-3)
-
-
-def test_sharper_features_of_a_class_are_nearer_to_one_another() -> None:
-    network = plain_network(160, 1.0)
-    features = np.random.default_rng(3).uniform(0, 2, (4, 1024)).astype(np.float32)
-    logits = np.zeros((4, OUTPUTS), np.float32)
-    logits[[0, 1], 7] = logits[2, 8] = 50
-    trainer = Trainer(replace(STAGE, sharpness=0.1), network, FACTORS, network)
-
-    toward = trainer._toward_classes(tf.constant(features), tf.constant(logits)).numpy()
-
-    lengths = np.linalg.norm(toward, axis=1) / np.linalg.norm(features, axis=1)
-    np.testing.assert_allclose(lengths[:3], 0.1, rtol=1e-4)
-    assert lengths[3] < 0.001, "no class, no direction"
-    same, other = similarities(features + toward)[0, 1:3] - similarities(features)[0, 1:3]
-    assert same > 0.001
-    assert other < -0.001
-    classifier = graph.network_arrays(network)
-    more = (graph.logits(classifier, features + toward) - graph.logits(classifier, features)).numpy()
-    assert more.argmax(axis=1).tolist()[:3] == [7, 7, 8]
+    resumed = trained(stopped.work)
+    assert rounds(stopped.work) == [1, 2, 3, 4]
+    for one, two, start in zip(whole.layers, resumed.layers, small_network().layers, strict=True):
+        way = np.abs(one.kernel - start.kernel).max()
+        assert way > 1e-3 * np.abs(start.kernel).max(), "it has learned"
+        np.testing.assert_allclose(two.kernel, one.kernel, atol=1e-2 * way, err_msg=one.name)
+        np.testing.assert_allclose(two.bias, one.bias, atol=1e-2 * np.abs(one.bias - start.bias).max())
 
 
-def test_the_next_stage_starts_from_the_kept_part_of_the_way() -> None:
-    network = plain_network(160, 1.0)
-    stage = replace(STAGE, kept=0.25)
-    trainer = Trainer(stage, network, FACTORS, network)
-    last = len(network.layers) - 1
-    way = {"kernels": 4.0, "gains": 2.0, "biases": 8.0}
-    for name, step in way.items():
-        index = [id(each) for each in trainer.optimizer.variables_].index(id(getattr(trainer.student, name)[last]))
-        trainer.optimizer.averages[index].assign_add(tf.fill(trainer.optimizer.averages[index].shape, step))
+@pytest.mark.slow
+def test_a_stopped_training_takes_no_step_twice(
+    tmp_path: Path, grids: list[MobileNetV1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = places(tmp_path / "stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at_step(10, patch)
+        with pytest.raises(Killed):
+            train.train(SMALL, stopped)
+    step, rates = Trainer.step, []
 
-    start = next_start(trainer, Start(network, {}))
+    def noted(self: Trainer, batch: Answers, schedule: float) -> Any:
+        rates.append(schedule)
+        return step(self, batch, schedule)
 
-    kernel, bias = start.network.layers[last].kernel, start.network.layers[last].bias
-    np.testing.assert_allclose(kernel, (network.layers[last].kernel + 1) * 1.5, rtol=1e-5)
-    np.testing.assert_allclose(bias, network.layers[last].bias + 2, rtol=1e-5)
-    np.testing.assert_array_equal(start.network.layers[5].kernel, network.layers[5].kernel)
+    monkeypatch.setattr(Trainer, "step", noted)
+    train.train(SMALL, stopped)
+    assert rates == [SMALL.schedule(number) for number in range(8, 16)], "two rounds of four were saved"
 
 
-def test_a_network_between_two_has_a_share_of_the_way() -> None:
-    first, last = plain_network(160, 1.0), plain_network(160, 1.0)
-    layers = tuple(replace(layer, kernel=layer.kernel + 4, bias=layer.bias - 2) for layer in first.layers)
-    part = between(first, replace(last, layers=layers), 0.75)
-    for layer, start in zip(part.layers, first.layers, strict=True):
-        np.testing.assert_allclose(layer.kernel, start.kernel + 3, rtol=1e-5)
-        np.testing.assert_allclose(layer.bias, start.bias - 1.5, rtol=1e-5)
+@pytest.mark.slow
+def test_a_finished_training_is_not_run_again(
+    tmp_path: Path, grids: list[MobileNetV1], whole: MobileNetV1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "whole"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(train, "Trainer", None)
+    train.train(SMALL, places(folder))
+    assert grids == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    (folder / work.GRID).unlink()
+    train.train(SMALL, places(folder))
+    assert len(grids) == 1, "what is missing is made"
+
+
+def test_a_folder_keeps_to_its_recipe(tmp_path: Path, grids: list[MobileNetV1]) -> None:
+    folder = tmp_path / "work"
+    train.train(replace(SMALL, rounds=1), places(folder))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match=r"recipe\.json: .* another pull, rounds;"):
+        train.train(replace(SMALL, pull=0.5), places(folder))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_weights_that_are_not_finite_end_training_before_a_checkpoint(
+    tmp_path: Path, grids: list[MobileNetV1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, left = Trainer.step, iter(range(7))
+
+    def overflowing(self: Trainer, batch: Answers, schedule: float) -> Any:
+        if next(left, None) is None:
+            batch = replace(batch, hint=batch.hint * float("inf"))
+        return step(self, batch, schedule)
+
+    monkeypatch.setattr(Trainer, "step", overflowing)
+    folder = tmp_path / "work"
+    with pytest.raises(FloatingPointError, match="round 2: weights are no longer finite"):
+        train.train(SMALL, places(folder))
+    assert rounds(folder) == [1]
+    assert torch.load(folder / work.CHECKPOINT, weights_only=True)["rounds"] == 1
+
+
+def test_the_kept_part_of_the_way_is_brought_to_8_bits(tmp_path: Path, grids: list[MobileNetV1]) -> None:
+    recipe = replace(SMALL, rounds=1, kept=0.25)
+    train.train(recipe, places(tmp_path / "work"))
+    end = trained(tmp_path / "work")
+    (given,) = grids
+    for kept, layer in zip(between(small_network(), end, 0.25).layers, given.layers, strict=True):
+        np.testing.assert_array_equal(layer.kernel, kept.kernel)
+        np.testing.assert_array_equal(layer.bias, kept.bias)
+    saved = json.loads((tmp_path / "work" / work.RECIPE).read_text())
+    assert (saved["rounds"], saved["kept"], saved["drawing"]["teacher_limit"]) == (1, 0.25, 224)
+    assert "torch" in json.loads((tmp_path / "work" / work.MACHINE).read_text())["libraries"]
+
+
+def test_the_log_has_the_mean_of_each_part_of_the_loss(
+    tmp_path: Path, grids: list[MobileNetV1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = iter(range(1, 9))
+    monkeypatch.setattr(Trainer, "step", lambda *_: torch.tensor([1.0, 2.0, 3.0, 4.0]) * next(made))
+    train.train(replace(SMALL, rounds=2), places(tmp_path / "work"))
+    first, second = map(json.loads, (tmp_path / "work" / work.LOG).read_text().splitlines())
+    assert first == {"round": 1, "features": 2.5, "last": 5.0, "hint": 7.5, "classes": 10.0}
+    assert second["features"] == 6.5
+
+
+def test_a_grid_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bsds500").mkdir()
+    for number in range(2):
+        Image.new("RGB", (60, 40), (90 * number, 40, 200)).save(tmp_path / "bsds500" / f"{number}.jpg")
+    network = small_network()
+    limits = {layer.name: 0.1 + number for number, layer in enumerate(network.layers)}
+    seen: list[UInt8Array] = []
+
+    def rounded(network: MobileNetV1, views: UInt8Array, seed: int) -> Rounded:
+        seen.append(views)
+        return Rounded(replace(network, logits=None), limits)
+
+    monkeypatch.setattr(train, "ROUNDING_VIEWS", 4)
+    monkeypatch.setattr(train, "rounded", rounded)
+    train.write_grid(network, SMALL, places(tmp_path))
+
+    grid = train.load_grid(tmp_path / work.GRID, network)
+
+    assert seen[0].shape == (4, 160, 160, 3)
+    assert grid.limits == limits
+    assert grid.network.logits is None
+    for one, two in zip(grid.network.layers, network.layers, strict=True):
+        np.testing.assert_array_equal(one.kernel, two.kernel)
+        np.testing.assert_array_equal(one.bias, two.bias)
