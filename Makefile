@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder
 
-.PHONY: demo test check lint format docs bench clean
+.PHONY: demo test check lint format docs bench training clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fvcli extract sample_images -o features || test $$? -eq 3
@@ -36,6 +36,9 @@ docs: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 
+# PyTorch, for training/ and its tests, which are skipped without it.
+training: $(VENV)/.installed-training
+
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
@@ -43,6 +46,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-training: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,training]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
