@@ -15,7 +15,6 @@ from fvcli.records import Float32Array
 
 CEILING = 6.0
 HINT = "Conv2d_11_pointwise"
-LAST = "Conv2d_13_pointwise"
 
 
 class FloatNetwork(nn.Module):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.trainer import PARTS
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
-COLORS = ("#1f5fa8", "#c4541a", "#7a7a7a")
+COLOR = "#1f5fa8"
 
 
-def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float) -> str:
-    """One chart with a line for each series of (round, value)."""
-    points = [point for line in series.values() for point in line]
+def panel(title: str, points: Sequence[tuple[float, float]], left: float) -> str:
+    """One chart of (round, value)."""
     if not points:
         return ""
     (x0, x1), (y0, y1) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
@@ -33,20 +33,18 @@ def panel(title: str, series: dict[str, list[tuple[float, float]]], left: float)
         f'<text x="{left + MARGIN - 6}" y="{MARGIN + 4}" text-anchor="end">{y1:.3g}</text>',
         f'<text x="{right}" y="{bottom + 16}" text-anchor="end">round {x1:.0f}</text>',
     ]
-    for number, (name, line) in enumerate(series.items()):
-        color = COLORS[number % len(COLORS)]
-        path = " ".join(place(x, y) for x, y in line)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.6"/>')
-        parts.append(f'<text x="{left + MARGIN + 90 * number}" y="36" fill="{color}">{name}</text>')
+    path = " ".join(place(x, y) for x, y in points)
+    parts.append(f'<polyline points="{path}" fill="none" stroke="{COLOR}" stroke-width="1.6"/>')
     return "\n".join(parts)
 
 
 def draw(log: Path) -> str:
     """The SVG of a log: each part of the loss, unweighted, by round."""
     rows: list[dict[str, float]] = [json.loads(line) for line in log.read_text().splitlines()]
-    charts = {part: {"training": [(row["round"], row[part]) for row in rows]} for part in PARTS}
-    panels = [panel(title, series, WIDTH * number) for number, (title, series) in enumerate(charts.items())]
-    size = f'width="{WIDTH * len(charts)}" height="{HEIGHT}"'
+    panels = [
+        panel(part, [(row["round"], row[part]) for row in rows], WIDTH * number) for number, part in enumerate(PARTS)
+    ]
+    size = f'width="{WIDTH * len(PARTS)}" height="{HEIGHT}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">'
     return "\n".join([head, *panels, "</svg>", ""])
 

@@ -52,7 +52,7 @@ class Recipe:
 
     @property
     def steps_a_round(self) -> int:
-        return self.chunk * self.window // self.batch
+        return math.ceil(self.chunk * self.window / self.batch)
 
     @property
     def steps(self) -> int:

@@ -20,6 +20,9 @@ from training.float_network import convolved
 SIZE = 224
 OUTPUTS = 1001
 
+OPERATIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "AVERAGE_POOL_2D")
+AFTER_LOGITS = ("RESHAPE", "SOFTMAX")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -39,7 +42,10 @@ class Step:
 
 
 def read_steps(model: Path) -> list[Step]:
-    """The steps of a .tflite file up to its last convolution, which gives the logits."""
+    """The steps of a .tflite file up to its last convolution, which gives the logits.
+
+    Raises ValueError for a file with other operations, and for one that is not quantized to uint8.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.read_bytes(), 0))
@@ -49,32 +55,31 @@ def read_steps(model: Path) -> list[Step]:
     for operator in graph.operators:
         code = root.operatorCodes[operator.opcodeIndex]
         name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        if name in ("RESHAPE", "SOFTMAX"):
+        if name in AFTER_LOGITS:
             continue
-        output = int(operator.outputs[0])
-        scale, zero_point = _grid(graph.tensors[output])
-        step = Step((), output, float(scale * (0 - zero_point)), float(scale * (255 - zero_point)))
-        inputs = tuple(map(int, operator.inputs))
-        if name == "ADD" or name == "AVERAGE_POOL_2D":
-            steps.append(replace(step, inputs=inputs))
-        elif name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-            depthwise = name == "DEPTHWISE_CONV_2D"
-            kernel = _values(root, graph.tensors[inputs[1]], np.uint8)
-            steps.append(
-                replace(
-                    step,
-                    inputs=inputs[:1],
-                    kernel=torch.from_numpy(
-                        np.ascontiguousarray(kernel.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2)))
-                    ),
-                    bias=torch.from_numpy(_values(root, graph.tensors[inputs[2]], np.int32)),
-                    stride=operator.builtinOptions.strideH,
-                    depthwise=depthwise,
-                )
-            )
-        else:
-            raise ValueError(f"{model}: an operation that a second teacher has not: {name}")
+        if name not in OPERATIONS or graph.tensors[operator.outputs[0]].type != schema.TensorType.UINT8:
+            raise ValueError(f"{model}: a second teacher has only {', '.join(OPERATIONS)} of uint8, not this {name}")
+        steps.append(_step(name, operator, root))
     return steps
+
+
+def _step(name: str, operator: Any, root: Any) -> Step:
+    tensors = root.subgraphs[0].tensors
+    output, inputs = int(operator.outputs[0]), tuple(map(int, operator.inputs))
+    scale, zero_point = _grid(tensors[output])
+    step = Step(inputs, output, float(scale * (0 - zero_point)), float(scale * (255 - zero_point)))
+    if name in ("ADD", "AVERAGE_POOL_2D"):
+        return step
+    depthwise = name == "DEPTHWISE_CONV_2D"
+    kernel = _values(root, tensors[inputs[1]], np.uint8).transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
+    return replace(
+        step,
+        inputs=inputs[:1],
+        kernel=torch.from_numpy(np.ascontiguousarray(kernel)),
+        bias=torch.from_numpy(_values(root, tensors[inputs[2]], np.int32)),
+        stride=operator.builtinOptions.strideH,
+        depthwise=depthwise,
+    )
 
 
 def _grid(tensor: Any) -> tuple[float, int]:

@@ -38,13 +38,23 @@ SAVED = 16
 
 def train(recipe: Recipe, places: Places) -> None:
     """Trains from wherever ``places.work`` left off to the end, and rounds the result."""
-    places.work.mkdir(parents=True, exist_ok=True)
-    (places.work / work.RECIPE).write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    keep_recipe(recipe, places.work)
     original = read_frozen_graph(places.graph)
     start = start_of(original, recipe, places)
     end = trained(recipe, start, original, places, places.work)
     if not (places.work / work.GRID).exists():
         write_grid(between(start.network, end, recipe.kept), recipe, places)
+
+
+def keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Stores the recipe in ``folder``, made if need be. Raises ValueError if a training there has another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, values = folder / work.RECIPE, asdict(recipe)
+    if not path.exists():
+        path.write_text(json.dumps(values, indent=1) + "\n")
+    known = json.loads(path.read_text())
+    if other := sorted(name for name in known.keys() | values.keys() if known.get(name) != values.get(name)):
+        raise ValueError(f"{path}: the training in this folder has another {', '.join(other)}; work in another folder")
 
 
 def trained(recipe: Recipe, start: Start, original: MobileNetV1, places: Places, folder: Path) -> MobileNetV1:
@@ -95,6 +105,11 @@ def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[s
     for step, batch in enumerate(window.batches(number), number * recipe.steps_a_round):
         parts.append(trainer.step(batch, recipe.schedule(step)))
         bar.update()
+    if not all(bool(parameter.isfinite().all()) for parameter in trainer.optimizer.parameters):
+        raise FloatingPointError(
+            f"round {number + 1}: weights are no longer finite. A gradient overflowed (LOSS_SCALE in trainer.py is "
+            "too high for half precision), or a rate is too high. The last checkpoint is from before."
+        )
     means = torch.stack(parts).mean(dim=0).tolist()
     bar.set_postfix(features=f"{means[0]:.4f}", refresh=False)
     return dict(zip(PARTS, means, strict=True))
@@ -117,10 +132,9 @@ def restored(trainer: Trainer, path: Path) -> int:
 
 
 def drop_rounds(log: Path, first: int) -> None:
-    """Drops the rounds after ``first``, which are done again, from the log."""
+    """Drops the rounds after ``first``, which are done again, from the log; the last may be half a line."""
     if log.exists():
-        kept = [line for line in log.read_text().splitlines(keepends=True) if json.loads(line)["round"] <= first]
-        log.write_text("".join(kept))
+        log.write_text("".join(log.read_text().splitlines(keepends=True)[:first]))
 
 
 def write_grid(network: MobileNetV1, recipe: Recipe, places: Places) -> None:
@@ -145,7 +159,6 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=RECIPE.chunk, help="views in a round; small for a trial")
     parser.add_argument("--batch", type=int, default=RECIPE.batch, help="views in a step; small for a trial")
     values = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     recipe = replace(RECIPE, rounds=values.rounds, chunk=values.chunk, batch=values.batch)
     train(recipe, Places.of(values))
 

@@ -25,7 +25,7 @@ from training.holdout import FITS, Holdout
 from training.recipe import RECIPE, Recipe
 from training.scores import means, standard_errors
 from training.start import Start, start_of
-from training.train import trained
+from training.train import keep_recipe, trained
 from training.work import Places, between
 
 SHOWN = {
@@ -58,9 +58,9 @@ def tried(
     folder: Path, recipe: Recipe, start: Start, original: MobileNetV1, places: Places, sets: Sets
 ) -> dict[str, Any]:
     """By set, fit and score one number per photograph. The variant works in ``folder``."""
+    keep_recipe(recipe, folder)
     result = folder / "scores.npz"
     if not result.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         end = trained(recipe, start, original, places, folder)
         np.savez(result, **scores_of(end, sets))
     with np.load(result) as arrays:
