@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fvcli.machine import usable_cpus
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from training import crops, work
@@ -93,7 +93,7 @@ def answered(trainer: Trainer, original: MobileNetV1, places: Places, numbers: r
     recipe = trainer.recipe
     teachers = Teachers(FloatNetwork(original), SecondTeacher(read_steps(places.second)), trainer.device)
     views = Chunks(places.album(), recipe.drawing, recipe.chunk, recipe.seed)
-    processes = max(1, (os.cpu_count() or 1) - 1)
+    processes = max(1, usable_cpus() - 1)
     for number, pair in zip(numbers, supply(views, numbers, processes), strict=True):
         yield number, teachers(pair)
 

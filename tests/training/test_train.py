@@ -14,15 +14,20 @@ from PIL import Image
 
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import UInt8Array
+from tests.helpers.networks import plain_network
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
 from tests.helpers.answers import SMALL, answers, small_network, small_start  # noqa: E402
 from training import train, work  # noqa: E402
+from training.crops import draw  # noqa: E402
+from training.device import Device  # noqa: E402
+from training.float_network import FloatNetwork  # noqa: E402
 from training.recipe import Recipe  # noqa: E402
 from training.rounding import Rounded  # noqa: E402
-from training.teachers import Answers  # noqa: E402
+from training.second_teacher import OUTPUTS, SecondTeacher, Step  # noqa: E402
+from training.teachers import Answers, Teachers  # noqa: E402
 from training.trainer import Trainer  # noqa: E402
 from training.work import Places, between  # noqa: E402
 
@@ -231,10 +236,32 @@ def test_the_log_has_the_mean_of_each_part_of_the_loss(
     assert second["features"] == 6.5
 
 
-def test_a_grid_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pictures(tmp_path: Path) -> Places:
+    """Two photographs to train on."""
     (tmp_path / "bsds500").mkdir()
     for number in range(2):
         Image.new("RGB", (60, 40), (90 * number, 40, 200)).save(tmp_path / "bsds500" / f"{number}.jpg")
+    return places(tmp_path)
+
+
+def test_chunks_come_with_the_teachers_answers(pictures: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, teacher = replace(SMALL, chunk=3), plain_network(160, 1.0)
+    steps = [Step((0,), 1, -1, 1), Step((1,), 2, -9, 9, torch.ones(OUTPUTS, 3, 1, 1), torch.zeros(OUTPUTS))]
+    monkeypatch.setattr(train, "read_steps", lambda path: steps)
+    trainer = Trainer(recipe, small_start(), small_network(), Device())
+
+    given = dict(train.answered(trainer, teacher, pictures, range(5, 7)))
+
+    assert list(given) == [5, 6]
+    teachers = Teachers(FloatNetwork(teacher), SecondTeacher(steps), Device())
+    for number, chunk in given.items():
+        views = draw(pictures.album(), 3, (recipe.seed, number), recipe.drawing)
+        for one, two in zip(chunk.parts, teachers(views).parts, strict=True):
+            assert torch.equal(one, two)
+
+
+def test_a_grid_is_read_as_it_was_written(pictures: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     network = small_network()
     limits = {layer.name: 0.1 + number for number, layer in enumerate(network.layers)}
     seen: list[UInt8Array] = []
@@ -245,9 +272,9 @@ def test_a_grid_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(train, "ROUNDING_VIEWS", 4)
     monkeypatch.setattr(train, "rounded", rounded)
-    train.write_grid(network, SMALL, places(tmp_path))
+    train.write_grid(network, SMALL, pictures)
 
-    grid = train.load_grid(tmp_path / work.GRID, network)
+    grid = train.load_grid(pictures.work / work.GRID, network)
 
     assert seen[0].shape == (4, 160, 160, 3)
     assert grid.limits == limits

@@ -49,6 +49,8 @@ def test_a_round_takes_every_view_of_its_window_once() -> None:
         wanted = [*range(100 * (number - 1), 100 * (number - 1) + 8), *range(100 * number, 100 * number + 8)]
         assert sorted(rounds[number]) == wanted
         assert rounds[number] != wanted, "in a mixed order"
+    places = [[view // 100 % 2 * 8 + view % 100 for view in views] for views in rounds[1:]]
+    assert places[0] != places[1] != places[2], "in another order each time"
 
 
 def test_the_last_batch_takes_what_is_left() -> None:
