@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import platform
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 LIBRARIES = ("torch", "numpy", "pillow")
+
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+"""glibc's numbers of them (malloc.h)."""
 
 
 class Device:
@@ -32,3 +37,10 @@ class Device:
             "python": platform.python_version(),
             "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         }
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep all that this process frees: to fetch the pages of large maps anew takes long."""
+    with suppress(OSError, AttributeError):  # another C library
+        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            ctypes.CDLL(None).mallopt(parameter, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.crops import Drawing
 
@@ -57,6 +57,12 @@ class Recipe:
     @property
     def steps(self) -> int:
         return self.rounds * self.steps_a_round
+
+    def in_rounds(self, rounds: int) -> Recipe:
+        """The recipe with its schedule in as many rounds."""
+        share = rounds / self.rounds
+        warm_up, level, fall = (round(steps * share) for steps in (self.warm_up, self.level, self.fall))
+        return replace(self, rounds=rounds, warm_up=max(warm_up, 1), level=level, fall=max(fall, 1))
 
     def schedule(self, step: int) -> float:
         """0..1, the share of the full rate: a linear warm-up, a level, and half a cosine to 1 %."""

@@ -71,9 +71,7 @@ class Teachers:
 
     def _answer(self, rows: Tensor, views: Tensor, answers: Answers) -> None:
         images = views.to(self._device.name).permute(0, 3, 1, 2)
-        if (
-            self._device.fast and len(rows) < BATCH
-        ):  # one shape, for which the device's libraries choose their kernels once
+        if self._device.fast and len(rows) < BATCH:  # one shape, whose kernels the device's libraries choose once
             images = torch.cat([images, images[:1].expand(BATCH - len(rows), -1, -1, -1)])
         large = images if images.shape[2] == SIZE else functional.interpolate(images.float(), SIZE, mode="bilinear")
         with self._device.precision():

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fvcli.files import replacing
 from fvcli.machine import usable_cpus
 from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from training import crops, work
-from training.device import Device
+from training.device import Device, keep_freed_memory
 from training.float_network import FloatNetwork
 from training.recipe import RECIPE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
@@ -117,9 +118,8 @@ def one_round(trainer: Trainer, window: Window, number: int, bar: Any) -> dict[s
 
 def save(trainer: Trainer, rounds: int, path: Path) -> None:
     """Stores a checkpoint after so many rounds, whole or not at all."""
-    partial = path.with_name(f"partial-{path.name}")
-    torch.save({"rounds": rounds, **trainer.state()}, partial)
-    partial.rename(path)
+    with replacing(path) as file:
+        torch.save({"rounds": rounds, **trainer.state()}, file)
 
 
 def restored(trainer: Trainer, path: Path) -> int:
@@ -155,11 +155,14 @@ def load_grid(path: Path, like: MobileNetV1) -> Rounded:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     Places.add_arguments(parser)
-    parser.add_argument("--rounds", type=int, default=RECIPE.rounds, help="fewer for a trial (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=RECIPE.rounds, help="and its schedule with it (default: %(default)s)"
+    )
     parser.add_argument("--chunk", type=int, default=RECIPE.chunk, help="views in a round; small for a trial")
     parser.add_argument("--batch", type=int, default=RECIPE.batch, help="views in a step; small for a trial")
     values = parser.parse_args()
-    recipe = replace(RECIPE, rounds=values.rounds, chunk=values.chunk, batch=values.batch)
+    keep_freed_memory()
+    recipe = replace(RECIPE.in_rounds(values.rounds), chunk=values.chunk, batch=values.batch)
     train(recipe, Places.of(values))
 
 

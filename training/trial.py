@@ -21,6 +21,7 @@ from fvcli.models.mobilenet.frozen_graph import read_frozen_graph
 from fvcli.models.mobilenet.network import MobileNetV1
 from fvcli.records import Fit
 from training import photographs, work
+from training.device import keep_freed_memory
 from training.holdout import FITS, Holdout
 from training.recipe import RECIPE, Recipe
 from training.scores import means, standard_errors
@@ -45,13 +46,6 @@ def parsed(variant: str, base: Recipe) -> tuple[str, Recipe]:
     if unknown := given.keys() - known:
         raise ValueError(f"{variant}: recipes have no {', '.join(sorted(unknown))}")
     return name, replace(base, **{key: type(getattr(base, key))(value) for key, value in given.items()})
-
-
-def shortened(recipe: Recipe, rounds: int) -> Recipe:
-    """The recipe with its schedule in as many rounds."""
-    share = rounds / recipe.rounds
-    warm_up, level, fall = (round(steps * share) for steps in (recipe.warm_up, recipe.level, recipe.fall))
-    return replace(recipe, rounds=rounds, warm_up=max(warm_up, 1), level=level, fall=fall)
 
 
 def tried(
@@ -119,6 +113,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", help="instead: measure these shares of WORK's way")
     parser.add_argument("variants", nargs="*", metavar="NAME:FIELD=VALUE,...")
     values = parser.parse_args()
+    keep_freed_memory()
     places = Places.of(values)
     original = read_frozen_graph(places.graph)
     folder = places.data / "validation"
@@ -131,7 +126,7 @@ def main() -> None:
     if values.shares:
         print(table(shares(start, places, sets, values.shares)))
         return
-    base = shortened(RECIPE, values.rounds)
+    base = RECIPE.in_rounds(values.rounds)
     results = {}
     for name, variant in [parsed(variant, base) for variant in values.variants]:
         results[name] = tried(places.work / name, variant, start, original, places, sets)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fvcli.files import replacing
 from fvcli.models.mobilenet.network import Layer, MobileNetV1
 from training import photographs
 
@@ -39,10 +40,10 @@ class Places:
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--graph", type=Path, required=True, help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb")
-        parser.add_argument("--second", type=Path, required=True, help="mobilenet_v2_1.0_224_quant.tflite")
-        parser.add_argument("--data", type=Path, required=True, help="folder with photos/, bsds500/ and more/")
-        parser.add_argument("--labels", type=Path, required=True, help="imagenet_labels.txt, 1,001 lines")
+        parser.add_argument("--graph", type=existing, required=True, help="mobilenet_v1_1.0_224_2017_06_14_frozen.pb")
+        parser.add_argument("--second", type=existing, required=True, help="mobilenet_v2_1.0_224_quant.tflite")
+        parser.add_argument("--data", type=existing, required=True, help="folder with photos/, bsds500/ and more/")
+        parser.add_argument("--labels", type=existing, required=True, help="imagenet_labels.txt, 1,001 lines")
         parser.add_argument("--work", type=Path, required=True, help="checkpoints and logs; run again to resume")
 
     @classmethod
@@ -54,12 +55,18 @@ class Places:
         return photographs.Album(photographs.split(self.data).train)
 
 
+def existing(text: str) -> Path:
+    """A path on the command line that must be there."""
+    if not (path := Path(text)).exists():
+        raise argparse.ArgumentTypeError(f"{path} does not exist")
+    return path
+
+
 def save_layers(path: Path, layers: Sequence[Layer], **others: Any) -> None:
     """Stores kernels, biases and ``others`` as a .npz file, whole or not at all."""
     arrays = {f"{layer.name}/{part}": getattr(layer, part) for layer in layers for part in ("kernel", "bias")}
-    partial = path.with_name(f"partial-{path.name}")
-    np.savez(partial, **arrays, **others)
-    partial.rename(path)
+    with replacing(path) as file:
+        np.savez(file, **arrays, **others)
 
 
 def load_layers(path: Path, like: MobileNetV1) -> tuple[MobileNetV1, Mapping[str, Any]]:

@@ -40,3 +40,13 @@ def test_every_view_is_resized_by_one_of_the_kernels() -> None:
     assert sum(RECIPE.drawing.kernels) == pytest.approx(1)
     assert RECIPE.drawing.whole + RECIPE.drawing.center <= 1
     assert RECIPE.drawing.pasted + RECIPE.drawing.blended <= 1
+
+
+def test_a_shortened_recipe_has_its_schedule_in_fewer_rounds() -> None:
+    short = RECIPE.in_rounds(RECIPE.rounds // 5)
+    assert short.rounds == 265
+    for share in (0.0, 0.1, 0.4, 0.6, 0.8, 1.0):
+        expected = RECIPE.schedule(round(share * RECIPE.steps))
+        assert short.schedule(round(share * short.steps)) == pytest.approx(expected, abs=0.02)
+    assert RECIPE.in_rounds(1).schedule(0) <= 1
+    assert RECIPE.in_rounds(RECIPE.rounds) == RECIPE

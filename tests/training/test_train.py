@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -103,11 +103,11 @@ def killed_in_save(number: int, patch: pytest.MonkeyPatch) -> None:
     """The process ends with half of a checkpoint written, and the round in the log."""
     left, save = iter(range(number)), torch.save
 
-    def broken(state: Any, path: Path) -> None:
+    def broken(state: Any, file: BinaryIO) -> None:
         if next(left, None) is None:
-            path.write_bytes(b"half")
+            file.write(b"half")
             raise Killed
-        save(state, path)
+        save(state, file)
 
     patch.setattr(torch, "save", broken)
 

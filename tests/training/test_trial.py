@@ -16,7 +16,7 @@ from training import trial
 from training.holdout import FITS
 from training.recipe import RECIPE
 from training.start import Start
-from training.trial import SHOWN, parsed, shortened, table, tried
+from training.trial import SHOWN, parsed, table, tried
 from training.work import Places
 
 PHOTOGRAPHS = 50
@@ -43,15 +43,6 @@ def test_other_fields_are_refused(variant: str) -> None:
 def test_whole_numbers_stay_whole() -> None:
     with pytest.raises(ValueError, match=r"1\.5"):
         parsed("a:window=1.5", RECIPE)
-
-
-def test_a_shortened_recipe_has_its_schedule_in_fewer_rounds() -> None:
-    short = shortened(RECIPE, RECIPE.rounds // 5)
-    assert short.rounds == 265
-    for share in (0.0, 0.1, 0.4, 0.6, 0.8, 1.0):
-        expected = RECIPE.schedule(round(share * RECIPE.steps))
-        assert short.schedule(round(share * short.steps)) == pytest.approx(expected, abs=0.02)
-    assert shortened(RECIPE, 1).schedule(0) <= 1
 
 
 def test_the_table_has_a_row_for_each_variant_and_its_paired_difference() -> None:

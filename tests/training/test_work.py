@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def test_layers_are_stored_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     save_layers(path, plain_network().layers)
     before = path.read_bytes()
 
-    def broken(partial: Path, **_: object) -> None:
-        partial.write_bytes(b"half")
+    def broken(file: BinaryIO, **_: object) -> None:
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(np, "savez", broken)
