@@ -1,4 +1,4 @@
-"""What the teachers answer to a chunk of views: the targets that the student is trained with."""
+"""The answers of the teachers to a chunk of views: the targets that the student is trained with."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def write_grid(network: MobileNetV1, recipe: Recipe, places: Places) -> None:
 
 
 def load_grid(path: Path, like: MobileNetV1) -> Rounded:
-    """What :func:`write_grid` wrote."""
+    """The result that :func:`write_grid` wrote."""
     network, arrays = work.load_layers(path, like)
     limits = {layer.name: float(arrays[f"{layer.name}/limit"]) for layer in like.layers}
     return Rounded(replace(network, logits=None), limits)
