@@ -47,6 +47,18 @@ def inked(browser: Any, canvas: str) -> int:
     )
 
 
+def extent(browser: Any, canvas: str) -> list[int]:
+    """[left, top, right, bottom] of a canvas's opaque pixels."""
+    reach = (
+        "((b) => (p.forEach((v, i) => {"
+        " if (i % 4 !== 3 || v <= 200) return;"
+        " const x = (i >> 2) % c.width, y = Math.floor((i >> 2) / c.width);"
+        " b = [Math.min(b[0], x), Math.min(b[1], y), Math.max(b[2], x + 1), Math.max(b[3], y + 1)]; }), b)"
+        ")([c.width, c.height, 0, 0])"
+    )
+    return list(image_data(browser, canvas, "0, 0, c.width, c.height", reach))
+
+
 def cell_of(browser: Any, facts: dict[str, Any], path: str) -> tuple[float, float]:
     """The middle of a picture's cell on an unzoomed wall, from the canvas's corner: computed from the facts alone."""
     wall = facts["wall"]

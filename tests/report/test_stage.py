@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.helpers.pages import HOSTILE_NAMES, Case, paths, unpacked
-from tests.helpers.stage import alphas, cell_of, click, drawn, inked, mouse_to, name_shown, text, texts
+from tests.helpers.stage import alphas, cell_of, click, drawn, extent, inked, mouse_to, name_shown, text, texts
 
 pytestmark = pytest.mark.browser
 
@@ -179,13 +180,24 @@ def test_the_map_is_a_second_tab_with_a_legend_that_filters(shown: Any, facts: d
 
 def test_pictures_on_the_map_grow_with_the_zoom(shown: Any) -> None:
     shown.find_element("id", "tab-map").click()
-    drawn(shown)
-    dots = inked(shown, "base")
-    for _ in range(3):
-        shown.find_element("id", "zoom-in").click()
-    drawn(shown)
-    # Pictures leave the view, so those that stay would take less than before if they kept their size.
-    WebDriverWait(shown, 30).until(lambda _: inked(shown, "base") > 1.2 * dots)
+    shown.find_element("id", "find").send_keys("coffee-alpha")  # all others are pale
+
+    def side() -> float:
+        left, top, right, bottom = extent(shown, "base")
+        assert right - left == pytest.approx(bottom - top, abs=2)
+        return right - left
+
+    WebDriverWait(shown, 30).until(lambda _: 0 < extent(shown, "base")[2] - extent(shown, "base")[0] < 12)
+    small = side()
+    left, top, right, bottom = extent(shown, "base")
+    canvas = shown.find_element("id", "canvas")
+    across, down = (
+        round(middle)
+        for middle in ((left + right - canvas.size["width"]) / 2, (top + bottom - canvas.size["height"]) / 2)
+    )
+    wheel = ActionChains(shown).key_down(Keys.CONTROL)
+    wheel.scroll_from_origin(ScrollOrigin.from_element(canvas, across, down), 0, -300).key_up(Keys.CONTROL).perform()
+    WebDriverWait(shown, 30).until(lambda _: side() > 2 * small)
 
 
 def test_clusters_lead_to_the_wall(shown: Any, facts: dict[str, Any]) -> None:
