@@ -17,7 +17,7 @@ test: $(VENV)/.installed-test
 
 # What to run before every commit: under a minute.
 check: lint
-	$(PYTEST) -m "not slow and not ray and not browser" $(ARGS)
+	$(PYTEST) -m "not slow and not ray and not browser" --ignore=tests/training $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

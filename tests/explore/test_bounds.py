@@ -119,6 +119,7 @@ def test_few_other_pairs_are_candidates(
     assert 10 <= found.sum() < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_are_no_farther_apart_than_vectors_and_errors(
     kind: Callable[[np.random.Generator], Float32Array], tmp_path: Path

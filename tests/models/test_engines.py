@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ from ai_edge_litert.interpreter import Interpreter
 from fvcli.images.loader import ImageLoader
 from fvcli.models.loading import load_model
 from fvcli.models.mobilenet.network import ACTIVATION_CODES, quantize, range_limits
-from fvcli.models.mobilenet.reference import network_model, unit_values
 from fvcli.records import ImageRef, Preprocessing
 from tests.helpers.networks import GOOGLE_FILES, quantops_network, random_images
 
@@ -53,16 +54,24 @@ def pooled(path: Path, images: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def test_the_graph_gets_the_codes_of_the_pixel_table() -> None:
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """The module; it loads TensorFlow, which collecting tests shall not wait for."""
+    return importlib.import_module("fvcli.models.mobilenet.reference")
+
+
+def test_the_graph_gets_the_codes_of_the_pixel_table(reference: Any) -> None:
     network = quantops_network()
     assert network.input is not None
     low, high = range_limits(network.input.scale, network.input.zero_point, ACTIVATION_CODES)
-    seen = quantize(unit_values(network) * np.float32(2) - np.float32(1), float(low), float(high), ACTIVATION_CODES)
+    seen = quantize(
+        reference.unit_values(network) * np.float32(2) - np.float32(1), float(low), float(high), ACTIVATION_CODES
+    )
     assert tuple(seen.codes.tolist()) == network.input_spec.pixel_table
 
 
-def test_the_reference_gives_the_same_bytes_in_every_batch() -> None:
-    model, images = network_model(quantops_network(), "reference", "Apache-2.0"), random_images(5, 128)
+def test_the_reference_gives_the_same_bytes_in_every_batch(reference: Any) -> None:
+    model, images = reference.network_model(quantops_network(), "reference", "Apache-2.0"), random_images(5, 128)
     whole = model(images)
     parts = [model.per_thread()(images[start : start + 2]) for start in (0, 2, 4)]
     assert np.concatenate(parts).tobytes() == whole.tobytes()
