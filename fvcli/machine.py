@@ -137,8 +137,13 @@ def tune_malloc(*, keep: bool) -> None:
     If blocks of an image or a row group were returned, the next one would take its pages from the kernel anew. Only
     for processes of fvcli's own, before they have threads: it concerns all of a process.
     """
+    set_malloc(_KEEPING if keep else _RETURNING)
+
+
+def set_malloc(settings: Sequence[tuple[int, int]]) -> None:
+    """Sets parameters of glibc's mallopt, by their numbers in malloc.h, for all of this process."""
     with suppress(OSError, AttributeError):  # another C library
-        for parameter, value in _KEEPING if keep else _RETURNING:
+        for parameter, value in settings:
             ctypes.CDLL(None).mallopt(parameter, value)
 
 

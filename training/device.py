@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import platform
-from contextlib import suppress
 from typing import Any
 
 import torch
+
+from fvcli.machine import set_malloc
 
 LIBRARIES = ("torch", "numpy", "pillow")
 
@@ -41,6 +41,4 @@ class Device:
 
 def keep_freed_memory() -> None:
     """Has glibc keep all that this process frees: to fetch the pages of large maps anew takes long."""
-    with suppress(OSError, AttributeError):  # another C library
-        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)):
-            ctypes.CDLL(None).mallopt(parameter, value)
+    set_malloc([(M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1)])

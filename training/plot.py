@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.trainer import PARTS
+from training.recipe import PARTS
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 COLOR = "#1f5fa8"

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from training.crops import Drawing
 
+PARTS = ("features", "last", "hint", "classes")
+"""The parts of the loss; a recipe has a weight for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

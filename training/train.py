@@ -23,13 +23,13 @@ from fvcli.models.mobilenet.network import MobileNetV1
 from training import crops, work
 from training.device import Device, keep_freed_memory
 from training.float_network import FloatNetwork
-from training.recipe import RECIPE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
+from training.recipe import PARTS, RECIPE, ROUNDING_SEED, ROUNDING_VIEWS, Recipe
 from training.rounding import Rounded, rounded
 from training.second_teacher import SecondTeacher, read_steps
 from training.start import VIEWS, Start, start_of
 from training.supply import Chunks, supply
 from training.teachers import Answers, Teachers
-from training.trainer import PARTS, Trainer
+from training.trainer import Trainer
 from training.window import Window
 from training.work import Places, between
 

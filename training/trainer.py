@@ -13,12 +13,9 @@ from fvcli.models.mobilenet.network import Layer, MobileNetV1
 from training.device import Device
 from training.float_network import FloatNetwork
 from training.optimizer import Optimizer
-from training.recipe import Recipe
+from training.recipe import PARTS, Recipe
 from training.start import Start
 from training.teachers import Answers
-
-PARTS = ("features", "last", "hint", "classes")
-"""The parts of the loss."""
 
 LOSS_SCALE = 2.0**12
 """Half-precision gradients are computed of the loss times this, so that small ones do not vanish."""

@@ -30,7 +30,7 @@ def small_start() -> Start:
 
 
 def answers(count: int, seed: int, size: int = 64) -> Answers:
-    """What teachers of :func:`small_network` might answer to ``count`` views of ``size``."""
+    """Answers that teachers of :func:`small_network` might give to ``count`` views of ``size``."""
     generator = np.random.default_rng(seed)
     last = torch.from_numpy(generator.uniform(0, 2, (count, 256, size // 32, size // 32)).astype(np.float16))
     return Answers(

@@ -69,7 +69,7 @@ def random_images(count: int, size: int, seed: int = 3) -> np.ndarray:
 
 
 def litert_rows(path: Path, images: np.ndarray) -> np.ndarray:
-    """What a file makes of uint8 images as they are, run by LiteRT itself."""
+    """The results of a file for uint8 images as they are, run by LiteRT itself."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=1)

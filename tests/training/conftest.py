@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""A fixture for all tests of training."""
 
 from __future__ import annotations
 

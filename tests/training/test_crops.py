@@ -20,7 +20,7 @@ DRAWING = replace(RECIPE.drawing, teacher_limit=288)
 
 
 def large_views(pair: crops.Pair) -> list[UInt8Array]:
-    """What the teacher sees of each view, in the order of the views."""
+    """The teacher's image of each view, in the order of the views."""
     views = {int(row): view for rows, some in pair.teacher.values() for row, view in zip(rows, some, strict=True)}
     return [views[row] for row in range(len(pair.student))]
 

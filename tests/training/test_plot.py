@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 pytest.importorskip("tensorflow")
 
 from training.plot import draw
-from training.trainer import PARTS
+from training.recipe import PARTS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,4 +1,4 @@
-"""What the teachers answer to views of several sizes."""
+"""The answers of the teachers to views of several sizes."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def grids(monkeypatch: pytest.MonkeyPatch) -> list[MobileNetV1]:
 
 @pytest.fixture
 def whole(tmp_path: Path, grids: list[MobileNetV1]) -> MobileNetV1:
-    """What a training that nothing stops ends with."""
+    """The network that a training ends with that nothing stops."""
     train.train(SMALL, places(tmp_path / "whole"))
     grids.clear()
     return trained(tmp_path / "whole")

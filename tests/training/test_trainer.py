@@ -18,10 +18,10 @@ pytest.importorskip("tensorflow")
 from tests.helpers.answers import SMALL, answers, small_network, small_start  # noqa: E402
 from training.device import Device  # noqa: E402
 from training.float_network import FloatNetwork  # noqa: E402
-from training.recipe import Recipe  # noqa: E402
+from training.recipe import PARTS, Recipe  # noqa: E402
 from training.start import Start  # noqa: E402
 from training.teachers import Answers  # noqa: E402
-from training.trainer import PARTS, Trainer  # noqa: E402
+from training.trainer import Trainer  # noqa: E402
 
 
 def trainer(recipe: Recipe = SMALL, start: Start | None = None) -> Trainer:
@@ -33,7 +33,7 @@ def batch(count: int = 4, seed: int = 0) -> Answers:
 
 
 def own_answers(network: FloatNetwork, features_are: float = 1.0) -> Answers:
-    """What the student gives already, as if the teacher had answered it."""
+    """The student's own results, as if the teacher had answered them."""
     given = answers(4, 0)
     with torch.no_grad():
         hint, last = network.cpu()(given.student)
